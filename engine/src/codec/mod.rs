@@ -1,0 +1,18 @@
+//! Checksums and the few encodings that all rooms share. Everything on a device is little-endian and explicit.
+
+mod checksum;
+mod fields;
+
+pub(crate) use checksum::Checksum;
+pub(crate) use fields::{Put, Take};
+
+/// `value` rounded up to a multiple of `unit`, a power of two. Saturates, so that damage can't wrap around.
+pub(crate) const fn align_up(value: u32, unit: u32) -> u32 {
+    let mask = unit.wrapping_sub(1);
+    value.saturating_add(mask) & !mask
+}
+
+/// `value` rounded down to a multiple of `unit`, a power of two.
+pub(crate) const fn align_down(value: u64, unit: u32) -> u64 {
+    value & !(unit.wrapping_sub(1) as u64)
+}

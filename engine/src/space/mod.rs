@@ -1,0 +1,13 @@
+//! Which segments of the pool are free and what stands at their two ends: pure bookkeeping, without a device.
+//!
+//! A [`Segments`] holds one bit per segment: set while something durable, or something about to be, may lie there.
+//! Segments are taken in a ring, so that wear is even. A segment that was released becomes free only when the publish
+//! that dropped it is durable in both homes of the superblock; a segment that can't be erased is retired for good.
+
+mod seal;
+mod segment;
+mod segments;
+
+pub(crate) use seal::{SEAL, Seal};
+pub(crate) use segment::{Link, SEGMENT_HEADER, SegmentHeader};
+pub(crate) use segments::Segments;

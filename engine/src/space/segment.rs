@@ -1,0 +1,131 @@
+//! The header of a segment: whose it is, in which life, and where the log goes on backwards.
+//!
+//! ```text
+//!  0  4 crc        over volume id, segment number and bytes 4..56
+//!  4  2 magic      "SG"
+//!  6  2 log        id of the log
+//!  8  4 life       counts the segments given out on this volume, from 1
+//! 12  4 epoch      in force at the first record
+//! 16  8 first      offset of the first entry
+//! 24  4 ordinal    how many segments of this log came before
+//! 28  8 previous   segment, life: the one before; life 0: none
+//! 36  8 jump       segment, life: one further back (skew-binary), so that any offset is found in O(log n) reads
+//! 44  8 jump first offset of the first entry of `jump`
+//! 52  1 window     commit window in which this header was written
+//! 53  3 reserved   0
+//! ```
+
+use crate::codec::{Checksum, Put, Take};
+
+/// Bytes of a segment's header.
+pub(crate) const SEGMENT_HEADER: usize = 56;
+const MAGIC: u16 = u16::from_le_bytes(*b"SG");
+
+/// A segment in one of its lives. Life 0 is no segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Link {
+    pub(crate) segment: u32,
+    pub(crate) life: u32,
+}
+
+impl Link {
+    pub(crate) const NONE: Self = Self { segment: 0, life: 0 };
+
+    pub(crate) const fn is_none(self) -> bool {
+        self.life == 0
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SegmentHeader {
+    pub(crate) log: u16,
+    pub(crate) at: Link,
+    pub(crate) epoch: u32,
+    pub(crate) first: u64,
+    pub(crate) ordinal: u32,
+    pub(crate) previous: Link,
+    pub(crate) jump: Link,
+    pub(crate) jump_first: u64,
+    pub(crate) window: u8,
+}
+
+fn checksum(volume_id: u32, segment: u32, bytes: &[u8]) -> u32 {
+    Checksum::new().word(volume_id).word(segment).bytes(bytes).finish()
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self, volume_id: u32) -> [u8; SEGMENT_HEADER] {
+        let mut bytes = [0; SEGMENT_HEADER];
+        Put::new(&mut bytes)
+            .u32(0)
+            .u16(MAGIC)
+            .u16(self.log)
+            .u32(self.at.life)
+            .u32(self.epoch)
+            .u64(self.first)
+            .u32(self.ordinal)
+            .u32(self.previous.segment)
+            .u32(self.previous.life)
+            .u32(self.jump.segment)
+            .u32(self.jump.life)
+            .u64(self.jump_first)
+            .u32(u32::from(self.window));
+        let crc = checksum(volume_id, self.at.segment, bytes.get(4..).unwrap_or_default());
+        Put::new(&mut bytes).u32(crc);
+        bytes
+    }
+
+    /// The header in `bytes`, if it is one that was written for `segment` of this volume.
+    pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> Option<Self> {
+        let mut fields = Take(bytes);
+        let crc = fields.u32();
+        if fields.u16() != MAGIC || crc != checksum(volume_id, segment, bytes.get(4..)?) {
+            return None;
+        }
+        let log = fields.u16();
+        let header = Self {
+            log,
+            at: Link { segment, life: fields.u32() },
+            epoch: fields.u32(),
+            first: fields.u64(),
+            ordinal: fields.u32(),
+            previous: Link { segment: fields.u32(), life: fields.u32() },
+            jump: Link { segment: fields.u32(), life: fields.u32() },
+            jump_first: fields.u64(),
+            window: (fields.u32() & 15) as u8,
+        };
+        // Chains go back in time; a header that says otherwise could send a walk in circles.
+        let life = header.at.life;
+        (life != 0 && header.previous.life < life && header.jump.life < life).then_some(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let header = SegmentHeader {
+            log: 7,
+            at: Link { segment: 3, life: 9 },
+            epoch: 4,
+            first: 1 << 40,
+            ordinal: 5,
+            previous: Link { segment: 2, life: 8 },
+            jump: Link { segment: 1, life: 2 },
+            jump_first: 1 << 33,
+            window: 15,
+        };
+        let bytes = header.encode(77);
+        assert_eq!(SegmentHeader::decode(&bytes, 77, 3), Some(header));
+        assert_eq!(SegmentHeader::decode(&bytes, 78, 3), None, "another volume");
+        assert_eq!(SegmentHeader::decode(&bytes, 77, 4), None, "another place");
+        for bit in 0..SEGMENT_HEADER * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&flipped, 77, 3), None, "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The format record: what never changes after a volume was made. It stands at the start of both homes.
+//!
+//! ```text
+//!   0  8 magic      "ESKERVOL"
+//!   8  2 version    1
+//!  10  2 reserve    segments that only snapshots, truncation and reset may take
+//!  12  4 volume id  mixed into every checksum
+//!  16  8 capacity   bytes of the device that the volume knows
+//!  24  4 write unit
+//!  28  4 erase unit 0: the device may be overwritten
+//!  32  4 home       bytes of one home
+//!  36  4 segment    bytes of one segment
+//!  40 80 regions    4 times { kind u32, start u64, length u64 }; kind 0: none, 1: the pool of segments
+//! 120  4 read unit  of the device at format
+//! 124  4 crc        CRC-32C over bytes 0..124
+//! ```
+
+use super::Error;
+use super::medium::Buffer;
+use super::medium::Medium;
+use crate::codec::{Checksum, Put, Take, align_up};
+use crate::device::{BlockDevice, Geometry};
+
+pub(crate) const FORMAT_RECORD: usize = 128;
+/// The format version that this engine writes, and the newest that it reads.
+pub const FORMAT_VERSION: u16 = 1;
+const MAGIC: [u8; 8] = *b"ESKERVOL";
+const REGIONS: usize = 4;
+const REGION_POOL: u32 = 1;
+/// So many segments at most: their bitmap stays below 8 KiB of RAM.
+const MAX_SEGMENTS: u64 = 65_536;
+/// A position in a segment has 22 bits, in words of 4 bytes.
+const MAX_SEGMENT: u32 = 1 << 24;
+
+/// How to lay out a volume. `FormatOptions::default()` chooses from the device's geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FormatOptions {
+    /// Tells this volume from every other one, also from earlier ones on the same device: take a random number. It is
+    /// mixed into every checksum, so nothing left over from another volume is ever taken for good.
+    pub volume_id: u32,
+    /// Bytes of a segment: a power of two, a multiple of the device's units, at most 16 MiB. 0 chooses: about a 64th
+    /// of the device, from 4 KiB (or two erase units) to 16 MiB.
+    pub segment_size: u32,
+    /// Bytes of the pool of segments. 0: all there is. What is left over stays free for other uses of the volume.
+    pub pool_size: u64,
+    /// Segments that appending to a log leaves free, so that on a full volume a snapshot can still be taken and a log
+    /// be truncated or reset. At least 1.
+    pub reserve: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    pub(crate) volume_id: u32,
+    pub(crate) geometry: Geometry,
+    pub(crate) home: u32,
+    pub(crate) segment: u32,
+    pub(crate) reserve: u16,
+    pub(crate) pool: u64,
+    pub(crate) pool_len: u64,
+}
+
+impl Format {
+    pub(crate) fn plan<E>(geometry: Geometry, options: &FormatOptions) -> Result<Self, Error<E>> {
+        geometry.check().map_err(|_| Error::Options("the device reports a geometry that can't be"))?;
+        let block = geometry.block();
+        let home = home_size(&geometry);
+        let pool = u64::from(home).saturating_mul(2);
+        let room = geometry.capacity.saturating_sub(pool);
+        let segment = if options.segment_size == 0 {
+            let least = block.max(4096).max(geometry.erase_unit.saturating_mul(2)).min(MAX_SEGMENT);
+            let wanted = (room / 64).min(u64::from(MAX_SEGMENT)) as u32;
+            wanted.checked_next_power_of_two().unwrap_or(MAX_SEGMENT).clamp(least, MAX_SEGMENT)
+        } else {
+            options.segment_size
+        };
+        if !segment.is_power_of_two() || segment < block || !(1024..=MAX_SEGMENT).contains(&segment) {
+            return Err(Error::Options(
+                "the segment size must be a power of two from 1 KiB to 16 MiB and no less than the device's units",
+            ));
+        }
+        let wanted = if options.pool_size == 0 { room } else { options.pool_size };
+        let count = (wanted >> segment.trailing_zeros()).min(MAX_SEGMENTS);
+        let pool_len = count << segment.trailing_zeros();
+        let reserve = options.reserve.max(1);
+        if pool_len > room || count < u64::from(reserve).saturating_add(2) {
+            return Err(Error::Options(
+                "the pool must fit the device and hold at least two segments more than the reserve: \
+                 use a larger device or smaller segments",
+            ));
+        }
+        Ok(Self { volume_id: options.volume_id, geometry, home, segment, reserve, pool, pool_len })
+    }
+
+    pub(crate) fn segments(&self) -> u32 {
+        (self.pool_len >> self.segment.trailing_zeros()) as u32
+    }
+
+    pub(crate) fn encode(&self) -> [u8; FORMAT_RECORD] {
+        let mut bytes = [0; FORMAT_RECORD];
+        let mut put = Put::new(&mut bytes);
+        put.bytes(&MAGIC)
+            .u16(FORMAT_VERSION)
+            .u16(self.reserve)
+            .u32(self.volume_id)
+            .u64(self.geometry.capacity)
+            .u32(self.geometry.write_unit)
+            .u32(self.geometry.erase_unit)
+            .u32(self.home)
+            .u32(self.segment)
+            .u32(REGION_POOL)
+            .u64(self.pool)
+            .u64(self.pool_len);
+        for _ in 1..REGIONS {
+            put.u32(0).u64(0).u64(0);
+        }
+        put.u32(self.geometry.read_unit);
+        let crc = Checksum::new().bytes(bytes.get(..124).unwrap_or_default()).finish();
+        Put::new(bytes.get_mut(124..).unwrap_or_default()).u32(crc);
+        bytes
+    }
+
+    /// `Ok(None)`: nothing of ours here, or damaged.
+    pub(crate) fn decode<E>(bytes: &[u8; FORMAT_RECORD]) -> Result<Option<Self>, Error<E>> {
+        let mut take = Take(bytes);
+        let crc = Take(bytes.get(124..).unwrap_or_default()).u32();
+        if take.array() != MAGIC
+            || crc != Checksum::new().bytes(bytes.get(..124).unwrap_or_default()).finish()
+        {
+            return Ok(None);
+        }
+        let version = take.u16();
+        if version != FORMAT_VERSION {
+            return Err(Error::NewerVersion { found: version, supported: FORMAT_VERSION });
+        }
+        let reserve = take.u16();
+        let volume_id = take.u32();
+        let (capacity, write_unit, erase_unit) = (take.u64(), take.u32(), take.u32());
+        let (home, segment) = (take.u32(), take.u32());
+        let (mut pool, mut pool_len) = (0, 0);
+        for _ in 0..REGIONS {
+            let (kind, start, len) = (take.u32(), take.u64(), take.u64());
+            if kind == REGION_POOL {
+                (pool, pool_len) = (start, len);
+            }
+        }
+        let geometry = Geometry { capacity, read_unit: take.u32(), write_unit, erase_unit, alignment: 1 };
+        let format = Self { volume_id, geometry, home, segment, reserve, pool, pool_len };
+        // The checksum is no signature: an image may be made by anyone. What follows divides by nothing and loops
+        // over nothing that was not checked here.
+        let fits = geometry.check().is_ok()
+            && home == home_size(&geometry)
+            && segment.is_power_of_two()
+            && (1024..=MAX_SEGMENT).contains(&segment)
+            && segment >= geometry.block()
+            && pool >= u64::from(home).saturating_mul(2)
+            && pool & u64::from(geometry.block().saturating_sub(1)) == 0
+            && pool.checked_add(pool_len).is_some_and(|end| end <= capacity)
+            && (1..=MAX_SEGMENTS).contains(&(pool_len >> segment.trailing_zeros()));
+        Ok(fits.then_some(format))
+    }
+
+    /// Whether a volume of this format can live on `device`.
+    pub(crate) fn fits(&self, device: &Geometry) -> bool {
+        let multiple = |of: u32, unit: u32| unit <= of;
+        self.geometry.capacity <= device.capacity
+            && multiple(self.geometry.write_unit, device.write_unit)
+            && multiple(self.geometry.block(), device.read_unit)
+            && (self.geometry.erase_unit == 0) == (device.erase_unit == 0)
+            && multiple(self.geometry.erase_unit, device.erase_unit)
+    }
+}
+
+/// A home is one erase unit or several, and holds a few publishes at least.
+pub(crate) fn home_size(geometry: &Geometry) -> u32 {
+    let least = geometry.block().max(geometry.write_unit.saturating_mul(8)).max(2048);
+    align_up(least, geometry.block())
+}
+
+/// Reads the format record at `address`.
+pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
+    medium: &mut Medium<D, B>,
+    address: u64,
+) -> Result<Option<Format>, Error<D::Error>> {
+    let mut bytes = [0; FORMAT_RECORD];
+    if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
+        return Ok(None);
+    }
+    medium.read(address, &mut bytes, 0)?;
+    Format::decode(&bytes)
+}

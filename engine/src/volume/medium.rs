@@ -1,0 +1,276 @@
+//! The device as the engine uses it: reads of any place and length through one lent buffer, writes that never cross a
+//! page, and the poison that a failed write or sync leaves behind.
+
+use super::Error;
+use crate::codec::{Checksum, align_down, align_up};
+use crate::device::{BlockDevice, Geometry};
+
+/// Memory that the caller lends or gives: `&mut [u8]`, `[u8; N]`, `Vec<u8>`, `Box<[u8]>`.
+pub trait Buffer: AsRef<[u8]> + AsMut<[u8]> {}
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer for B {}
+
+/// No write call to a device with an erase unit crosses a multiple of this (or of its write unit, if that is more).
+/// So a cut can have burnt at most the rest of one such page behind the last byte that it left visibly written.
+pub(crate) const PAGE: u32 = 256;
+
+/// See the module.
+pub(crate) struct Medium<D, B> {
+    device: D,
+    /// The first `io` bytes are for reads and publishes; what is behind belongs to the pool's bitmap.
+    buffer: B,
+    io: usize,
+    geometry: Geometry,
+    cached: u64,
+    cached_len: usize,
+    poisoned: bool,
+}
+
+impl<D: BlockDevice, B: Buffer> Medium<D, B> {
+    pub(crate) fn new(device: D, mut buffer: B) -> Result<Self, Error<D::Error>> {
+        let geometry = device.geometry();
+        geometry.check().map_err(|_| Error::Options("the device reports a geometry that can't be"))?;
+        let len = buffer.as_mut().len();
+        let unit = geometry.read_unit.max(geometry.write_unit);
+        let needed = align_up(64, unit) as usize;
+        if len < needed {
+            return Err(Error::MemoryTooSmall { needed });
+        }
+        if !aligned(buffer.as_ref(), geometry.alignment) {
+            return Err(Error::Misaligned { alignment: geometry.alignment });
+        }
+        let io = align_down(len as u64, unit) as usize;
+        Ok(Self { device, buffer, io, geometry, cached: 0, cached_len: 0, poisoned: false })
+    }
+
+    /// Adopts the geometry that was recorded at format; reads keep to the unit of the device at hand.
+    pub(crate) fn adopt(&mut self, recorded: Geometry) {
+        let device = self.geometry;
+        self.geometry = Geometry { read_unit: device.read_unit, alignment: device.alignment, ..recorded };
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn device(&self) -> &D {
+        &self.device
+    }
+
+    pub(crate) fn device_mut(&mut self) -> &mut D {
+        &mut self.device
+    }
+
+    pub(crate) fn into_device(self) -> D {
+        self.device
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    pub(crate) fn poison(&mut self) {
+        self.poisoned = true;
+    }
+
+    /// Takes `behind` bytes off the end of the buffer for the bitmap, and says how many are left to read into.
+    pub(crate) fn set_apart(&mut self, behind: usize) -> usize {
+        let unit = self.geometry.read_unit.max(self.geometry.write_unit);
+        let left = self.buffer.as_ref().len().saturating_sub(behind);
+        self.io = align_down(left as u64, unit) as usize;
+        self.cached_len = 0;
+        self.io
+    }
+
+    /// Drops what was read ahead.
+    pub(crate) fn forget(&mut self) {
+        self.cached_len = 0;
+    }
+
+    pub(crate) fn behind(&mut self) -> &mut [u8] {
+        self.buffer.as_mut().get_mut(self.io..).unwrap_or_default()
+    }
+
+    /// The buffer, to build something in that is then written by [`write_scratch`](Self::write_scratch).
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        self.cached_len = 0;
+        self.buffer.as_mut().get_mut(..self.io).unwrap_or_default()
+    }
+
+    /// Fills `out` from any address. What is read ahead of need, up to the address `ahead_to`, serves the next calls.
+    pub(crate) fn read(
+        &mut self,
+        address: u64,
+        out: &mut [u8],
+        ahead_to: u64,
+    ) -> Result<(), Error<D::Error>> {
+        let unit = self.geometry.read_unit;
+        let (mut address, mut out) = (address, out);
+        while !out.is_empty() {
+            if let Some(cached) = self.cached_at(address) {
+                let len = cached.len().min(out.len());
+                let (now, rest) = out.split_at_mut_checked(len).unwrap_or_default();
+                now.copy_from_slice(cached.get(..len).unwrap_or_default());
+                address = address.saturating_add(len as u64);
+                out = rest;
+                continue;
+            }
+            let direct = align_down(out.len() as u64, unit) as usize;
+            if ahead_to <= address
+                && direct != 0
+                && self.geometry.alignment == 1
+                && align_down(address, unit) == address
+            {
+                let (now, rest) = out.split_at_mut_checked(direct).unwrap_or_default();
+                self.read_device(address, now)?;
+                address = address.saturating_add(direct as u64);
+                out = rest;
+                continue;
+            }
+            self.fill(address, out.len(), ahead_to)?;
+        }
+        Ok(())
+    }
+
+    /// Continues `sum` over `len` bytes from `address` on, read through the buffer.
+    pub(crate) fn checksum(
+        &mut self,
+        mut sum: Checksum,
+        address: u64,
+        len: u32,
+        ahead_to: u64,
+    ) -> Result<Checksum, Error<D::Error>> {
+        let end = address.saturating_add(u64::from(len));
+        let mut address = address;
+        while address < end {
+            let left = end.saturating_sub(address) as usize;
+            let Some(cached) = self.cached_at(address) else {
+                self.fill(address, left, ahead_to)?;
+                continue;
+            };
+            let part = cached.get(..left.min(cached.len())).unwrap_or_default();
+            sum = sum.bytes(part);
+            address = address.saturating_add(part.len() as u64);
+        }
+        Ok(sum)
+    }
+
+    /// The bytes at `address`, contiguous in the buffer. `None` if they don't fit into it.
+    pub(crate) fn view(&mut self, address: u64, len: usize) -> Result<Option<&[u8]>, Error<D::Error>> {
+        if self.cached_at(address).is_none_or(|cached| cached.len() < len) {
+            self.fill(address, len, 0)?;
+        }
+        Ok(self.cached_at(address).and_then(|cached| cached.get(..len)))
+    }
+
+    fn cached_at(&self, address: u64) -> Option<&[u8]> {
+        let from = usize::try_from(address.checked_sub(self.cached)?).ok()?;
+        let cached = self.buffer.as_ref().get(from..self.cached_len)?;
+        (!cached.is_empty()).then_some(cached)
+    }
+
+    /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.
+    fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Error<D::Error>> {
+        let unit = self.geometry.read_unit;
+        let start = align_down(address, unit);
+        let end = address.saturating_add(len as u64).max(ahead_to).min(self.geometry.capacity);
+        let end = align_down(end.saturating_add(u64::from(unit.saturating_sub(1))), unit);
+        let len = (self.io as u64).min(end.saturating_sub(start)) as usize;
+        if len == 0 {
+            return Err(Error::Corrupt { address });
+        }
+        // Once more, and with the least that serves, before it counts as a failure: one bad unit must not take its
+        // neighbours along, and some failures pass.
+        let least = len.min(unit.max(8) as usize);
+        self.cached = start;
+        self.cached_len = 0;
+        let read = match self.fill_once(start, len) {
+            Ok(()) => len,
+            Err(_) => {
+                self.fill_once(start, least)?;
+                least
+            }
+        };
+        self.cached_len = read;
+        Ok(())
+    }
+
+    fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Error<D::Error>> {
+        let part = self.buffer.as_mut().get_mut(..len).unwrap_or_default();
+        self.device.read(start, part).map_err(Error::Device)
+    }
+
+    fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Error<D::Error>> {
+        self.device.read(address, out).or_else(|_| self.device.read(address, out)).map_err(Error::Device)
+    }
+
+    /// Writes whole units. With an erase unit the call is split so that none crosses a page.
+    pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Error<D::Error>> {
+        self.check()?;
+        self.cached_len = 0;
+        write_pages(&mut self.device, &self.geometry, address, data).map_err(|error| {
+            self.poisoned = true;
+            Error::Device(error)
+        })
+    }
+
+    /// Writes the first `len` bytes of [`scratch`](Self::scratch).
+    pub(crate) fn write_scratch(&mut self, address: u64, len: usize) -> Result<(), Error<D::Error>> {
+        self.check()?;
+        self.cached_len = 0;
+        let data = self.buffer.as_ref().get(..len).unwrap_or_default();
+        write_pages(&mut self.device, &self.geometry, address, data).map_err(|error| {
+            self.poisoned = true;
+            Error::Device(error)
+        })
+    }
+
+    /// Erases. A failure does not poison: nothing of worth was there, and the caller decides.
+    pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Error<D::Error>> {
+        self.check()?;
+        self.cached_len = 0;
+        self.device.erase(address..address.saturating_add(u64::from(len))).map_err(Error::Device)
+    }
+
+    pub(crate) fn sync(&mut self) -> Result<(), Error<D::Error>> {
+        self.check()?;
+        self.device.sync().map_err(|error| {
+            self.poisoned = true;
+            Error::Device(error)
+        })
+    }
+
+    /// Forgives the write that just failed: for the first writes after an open, which find out what still works.
+    pub(crate) fn forgive(&mut self) {
+        self.poisoned = false;
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error<D::Error>> {
+        if self.poisoned { Err(Error::Poisoned) } else { Ok(()) }
+    }
+}
+
+fn write_pages<D: BlockDevice>(
+    device: &mut D,
+    geometry: &Geometry,
+    mut address: u64,
+    mut data: &[u8],
+) -> Result<(), D::Error> {
+    let page = u64::from(PAGE.max(geometry.write_unit));
+    while !data.is_empty() {
+        let room = if geometry.must_erase() {
+            page.saturating_sub(address & page.saturating_sub(1)) as usize
+        } else {
+            data.len()
+        };
+        let (now, rest) = data.split_at_checked(room).unwrap_or((data, &[]));
+        device.write(address, now)?;
+        address = address.saturating_add(now.len() as u64);
+        data = rest;
+    }
+    Ok(())
+}
+
+/// Whether `buffer` begins at a multiple of `alignment`.
+pub(crate) fn aligned(buffer: &[u8], alignment: u32) -> bool {
+    buffer.as_ptr().addr() & alignment.saturating_sub(1) as usize == 0
+}

@@ -1,0 +1,254 @@
+//! Who owns which part of the device, and the one atomic `publish` of new roots.
+//!
+//! ```text
+//!   ├ home 0 ┤ home 1 ┤ segment 0 │ segment 1 │ ... │ segment n-1 ┤ (unclaimed)
+//!     superblock        the pool: segments of all logs
+//! ```
+//! A [`Volume`] owns the device and the memory to read and publish with; the structures on it ([`Log`](crate::wal::Log)
+//! and later the trees) borrow it for each call. A failed write or sync poisons the volume: it answers
+//! [`Error::Poisoned`] until it is opened again, because after such a failure nobody knows what is on the medium.
+
+mod error;
+mod format;
+mod medium;
+mod roots;
+mod scan;
+mod superblock;
+
+pub use error::Error;
+pub use format::{FORMAT_VERSION, FormatOptions};
+pub use medium::Buffer;
+pub(crate) use medium::{PAGE, aligned};
+pub(crate) use roots::{LogRoot, SnapshotRoot, TailRoot};
+
+use crate::device::{BlockDevice, Geometry};
+use crate::space::Segments;
+use format::{FORMAT_RECORD, Format, home_size, read_format};
+use medium::Medium;
+use roots::Roots;
+use superblock::Homes;
+
+/// A formatted device, open. `LOGS` is the greatest number of logs it can hold (a snapshot counts as one).
+pub struct Volume<D, B, const LOGS: usize = 4> {
+    pub(crate) medium: Medium<D, B>,
+    pub(crate) format: Format,
+    pub(crate) roots: Roots<LOGS>,
+    pub(crate) segments: Segments,
+    pub(crate) homes: Homes,
+    generation: u64,
+    scanned: u32,
+    newest_life: u32,
+}
+
+/// A volume in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct VolumeInfo {
+    /// As recorded at format (the read unit is the device's own).
+    pub geometry: Geometry,
+    /// As given at format.
+    pub volume_id: u32,
+    /// Number of the last publish.
+    pub generation: u64,
+    /// Bytes of a segment.
+    pub segment_size: u32,
+    /// Segments in the pool.
+    pub segments: u32,
+    /// Segments that nobody holds.
+    pub free_segments: u32,
+    /// Segments that appending to a log leaves free.
+    pub reserve: u16,
+    /// Segments that can't be erased any more.
+    pub retired_segments: u32,
+    /// Homes of the superblock that the next publish can write: 2, or 1 after one has failed for good.
+    pub homes: u32,
+    /// Address of the first segment.
+    pub pool_address: u64,
+}
+
+impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
+    /// Bytes of memory that a volume on `device` needs: one unit of the device or a publish with `LOGS` logs, whichever
+    /// is more, and a bit for each segment where there are more than 128.
+    pub fn memory_needed(device: &Geometry, options: &FormatOptions) -> usize {
+        let segments = Format::plan::<()>(*device, options).map_or(0, |format| format.segments());
+        Self::scratch_needed(device).saturating_add(Segments::memory(segments))
+    }
+
+    fn scratch_needed(geometry: &Geometry) -> usize {
+        // 16 bytes of header, 58 of what is not a log, 106 a log: the longest that postcard makes of the roots.
+        let publish = LOGS.saturating_mul(106).saturating_add(74).max(FORMAT_RECORD) as u32;
+        crate::codec::align_up(publish, geometry.read_unit.max(geometry.write_unit)) as usize
+    }
+
+    /// Makes an empty volume. **Whatever the device held is lost.** The host asks before; this does not.
+    ///
+    /// Reads the header of every segment and writes both homes anew. Four syncs at most.
+    pub fn format(device: D, buffer: B, options: &FormatOptions) -> Result<Self, Error<D::Error>> {
+        let format = Format::plan(device.geometry(), options)?;
+        let mut volume = Self::new(Medium::new(device, buffer)?, format)?;
+        // Lives go on where an earlier volume of the same id left off, so that none of its records is ever valid again.
+        while !volume.scan(u32::MAX)? {}
+        volume.wipe_homes()?;
+        volume.publish()?;
+        Ok(volume)
+    }
+
+    /// Opens a volume: reads both homes of the superblock and the header of every segment. Writes nothing.
+    pub fn open(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
+        let mut volume = Self::mount(device, buffer)?;
+        while !volume.scan(u32::MAX)? {}
+        Ok(volume)
+    }
+
+    /// The first step of [`open`](Self::open): reads the superblock. Go on with [`scan`](Self::scan) until it says
+    /// `true`; in between, feed the watchdog.
+    pub fn mount(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
+        let device_geometry = device.geometry();
+        let mut medium = Medium::new(device, buffer)?;
+        let home = u64::from(home_size(&device_geometry));
+        let format = match read_format(&mut medium, 0) {
+            Ok(Some(format)) => format,
+            Err(error @ Error::NewerVersion { .. }) => return Err(error),
+            first => match read_format(&mut medium, home)? {
+                Some(format) => format,
+                None => return Err(first.err().unwrap_or(Self::not_ours(&mut medium)?)),
+            },
+        };
+        if !format.fits(&device_geometry) {
+            return Err(Error::Geometry { recorded: format.geometry, device: device_geometry });
+        }
+        medium.adopt(format.geometry);
+        let mut volume = Self::new(medium, format)?;
+        volume.read_roots()?;
+        // A newer generation may be there that can't be read today and can tomorrow: stay clear of its number.
+        volume.generation = volume.generation.saturating_add(1);
+        Ok(volume)
+    }
+
+    /// The geometry that the volume at the start of `device` was formatted with, found with no more knowledge than
+    /// that: for hosts that can emulate any. `Ok(None)`: no volume.
+    pub fn probe(device: D, buffer: B) -> Result<Option<Geometry>, Error<D::Error>> {
+        let mut medium = Medium::new(device, buffer)?;
+        if let Some(format) = read_format(&mut medium, 0)? {
+            return Ok(Some(format.geometry));
+        }
+        for shift in 11..=27 {
+            let address = 1_u64 << shift;
+            if let Some(format) = read_format(&mut medium, address)?
+                && u64::from(format.home) == address
+            {
+                return Ok(Some(format.geometry));
+            }
+        }
+        Ok(None)
+    }
+
+    fn new(mut medium: Medium<D, B>, format: Format) -> Result<Self, Error<D::Error>> {
+        let bitmap = Segments::memory(format.segments());
+        let scratch = Self::scratch_needed(&medium.geometry());
+        if medium.set_apart(bitmap) < scratch {
+            return Err(Error::MemoryTooSmall { needed: scratch.saturating_add(bitmap) });
+        }
+        medium.behind().fill(0);
+        let segments = Segments::new(format.segments());
+        let homes = Homes::default();
+        Ok(Self {
+            medium,
+            format,
+            roots: Roots::default(),
+            segments,
+            homes,
+            generation: 0,
+            scanned: 0,
+            newest_life: 0,
+        })
+    }
+
+    /// Why there is no format record: the magic tells damage from something else.
+    fn not_ours(medium: &mut Medium<D, B>) -> Result<Error<D::Error>, Error<D::Error>> {
+        let mut magic = [0; 8];
+        medium.read(0, &mut magic, 0)?;
+        Ok(if magic == *b"ESKERVOL" { Error::Corrupt { address: 0 } } else { Error::NotFormatted })
+    }
+
+    /// The volume in figures. Costs nothing.
+    pub fn info(&self) -> VolumeInfo {
+        VolumeInfo {
+            geometry: self.medium.geometry(),
+            volume_id: self.format.volume_id,
+            generation: self.generation,
+            segment_size: self.format.segment,
+            segments: self.format.segments(),
+            free_segments: self.segments.free(),
+            reserve: self.format.reserve,
+            retired_segments: self.roots.retired.len() as u32,
+            homes: 2_u32.saturating_sub(self.homes.bad.count_ones()),
+            pool_address: self.format.pool,
+        }
+    }
+
+    /// The ids of the logs on this volume, companions of snapshots included (those have bit 15 set).
+    pub fn logs(&self) -> impl Iterator<Item = u16> + '_ {
+        self.roots.logs.iter().map(|log| log.id)
+    }
+
+    /// The device, to look at: counters, for instance. Writing to it behind the engine's back breaks the volume.
+    pub fn device(&self) -> &D {
+        self.medium.device()
+    }
+
+    /// The device, to change what the engine does not see: to reset counters, for instance.
+    pub fn device_mut(&mut self) -> &mut D {
+        self.medium.device_mut()
+    }
+
+    /// Gives the device back. Logs that were not closed are recovered at the next open.
+    pub fn into_device(self) -> D {
+        self.medium.into_device()
+    }
+
+    /// Makes everything that was flushed durable. One device sync.
+    pub fn sync(&mut self) -> Result<(), Error<D::Error>> {
+        self.medium.sync()
+    }
+
+    /// Poisons the volume: for hosts that run the device's sync through a handle of their own, when that has failed.
+    pub fn poison(&mut self) {
+        self.medium.poison();
+    }
+
+    /// Whether an earlier write or sync has failed.
+    pub fn is_poisoned(&self) -> bool {
+        self.medium.is_poisoned()
+    }
+
+    /// Adds an empty log, durable on return (one publish). Ids are the caller's, below 32,768.
+    pub fn create_log(&mut self, id: u16) -> Result<(), Error<D::Error>> {
+        if id >= 0x8000 {
+            return Err(Error::Options("log ids go up to 32767"));
+        }
+        self.add_log(id)
+    }
+
+    pub(crate) fn add_log(&mut self, id: u16) -> Result<(), Error<D::Error>> {
+        self.medium.check()?;
+        if self.root_index(id).is_some() {
+            return Err(Error::LogExists);
+        }
+        let root = LogRoot { id, closed: true, ..LogRoot::default() };
+        self.roots.logs.push(root).map_err(|_| Error::TooManyLogs { max: LOGS })?;
+        self.publish()
+    }
+
+    pub(crate) fn root_index(&self, id: u16) -> Option<usize> {
+        self.roots.logs.iter().position(|log| log.id == id)
+    }
+
+    pub(crate) fn root(&self, id: u16) -> Option<&LogRoot> {
+        self.roots.logs.iter().find(|log| log.id == id)
+    }
+
+    pub(crate) fn root_mut(&mut self, id: u16) -> Option<&mut LogRoot> {
+        self.roots.logs.iter_mut().find(|log| log.id == id)
+    }
+}

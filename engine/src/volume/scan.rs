@@ -1,0 +1,174 @@
+//! The pool at open, and the segments that change hands afterwards.
+
+use super::medium::Buffer;
+use super::{Error, Volume};
+use crate::device::BlockDevice;
+use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
+
+impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
+    pub(crate) fn segment_address(&self, segment: u32) -> u64 {
+        let shift = self.format.segment.trailing_zeros();
+        self.format.pool.saturating_add(u64::from(segment) << shift)
+    }
+
+    /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes
+    /// (or of one read unit) for each segment.
+    pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
+        let count = self.format.segments();
+        let until = self.scanned.saturating_add(segments).min(count);
+        while self.scanned < until {
+            let segment = self.scanned;
+            self.scanned = self.scanned.saturating_add(1);
+            // What can't be read is like what was never written: a log that misses it will say so.
+            let Ok(Some(header)) = self.first_header(segment) else { continue };
+            let at = header.at;
+            if at.life > self.newest_life {
+                self.newest_life = at.life;
+                self.segments.rotor = segment.saturating_add(1);
+            }
+            let Some(root) = self.root_mut(header.log) else { continue };
+            if root.head_life != 0 && at.life >= root.head_life {
+                root.count = root.count.saturating_add(1);
+                if at.life > root.newest.life {
+                    root.newest = at;
+                }
+                self.set_used(segment, true);
+            }
+        }
+        if self.scanned < count {
+            return Ok(false);
+        }
+        self.roots.next_life = self.roots.next_life.max(self.newest_life.saturating_add(1));
+        for index in 0..self.roots.logs.len() {
+            self.settle(index)?;
+        }
+        for index in 0..self.roots.retired.len() {
+            if let Some(segment) = self.roots.retired.get(index).copied() {
+                self.set_used(segment, true);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sees to it that no segment of a log is taken for free because its header is damaged.
+    fn settle(&mut self, index: usize) -> Result<(), Error<D::Error>> {
+        let Some(root) = self.roots.logs.get(index).copied() else { return Ok(()) };
+        let newest = if root.tail.at.life > root.newest.life { root.tail.at } else { root.newest };
+        if newest.is_none() || newest.life < root.head_life {
+            return Ok(());
+        }
+        let header = match self.read_header(newest)? {
+            Some(header) => header,
+            None => root.tail.header(root.id),
+        };
+        let mut next = Link::NONE;
+        if let Some(seal) = self.read_seal(newest.segment)?.filter(|seal| seal.header.at == newest)
+            && seal.next.life > newest.life
+            && self.first_header(seal.next.segment)?.is_none_or(|header| header.at.life < seal.next.life)
+        {
+            next = seal.next;
+            self.set_used(next.segment, true);
+        }
+        let expected = header.ordinal.saturating_sub(root.head_ordinal).saturating_add(1);
+        if root.count != expected {
+            let mut at = newest;
+            while at.life >= root.head_life && !at.is_none() {
+                self.set_used(at.segment, true);
+                at = match self.read_header(at)? {
+                    Some(header) => header.previous,
+                    None if at == root.tail.at => root.tail.previous,
+                    None => break,
+                };
+            }
+        }
+        if let Some(root) = self.roots.logs.get_mut(index) {
+            root.newest = newest;
+        }
+        self.roots.next_life = self.roots.next_life.max(newest.life.max(next.life).saturating_add(1));
+        Ok(())
+    }
+
+    pub(crate) fn set_used(&mut self, segment: u32, used: bool) {
+        if used || !self.roots.retired.contains(&segment) {
+            self.segments.set(self.medium.behind(), segment, used);
+        }
+    }
+
+    /// The header at the start of `segment`.
+    pub(crate) fn first_header(&mut self, segment: u32) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+        if segment >= self.format.segments() {
+            return Ok(None);
+        }
+        let mut bytes = [0; SEGMENT_HEADER];
+        self.medium.read(self.segment_address(segment), &mut bytes, 0)?;
+        Ok(SegmentHeader::decode(&bytes, self.format.volume_id, segment))
+    }
+
+    /// The header of a segment in the life that `at` names, from either end of it.
+    pub(crate) fn read_header(&mut self, at: Link) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+        match self.first_header(at.segment) {
+            Ok(Some(header)) if header.at == at => return Ok(Some(header)),
+            _ => {}
+        }
+        Ok(self.read_seal_end(at.segment)?.map(|(seal, _)| seal.header).filter(|header| header.at == at))
+    }
+
+    fn read_seal_end(&mut self, segment: u32) -> Result<Option<(Seal, [u8; SEAL])>, Error<D::Error>> {
+        if segment >= self.format.segments() {
+            return Ok(None);
+        }
+        let mut bytes = [0; SEAL];
+        let end = self.segment_address(segment).saturating_add(u64::from(self.format.segment));
+        self.medium.read(end.saturating_sub(SEAL as u64), &mut bytes, 0)?;
+        Ok(Seal::decode(&bytes, self.format.volume_id, segment).map(|seal| (seal, bytes)))
+    }
+
+    /// The seal of a segment in the life that `at` names; its slots are not proved.
+    pub(crate) fn read_seal_of(&mut self, at: Link) -> Option<Seal> {
+        self.read_seal_end(at.segment).ok()?.map(|(seal, _)| seal).filter(|seal| seal.header.at == at)
+    }
+
+    /// The seal of a segment, if it is whole: slots and all.
+    pub(crate) fn read_seal(&mut self, segment: u32) -> Result<Option<Seal>, Error<D::Error>> {
+        let Some((seal, bytes)) = self.read_seal_end(segment)? else { return Ok(None) };
+        let slots = u32::from(seal.slots).saturating_mul(4);
+        if slots > self.format.segment / 2 {
+            return Ok(None);
+        }
+        let end = self.segment_address(segment).saturating_add(u64::from(self.format.segment));
+        let start = end.saturating_sub(SEAL as u64).saturating_sub(u64::from(slots));
+        let sum = Seal::sum(self.format.volume_id, segment);
+        let sum = self.medium.checksum(sum, start, slots, 0)?;
+        Ok(Seal::verify(&bytes, sum).then_some(seal))
+    }
+
+    /// Takes a free segment and gives it its next life. On flash its first erase unit is erased; one that can't be is
+    /// retired, and the next one is tried.
+    pub(crate) fn take_segment(&mut self, reserve: bool) -> Result<Link, Error<D::Error>> {
+        self.medium.check()?;
+        if self.homes.differ {
+            self.publish()?;
+        }
+        let kept = if reserve { 0 } else { u32::from(self.format.reserve) };
+        while self.segments.free() > kept {
+            let Some(segment) = self.segments.take(self.medium.behind()) else { break };
+            let life = self.roots.next_life;
+            self.roots.next_life = life.saturating_add(1);
+            let erase_unit = self.format.geometry.erase_unit;
+            if erase_unit != 0 {
+                match self.medium.erase(self.segment_address(segment), erase_unit) {
+                    Ok(()) => {}
+                    Err(Error::Device(_)) if self.retire(segment) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(Link { segment, life });
+        }
+        Err(Error::Full)
+    }
+
+    /// Notes that a segment is never to be given out again; `false` if the table is full.
+    pub(crate) fn retire(&mut self, segment: u32) -> bool {
+        self.roots.retired.contains(&segment) || self.roots.retired.push(segment).is_ok()
+    }
+}

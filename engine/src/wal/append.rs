@@ -1,0 +1,397 @@
+//! Entries into the buffer, the buffer onto the device, and the three parts of a commit.
+
+use super::index::{MAX_EPOCHS, Slot};
+use super::record::{Head, Kind, MAX_HEAD};
+use super::{Error, Log};
+use crate::codec::{Checksum, Put, align_down, align_up};
+use crate::device::BlockDevice;
+use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
+use crate::volume::{Buffer, Volume};
+
+/// Proof of a [`Log::flush`], to be handed to [`Log::acknowledge`] after a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "what was flushed is durable only after a sync and `acknowledge`"]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Ticket {
+    end: u64,
+}
+
+impl Ticket {
+    /// Entries before this offset will be durable.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+}
+
+impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// Appends one entry and returns its offset. It is durable after the next [`commit`](Self::commit).
+    ///
+    /// Costs no device operation until the write buffer is full; then one write for each buffer of data. Where the
+    /// segment is full: the write of its seal, at most three header reads, and on flash the erase of one unit; and on
+    /// flash one more erase for each erase unit that the data reaches. The first append after an open also begins an
+    /// epoch.
+    pub fn append<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        payload: &[u8],
+    ) -> Result<u64, Error<D::Error>> {
+        self.append_all(volume, &[payload], None)
+    }
+
+    /// Appends one entry with a word of the caller's beside it: a term, a time. It takes 8 bytes more.
+    pub fn append_with<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        user: u64,
+        payload: &[u8],
+    ) -> Result<u64, Error<D::Error>> {
+        self.append_all(volume, &[payload], Some(user))
+    }
+
+    /// Appends entries of which after a cut either all are there or none, and returns the offset of the first. They may
+    /// lie in several segments. Where there is no room for all of them, none is appended.
+    pub fn append_batch<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        payloads: &[&[u8]],
+    ) -> Result<u64, Error<D::Error>> {
+        self.append_all(volume, payloads, None)
+    }
+
+    fn append_all<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        payloads: &[&[u8]],
+        user: Option<u64>,
+    ) -> Result<u64, Error<D::Error>> {
+        volume.medium.check()?;
+        self.make_room(volume, payloads, user)?;
+        let first = self.end;
+        let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
+        let user = user.map(u64::to_le_bytes);
+        let user = user.as_ref().map_or(&[][..], |word| &word[..]);
+        let last = payloads.len().wrapping_sub(1);
+        for (at, payload) in payloads.iter().enumerate() {
+            // A failure from here on leaves a part of the entries behind, of which none may count.
+            if let Err(error) = self.append_one(volume, kind, user, payload, at != last) {
+                volume.poison();
+                return Err(error);
+            }
+        }
+        Ok(first)
+    }
+
+    fn append_one<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        kind: Kind,
+        user: &[u8],
+        payload: &[u8],
+        more: bool,
+    ) -> Result<(), Error<D::Error>> {
+        let head = Head::new(kind, payload.len() as u32, self.window, more);
+        if self.position().saturating_add(head.size()) > Self::limit(volume) {
+            self.next_segment(volume)?;
+        }
+        let nth = self.end.saturating_sub(self.last.first);
+        let epochs = self.epoch.saturating_sub(self.last.epoch);
+        self.index.note(nth, Slot { position: self.position(), epochs });
+        self.put(volume, head, user, payload)?;
+        self.end = self.end.saturating_add(1);
+        self.pace.add(payload.len());
+        Ok(())
+    }
+
+    /// Refuses what can't be appended as a whole, begins the epoch if that is still to be done.
+    fn make_room<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        payloads: &[&[u8]],
+        user: Option<u64>,
+    ) -> Result<(), Error<D::Error>> {
+        let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
+        let max = self.max_entry(volume).saturating_sub(if user.is_some() { 8 } else { 0 });
+        if payloads.iter().any(|payload| payload.len() as u64 > u64::from(max)) {
+            return Err(Error::TooLarge { max });
+        }
+        if !self.begun {
+            self.begin(volume)?;
+        }
+        let limit = Self::limit(volume);
+        let mut position = self.position();
+        let mut segments = 0_u32;
+        let mut bytes = 0_usize;
+        for payload in payloads {
+            let size = Head::new(kind, payload.len() as u32, 0, false).size();
+            bytes = bytes.saturating_add(size as usize);
+            position = position.saturating_add(size);
+            if position > limit {
+                segments = segments.saturating_add(1);
+                position = (SEGMENT_HEADER as u32).saturating_add(size);
+            }
+        }
+        let kept = if self.may_use_reserve() { 0 } else { u32::from(volume.format.reserve) };
+        if segments > volume.segments.free().saturating_sub(kept) {
+            return Err(self.no_room(volume));
+        }
+        if self.in_flight && (segments > 0 || self.filled.saturating_add(bytes) > self.buffer.as_ref().len())
+        {
+            return Err(Error::SyncPending);
+        }
+        Ok(())
+    }
+
+    /// Snapshots are what makes room again, so they may use the last segments.
+    pub(super) fn may_use_reserve(&self) -> bool {
+        self.id >= 0x8000
+    }
+
+    /// The error for a full pool, with the way out.
+    pub(super) fn no_room<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Error<D::Error> {
+        // Releasing helps as soon as the first segment holds nothing that is kept.
+        let mut release_before = None;
+        if let Ok((_, bound)) = self.locate(volume, self.start)
+            && bound < self.end
+        {
+            release_before = Some(bound);
+        }
+        Error::Full { release_before }
+    }
+
+    /// One record into the buffer.
+    fn put<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        head: Head,
+        user: &[u8],
+        payload: &[u8],
+    ) -> Result<(), Error<D::Error>> {
+        let position = self.position();
+        let seed = self.seed.word(position);
+        let body = seed.bytes(user).bytes(payload);
+        let bytes = head.encode(head.seal(body, self.end), head.check(seed), user);
+        self.open = Some((position, head, body));
+        self.dirty = true;
+        self.push(volume, bytes.get(..head.head_len() as usize).unwrap_or_default())?;
+        self.push(volume, payload)?;
+        let padding = head.size().wrapping_sub(head.head_len()).wrapping_sub(head.len());
+        self.push(volume, [0xFF; 3].get(..padding as usize).unwrap_or_default())
+    }
+
+    /// Bytes into the buffer, which is written whenever it is full and more comes.
+    fn push<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        mut bytes: &[u8],
+    ) -> Result<(), Error<D::Error>> {
+        while !bytes.is_empty() {
+            let unit = volume.format.geometry.write_unit;
+            let size = align_down(self.buffer.as_ref().len() as u64, unit) as usize;
+            if self.filled >= size {
+                self.write_out(volume)?;
+            }
+            let room = self.buffer.as_mut().get_mut(self.filled..size).unwrap_or_default();
+            let (now, rest) = bytes.split_at_checked(room.len()).unwrap_or((bytes, &[]));
+            if let Some(room) = room.get_mut(..now.len()) {
+                room.copy_from_slice(now);
+            }
+            self.filled = self.filled.saturating_add(now.len());
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer, which holds whole write units.
+    pub(super) fn write_out<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        self.open = None;
+        let len = self.filled;
+        self.erase_before(volume, self.written, len as u32)?;
+        let address = volume.segment_address(self.last.at.segment).saturating_add(u64::from(self.written));
+        volume.medium.write(address, self.buffer.as_ref().get(..len).unwrap_or_default())?;
+        self.written = self.written.saturating_add(len as u32);
+        self.filled = 0;
+        Ok(())
+    }
+
+    /// Erases the units that a write to the last segment is the first to reach.
+    fn erase_before<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        from: u32,
+        len: u32,
+    ) -> Result<(), Error<D::Error>> {
+        let unit = volume.format.geometry.erase_unit;
+        if unit == 0 {
+            return Ok(());
+        }
+        self.erased = self.erased.max(align_down(u64::from(from), unit) as u32);
+        while self.erased < from.saturating_add(len) {
+            let address = volume.segment_address(self.last.at.segment).saturating_add(u64::from(self.erased));
+            if let Err(error) = volume.medium.erase(address, unit) {
+                // Of the record that was to go here, a part is written already.
+                volume.medium.poison();
+                return Err(error.into());
+            }
+            self.erased = self.erased.saturating_add(unit);
+        }
+        Ok(())
+    }
+
+    /// Fills the buffer up to a whole write unit.
+    fn pad(&mut self, unit: u32) {
+        let filled = align_up(self.filled as u32, unit) as usize;
+        if let Some(padding) = self.buffer.as_mut().get_mut(self.filled..filled) {
+            padding.fill(0xFF);
+        }
+        self.filled = filled;
+    }
+
+    /// Seals the last segment and goes on in a new one.
+    fn next_segment<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        let at = volume.take_segment(self.may_use_reserve())?;
+        let header = self.header_after(volume, at, Some(self.last))?;
+        let unit = volume.format.geometry.write_unit;
+        self.pad(unit);
+        if self.filled != 0 {
+            self.write_out(volume)?;
+        }
+        self.write_seal(volume, at)?;
+        self.start_segment(volume, header);
+        Ok(())
+    }
+
+    /// The seal at the end of the last segment.
+    fn write_seal<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        next: Link,
+    ) -> Result<(), Error<D::Error>> {
+        let volume_id = volume.format.volume_id;
+        let area = Self::seal_area(volume) as usize;
+        let at = volume.format.segment.saturating_sub(area as u32);
+        self.erase_before(volume, at, area as u32)?;
+        let words = self.index.words();
+        let slots_at = area.saturating_sub(SEAL).saturating_sub(words.len().saturating_mul(4));
+        let bytes = self.buffer.as_mut().get_mut(..area).unwrap_or_default();
+        bytes.fill(0xFF);
+        let mut put = Put::new(bytes.get_mut(slots_at..).unwrap_or_default());
+        let mut sum: Checksum = Seal::sum(volume_id, self.last.at.segment);
+        for word in words {
+            put.u32(*word);
+            sum = sum.word(*word);
+        }
+        let seal = Seal {
+            header: self.last,
+            end: self.end,
+            next,
+            epoch: self.epoch,
+            slots: words.len() as u16,
+            stride: self.index.stride(),
+            window: self.window,
+        };
+        put.bytes(&seal.encode(volume_id, sum));
+        let address = volume.segment_address(self.last.at.segment).saturating_add(u64::from(at));
+        volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// The first part of a commit: marks the end of the window and writes what is in the buffer. Sync the device, then
+    /// [`acknowledge`](Self::acknowledge) the ticket. Until then, appending goes on in the buffer and is answered
+    /// [`Error::SyncPending`] when that is full. If the sync fails, [`Volume::poison`] the volume.
+    ///
+    /// One write; none if nothing was appended.
+    pub fn flush<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<Ticket, Error<D::Error>> {
+        volume.medium.check()?;
+        if self.in_flight {
+            return Err(Error::SyncPending);
+        }
+        if self.dirty {
+            self.flush_window(volume)?;
+            self.in_flight = true;
+        }
+        Ok(Ticket { end: self.end })
+    }
+
+    pub(super) fn flush_window<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        match self.open {
+            // The last record is still at hand: it takes the mark itself.
+            Some((position, head, body)) if position >= self.written => {
+                let head = head.with_commit();
+                let at = position.saturating_sub(self.written) as usize;
+                let is_entry = u64::from(head.is_entry());
+                let crc = head.seal(body, self.end.saturating_sub(is_entry));
+                let bytes: [u8; MAX_HEAD] = head.encode(crc, 0, &[]);
+                if let Some(place) = self.buffer.as_mut().get_mut(at..at.saturating_add(8)) {
+                    place.copy_from_slice(bytes.get(..8).unwrap_or_default());
+                }
+            }
+            _ => {
+                let head = Head::new(Kind::Control, 0, self.window, false).with_commit();
+                self.put(volume, head, &[], &[])?;
+            }
+        }
+        self.pad(volume.format.geometry.write_unit);
+        self.write_out(volume)?;
+        self.window = self.window.wrapping_add(1) & 15;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// The last part of a commit: the device has synced since `ticket` was made.
+    pub fn acknowledge(&mut self, ticket: Ticket) {
+        if ticket.end > self.durable && ticket.end <= self.end {
+            self.durable = ticket.end;
+        }
+        if self.in_flight && !self.dirty {
+            self.pace.committed();
+        }
+        self.in_flight = false;
+    }
+
+    /// Makes all entries durable: [`flush`](Self::flush), sync, [`acknowledge`](Self::acknowledge). One write and one
+    /// sync; nothing at all if nothing was appended since the last one.
+    pub fn commit<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        volume.medium.check()?;
+        if !self.dirty && !self.in_flight {
+            return Ok(());
+        }
+        let ticket = self.flush(volume)?;
+        volume.sync()?;
+        self.acknowledge(ticket);
+        Ok(())
+    }
+
+    /// Whether the segment has seen as many epochs as its index can count.
+    pub(super) fn out_of_epochs(&self) -> bool {
+        self.epoch.saturating_add(1).saturating_sub(self.last.epoch) >= MAX_EPOCHS
+    }
+
+    /// An epoch record at the place where the log goes on; not yet synced.
+    pub(super) fn put_epoch<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        let head = Head::new(Kind::Control, 4, self.window, false);
+        let epoch = self.epoch.to_le_bytes();
+        self.put(volume, head, &[], &epoch)?;
+        self.flush_window(volume)
+    }
+}

@@ -1,0 +1,204 @@
+//! Where a log goes on in a new epoch: behind its end, or, after a truncation, before it.
+
+use super::index::Index;
+use super::record::{RECORD, segment_seed};
+use super::{Error, Log};
+use crate::device::BlockDevice;
+use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
+use crate::volume::{self, Buffer, TailRoot, Volume};
+
+impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// Begins the epoch of this session, durable on return: by a record behind the end of the last segment where that
+    /// may be written, else by a publish that names a new segment.
+    pub(super) fn begin<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        self.secure(volume)?;
+        let room = Self::limit(volume).saturating_sub(RECORD.saturating_mul(4));
+        let here = !self.full && !self.last.at.is_none() && !self.out_of_epochs() && self.written <= room;
+        if here {
+            let epoch = self.epoch;
+            self.set_epoch(volume, epoch.saturating_add(1));
+            match self.put_epoch(volume) {
+                Ok(()) => {
+                    volume.sync()?;
+                    self.begun = true;
+                    if let Some(root) = volume.root_mut(self.id) {
+                        root.closed = false;
+                    }
+                    return Ok(());
+                }
+                // The first write since the open has failed: this place is bad, and there may be better ones. What
+                // was durable is in other units. Should the device be to blame, the next write says so.
+                Err(Error::Volume(volume::Error::Device(_))) if volume.retire(self.last.at.segment) => {
+                    volume.medium.forgive();
+                    (self.filled, self.dirty, self.open) = (0, false, None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // An empty last segment is given up, so that opening again and again takes no space.
+        let empty = self.last.first == self.end && !self.last.at.is_none();
+        let previous = if empty { self.before_last(volume)? } else { Some(self.last) };
+        let previous = previous.filter(|header| !header.at.is_none());
+        self.branch(volume, self.end, previous, self.may_use_reserve())
+    }
+
+    /// The segment before the last one, if the log still holds it.
+    fn before_last<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+        let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
+        let at = self.last.previous;
+        if at.is_none() || at.life < head_life { Ok(None) } else { Ok(volume.read_header(at)?) }
+    }
+
+    /// Goes on at offset `first` in a new segment behind `previous`, in a new epoch; by one publish. The segments that
+    /// were behind `previous` are free afterwards.
+    pub(super) fn branch<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        first: u64,
+        previous: Option<SegmentHeader>,
+        reserve: bool,
+    ) -> Result<(), Error<D::Error>> {
+        self.note(volume)?;
+        let at = match volume.take_segment(reserve) {
+            Err(volume::Error::Full) => return Err(self.no_room(volume)),
+            at => at?,
+        };
+        self.epoch = self.epoch.saturating_add(1);
+        let header = self.header_after(volume, at, previous)?;
+        let header = SegmentHeader { first, ..header };
+        let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
+        let kept = previous.map_or(head_life.saturating_sub(1), |previous| previous.at.life);
+        let dead = if self.dead.is_none() { self.last.at } else { self.dead };
+        if let Some(root) = volume.root_mut(self.id) {
+            root.epoch = self.epoch;
+            root.end = first;
+            root.closed = false;
+            root.tail = TailRoot::new(&header);
+            if previous.is_none() {
+                (root.start, root.head_life, root.head_ordinal) = (first, at.life, header.ordinal);
+            }
+        }
+        volume.publish()?;
+        if previous.is_none() {
+            self.start = first;
+        }
+        (self.end, self.durable) = (first, first);
+        self.dead = Link::NONE;
+        self.free_chain(volume, dead, kept);
+        self.start_segment(volume, header);
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Frees the segments of this log from `at` back to those with a life of `kept` or less.
+    pub(super) fn free_chain<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        mut at: Link,
+        kept: u32,
+    ) {
+        while !at.is_none() && at.life > kept {
+            volume.set_used(at.segment, false);
+            at = match volume.read_header(at) {
+                Ok(Some(header)) => header.previous,
+                // Never written: it was the last one, and is known without its header.
+                _ if at == self.last.at => self.last.previous,
+                // Damaged: what is behind it stays out of use until the next open.
+                _ => Link::NONE,
+            };
+        }
+    }
+
+    /// The header of a segment behind `previous`, with its jump: see Myers, "An applicative random-access stack".
+    pub(super) fn header_after<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        at: Link,
+        previous: Option<SegmentHeader>,
+    ) -> Result<SegmentHeader, Error<D::Error>> {
+        let mut header = SegmentHeader {
+            log: self.id,
+            at,
+            epoch: self.epoch,
+            first: self.end,
+            window: self.window,
+            ..SegmentHeader::default()
+        };
+        let Some(previous) = previous else { return Ok(header) };
+        header.previous = previous.at;
+        header.ordinal = previous.ordinal.saturating_add(1);
+        header.jump = previous.at;
+        header.jump_first = previous.first;
+        if !previous.jump.is_none()
+            && let Some(near) = volume.read_header(previous.jump)?
+            && !near.jump.is_none()
+            && let Some(far) = volume.read_header(near.jump)?
+            && previous.ordinal.wrapping_sub(near.ordinal) == near.ordinal.wrapping_sub(far.ordinal)
+        {
+            header.jump = far.at;
+            header.jump_first = far.first;
+        }
+        Ok(header)
+    }
+
+    /// Makes `header` the last segment. It goes to the device with the first records in it.
+    pub(super) fn start_segment<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &Volume<D, V, N>,
+        header: SegmentHeader,
+    ) {
+        self.last = header;
+        self.full = false;
+        self.index = Index::new();
+        self.written = 0;
+        // The first unit was erased when the segment was taken.
+        self.erased = volume.format.geometry.erase_unit;
+        self.open = None;
+        self.turn = self.turn.wrapping_add(1);
+        self.set_epoch(volume, self.epoch);
+        let bytes = header.encode(volume.format.volume_id);
+        if let Some(place) = self.buffer.as_mut().get_mut(..SEGMENT_HEADER) {
+            place.copy_from_slice(&bytes);
+        }
+        self.filled = SEGMENT_HEADER;
+    }
+
+    pub(super) fn set_epoch<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &Volume<D, V, N>,
+        epoch: u32,
+    ) {
+        self.epoch = epoch;
+        let at = self.last.at;
+        self.seed = segment_seed(volume.format.volume_id, at.segment, at.life, epoch);
+    }
+
+    /// Frees what an earlier truncation left behind, at open: the scan of the pool takes it for the log's.
+    pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        let root = volume.root(self.id).copied().unwrap_or_default();
+        let held = self.last.ordinal.saturating_sub(root.head_ordinal).saturating_add(1);
+        if root.count <= held || !self.dead.is_none() {
+            return Ok(());
+        }
+        for segment in 0..volume.format.segments() {
+            let Some(header) = volume.first_header(segment).unwrap_or(None) else { continue };
+            if header.log == self.id
+                && header.at.life >= root.head_life
+                && let Ok((holder, _)) = self.locate(volume, header.first)
+                && holder.at != header.at
+            {
+                volume.set_used(segment, false);
+            }
+        }
+        Ok(())
+    }
+}

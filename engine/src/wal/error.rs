@@ -1,0 +1,81 @@
+//! What can go wrong with a log, and what to do about it.
+
+use core::fmt;
+
+use crate::volume;
+
+/// Why a log could not do what it was asked. Unless it says otherwise, nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Error<E> {
+    /// The volume, or the device below it. After a failed write or sync, open the volume and its logs again.
+    Volume(volume::Error<E>),
+    /// No such entry. The log holds `start..end`.
+    OutOfRange {
+        /// First offset that is kept.
+        start: u64,
+        /// Offset after the last entry.
+        end: u64,
+    },
+    /// The entry is longer than a segment holds.
+    TooLarge {
+        /// The longest entry that fits.
+        max: u32,
+    },
+    /// No free segment is left. Reading and releasing still work.
+    Full {
+        /// Releasing the entries before this one would free at least one segment; `None`: nothing would.
+        release_before: Option<u64>,
+    },
+    /// The entry is there and longer than the buffer that was passed in.
+    BufferTooSmall {
+        /// Its length.
+        needed: usize,
+    },
+    /// A sync is under way and the buffer can't take this entry. Acknowledge the ticket, then try again.
+    SyncPending,
+    /// This entry, or the place where it must be, is damaged. Entries before and behind may be read.
+    Corrupt {
+        /// Where on the device.
+        address: u64,
+        /// The entry, if it is known which one.
+        offset: Option<u64>,
+    },
+}
+
+impl<E> From<volume::Error<E>> for Error<E> {
+    fn from(error: volume::Error<E>) -> Self {
+        Self::Volume(error)
+    }
+}
+
+impl<E: fmt::Debug> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Volume(error) => error.fmt(f),
+            Self::OutOfRange { start, end } if start == end => {
+                write!(f, "the log is empty; its next offset is {end}")
+            }
+            Self::OutOfRange { start, end } => {
+                write!(f, "the log holds the offsets {start} to {}", end.saturating_sub(1))
+            }
+            Self::TooLarge { max } => write!(f, "the entry is too large: at most {max} bytes fit"),
+            Self::Full { release_before: Some(offset) } => {
+                write!(f, "the log is full; releasing the entries before {offset} would free a segment")
+            }
+            Self::Full { release_before: None } => {
+                f.write_str("the volume is full and this log holds nothing to release")
+            }
+            Self::BufferTooSmall { needed } => {
+                write!(f, "the entry has {needed} bytes, more than the buffer")
+            }
+            Self::SyncPending => f.write_str("a sync is under way; acknowledge it first"),
+            Self::Corrupt { address, offset: Some(offset) } => {
+                write!(f, "entry {offset} is damaged, see address {address}")
+            }
+            Self::Corrupt { address, offset: None } => write!(f, "the log is damaged at address {address}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for Error<E> {}

@@ -1,0 +1,99 @@
+//! The offset index of one segment: a fixed number of slots, each the place of one entry.
+//!
+//! Slot i tells where entry `first + (i << stride)` begins. When the slots are full, every other one is dropped and the
+//! stride doubles. A slot is one word: the position in words of 4 bytes in bits 0..22, and in bits 22..32 how many
+//! epochs had begun in the segment before the entry (the checksum needs the epoch).
+
+/// So many epochs at most begin in one segment; then the segment is left.
+pub(crate) const MAX_EPOCHS: u32 = 1 << 10;
+
+/// A place in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) position: u32,
+    /// Epochs begun in the segment before.
+    pub(crate) epochs: u32,
+}
+
+impl Slot {
+    pub(crate) fn decode(word: u32) -> Self {
+        Self { position: (word & 0x3F_FFFF) << 2, epochs: word >> 22 }
+    }
+
+    fn encode(self) -> u32 {
+        self.position >> 2 & 0x3F_FFFF | self.epochs << 22
+    }
+}
+
+/// The index of the segment that is being written.
+#[derive(Debug, Clone)]
+pub(crate) struct Index<const SLOTS: usize> {
+    words: [u32; SLOTS],
+    used: usize,
+    stride: u8,
+}
+
+impl<const SLOTS: usize> Index<SLOTS> {
+    pub(crate) const fn new() -> Self {
+        const { assert!(SLOTS >= 2 && SLOTS % 2 == 0 && SLOTS <= 4096, "2 to 4096 slots, an even number") };
+        Self { words: [0; SLOTS], used: 0, stride: 0 }
+    }
+
+    /// Notes where the entry with the `nth` offset of the segment begins. Called once for each entry, in order.
+    pub(crate) fn note(&mut self, nth: u64, slot: Slot) {
+        if nth != (self.used as u64) << self.stride {
+            return;
+        }
+        if self.used == SLOTS {
+            for kept in 0..SLOTS / 2 {
+                let word = self.words.get(kept.wrapping_mul(2)).copied().unwrap_or(0);
+                if let Some(place) = self.words.get_mut(kept) {
+                    *place = word;
+                }
+            }
+            self.used = SLOTS / 2;
+            self.stride = self.stride.wrapping_add(1);
+        }
+        if let Some(place) = self.words.get_mut(self.used) {
+            *place = slot.encode();
+            self.used = self.used.wrapping_add(1);
+        }
+    }
+
+    /// The last slot at or before the `nth` entry, and which entry it is of.
+    pub(crate) fn find(&self, nth: u64) -> Option<(u64, Slot)> {
+        let at = ((nth >> self.stride) as usize).min(self.used.checked_sub(1)?);
+        self.words.get(at).map(|word| ((at as u64) << self.stride, Slot::decode(*word)))
+    }
+
+    pub(crate) fn words(&self) -> &[u32] {
+        self.words.get(..self.used).unwrap_or_default()
+    }
+
+    pub(crate) fn stride(&self) -> u8 {
+        self.stride
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_nearest_slot_however_many_entries_there_are() {
+        for entries in [1_u64, 15, 16, 17, 31, 32, 33, 100, 5000] {
+            let mut index = Index::<16>::new();
+            assert_eq!(index.find(0), None);
+            for nth in 0..entries {
+                index.note(nth, Slot { position: 56 + nth as u32 * 40, epochs: (nth / 100) as u32 });
+            }
+            let apart = 1 << index.stride();
+            assert!(apart as u64 * 8 <= entries.max(8) * 2, "{entries} entries, stride {apart}");
+            for nth in 0..entries {
+                let (of, slot) = index.find(nth).unwrap();
+                assert!(of <= nth && nth - of < apart, "{nth} of {entries}: {of}");
+                assert_eq!(slot, Slot { position: 56 + of as u32 * 40, epochs: (of / 100) as u32 });
+            }
+        }
+    }
+}

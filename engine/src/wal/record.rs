@@ -1,0 +1,207 @@
+//! One record: the hot codec, without a device.
+//!
+//! ```text
+//!   0  4 crc     over volume id, segment, life, epoch, position (the seed), then the user word and the payload,
+//!                then the head, then the low half of the offset
+//!   4  4 head    bits 0..24 length of the payload, 24..28 commit window, 28 commit, 29 more, 30..32 kind
+//!   8  4 check   only when the payload has 4096 bytes or more: over the seed and the head without its commit bit
+//!   .  8 user    only for kind 2
+//!   .  n payload
+//!   .    0xFF up to a multiple of 4
+//! ```
+//! Kinds: 1 an entry, 2 an entry with a user word, 3 control (no payload: a commit; 4 bytes: a new epoch), 0 never. So
+//! neither an erased nor a zeroed place is a record. *commit* marks the last record of its window: the next record
+//! begins at the next write unit. *more* marks the entries of a batch but the last. An offset isn't stored: it is
+//! counted, and the checksum proves the count.
+
+use crate::codec::{Checksum, Put, Take, align_up};
+
+/// Records begin at multiples of this.
+pub(crate) const ALIGN: u32 = 4;
+/// The least that a record takes.
+pub(crate) const RECORD: u32 = 8;
+/// The longest head: crc, head, check, user word.
+pub(crate) const MAX_HEAD: usize = 20;
+/// Payloads from this length on carry a check of their head, so that garbage is not read far.
+pub(crate) const CHECKED: u32 = 4096;
+const LENGTH: u32 = (1 << 24) - 1;
+const COMMIT: u32 = 1 << 28;
+const MORE: u32 = 1 << 29;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Entry,
+    UserEntry,
+    Control,
+}
+
+/// The head of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head(u32);
+
+impl Head {
+    pub(crate) fn new(kind: Kind, len: u32, window: u8, more: bool) -> Self {
+        let kind = match kind {
+            Kind::Entry => 1_u32,
+            Kind::UserEntry => 2,
+            Kind::Control => 3,
+        };
+        let more = if more { MORE } else { 0 };
+        Self(kind << 30 | more | u32::from(window & 15) << 24 | len & LENGTH)
+    }
+
+    pub(crate) fn with_commit(self) -> Self {
+        Self(self.0 | COMMIT)
+    }
+
+    /// A head that could be one; what it claims is not yet proved.
+    pub(crate) fn decode(word: u32) -> Option<Self> {
+        let head = Self(word);
+        let plausible = match word >> 30 {
+            0 => false,
+            3 => matches!(head.len(), 0 | 4) && !head.more(),
+            _ => true,
+        };
+        plausible.then_some(head)
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self.0 >> 30 {
+            1 => Kind::Entry,
+            2 => Kind::UserEntry,
+            _ => Kind::Control,
+        }
+    }
+
+    pub(crate) const fn len(self) -> u32 {
+        self.0 & LENGTH
+    }
+
+    pub(crate) const fn window(self) -> u8 {
+        (self.0 >> 24 & 15) as u8
+    }
+
+    pub(crate) const fn commit(self) -> bool {
+        self.0 & COMMIT != 0
+    }
+
+    pub(crate) const fn more(self) -> bool {
+        self.0 & MORE != 0
+    }
+
+    pub(crate) fn is_entry(self) -> bool {
+        self.kind() != Kind::Control
+    }
+
+    pub(crate) fn is_epoch(self) -> bool {
+        self.kind() == Kind::Control && self.len() == 4
+    }
+
+    const fn checked(self) -> bool {
+        self.len() >= CHECKED
+    }
+
+    fn user(self) -> u32 {
+        if self.kind() == Kind::UserEntry { 8 } else { 0 }
+    }
+
+    /// Bytes before the payload.
+    pub(crate) fn head_len(self) -> u32 {
+        if self.checked() { RECORD.wrapping_add(4) } else { RECORD }.wrapping_add(self.user())
+    }
+
+    /// Bytes of the whole record, padding included.
+    pub(crate) fn size(self) -> u32 {
+        align_up(self.head_len().wrapping_add(self.len()), ALIGN)
+    }
+
+    /// Where the next record begins after this one at `position`.
+    pub(crate) fn end(self, position: u32, write_unit: u32) -> u32 {
+        let end = position.saturating_add(self.size());
+        if self.commit() { align_up(end, write_unit) } else { end }
+    }
+
+    /// The checksum of the head alone, as it stands in long records.
+    pub(crate) fn check(self, seed: Checksum) -> u32 {
+        seed.word(self.0 & !COMMIT).finish()
+    }
+
+    /// Whether `bytes`, the beginning of a record, don't belie this head before the payload is even read.
+    pub(crate) fn passes(self, seed: Checksum, bytes: &[u8; MAX_HEAD]) -> bool {
+        !self.checked() || Take(bytes.get(8..).unwrap_or_default()).u32() == self.check(seed)
+    }
+
+    /// The user word among the first bytes of a record; 0 where there is none.
+    pub(crate) fn user_word(self, bytes: &[u8; MAX_HEAD]) -> &[u8] {
+        let end = self.head_len() as usize;
+        bytes.get(end.wrapping_sub(self.user() as usize)..end).unwrap_or_default()
+    }
+
+    /// The record's checksum, given that over seed, user word and payload.
+    pub(crate) fn seal(self, body: Checksum, offset: u64) -> u32 {
+        body.word(self.0).word(offset as u32).finish()
+    }
+
+    /// The low half of the offset that `crc` was made with, if this record is whole.
+    pub(crate) fn claimed_offset(self, body: Checksum, crc: u32) -> u32 {
+        body.word(self.0).word_for(crc)
+    }
+
+    /// Writes the beginning of the record.
+    pub(crate) fn encode(self, crc: u32, check: u32, user: &[u8]) -> [u8; MAX_HEAD] {
+        let mut bytes = [0xFF; MAX_HEAD];
+        let mut put = Put::new(&mut bytes);
+        put.u32(crc).u32(self.0);
+        if self.checked() {
+            put.u32(check);
+        }
+        put.bytes(user);
+        bytes
+    }
+}
+
+/// The checksum that every record of one epoch in one life of one segment begins with.
+pub(crate) fn segment_seed(volume_id: u32, segment: u32, life: u32, epoch: u32) -> Checksum {
+    Checksum::new().word(volume_id).word(segment).word(life).word(epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_and_zero_are_no_records() {
+        assert_eq!(Head::decode(0), None);
+        assert_eq!(Head::decode(u32::MAX), None);
+    }
+
+    #[test]
+    fn fields_do_not_touch_each_other() {
+        for kind in [Kind::Entry, Kind::UserEntry] {
+            for len in [0, 1, 3, 4, 4095, 4096, LENGTH] {
+                for window in 0..16 {
+                    for more in [false, true] {
+                        let head = Head::new(kind, len, window, more).with_commit();
+                        let back = Head::decode(head.0).unwrap();
+                        assert_eq!(
+                            (back.kind(), back.len(), back.window(), back.more()),
+                            (kind, len, window, more)
+                        );
+                        assert!(back.commit() && !Head::new(kind, len, window, more).commit());
+                        let user = if kind == Kind::UserEntry { 8 } else { 0 };
+                        let check = if len >= 4096 { 4 } else { 0 };
+                        assert_eq!(back.size(), (8 + user + check + len).next_multiple_of(4));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_check_does_not_depend_on_the_commit_bit() {
+        let seed = segment_seed(1, 2, 3, 4);
+        let head = Head::new(Kind::Entry, 5000, 3, false);
+        assert_eq!(head.check(seed), head.with_commit().check(seed));
+        assert_ne!(head.check(seed), head.check(segment_seed(1, 2, 3, 5)));
+    }
+}

@@ -1,0 +1,128 @@
+//! Entries away: from the front, from the back, or all of them.
+
+use super::{Error, Log};
+use crate::device::BlockDevice;
+use crate::space::{Link, SegmentHeader};
+use crate::volume::{Buffer, Volume};
+
+/// What a release has freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Released {
+    /// Entries that are gone.
+    pub entries: u64,
+    /// Segments that are free again.
+    pub segments: u32,
+    /// Bytes of these.
+    pub bytes: u64,
+}
+
+impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// Gives back the segments that hold only entries before `offset`; the others of these entries stay readable. One
+    /// publish, after which the segments are free; nothing if there are none. Reads one header for each of them.
+    pub fn release_before<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+    ) -> Result<Released, Error<D::Error>> {
+        volume.medium.check()?;
+        let Some(head) = self.plan_release(volume, offset)? else { return Ok(Released::default()) };
+        self.note(volume)?;
+        let release = self.drop_before(volume, &head);
+        volume.publish()?;
+        Ok(self.free_released(volume, release))
+    }
+
+    /// The segment that will be the first, if that frees any.
+    pub(super) fn plan_release<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+    ) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+        if offset > self.end {
+            return Err(Error::OutOfRange { start: self.start, end: self.end });
+        }
+        if offset > self.durable {
+            self.commit(volume)?;
+        }
+        if offset <= self.start || self.last.at.is_none() {
+            return Ok(None);
+        }
+        let (head, _) = self.locate(volume, offset)?;
+        Ok((head.first > self.start).then_some(head))
+    }
+
+    /// Notes in the roots that the log begins with `head`; returns what can be freed after the publish.
+    pub(super) fn drop_before<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        head: &SegmentHeader,
+    ) -> (Link, u32, Released) {
+        let segment = u64::from(volume.format.segment);
+        let Some(root) = volume.root_mut(self.id) else { return (Link::NONE, 0, Released::default()) };
+        let kept = root.head_life.saturating_sub(1);
+        let segments = head.ordinal.saturating_sub(root.head_ordinal);
+        let released = Released {
+            entries: head.first.saturating_sub(self.start),
+            segments,
+            bytes: u64::from(segments).saturating_mul(segment),
+        };
+        (root.start, root.head_life, root.head_ordinal) = (head.first, head.at.life, head.ordinal);
+        self.start = head.first;
+        self.turn = self.turn.wrapping_add(1);
+        (head.previous, kept, released)
+    }
+
+    pub(super) fn free_released<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        (from, kept, released): (Link, u32, Released),
+    ) -> Released {
+        self.free_chain(volume, from, kept);
+        released
+    }
+
+    /// Drops the entries after `offset`, durably: nothing of them ever comes back. The log goes on at `offset + 1` in a
+    /// new segment, so the rest of the old one is lost until it is released. One publish; a commit before it if entries
+    /// are waiting. Reads one header for each segment that is freed.
+    ///
+    /// To drop all entries, use [`reset`](Self::reset).
+    pub fn truncate_after<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+    ) -> Result<(), Error<D::Error>> {
+        volume.medium.check()?;
+        if offset < self.start || offset >= self.end {
+            return Err(Error::OutOfRange { start: self.start, end: self.end });
+        }
+        let end = offset.saturating_add(1);
+        if end == self.end {
+            return Ok(());
+        }
+        self.commit(volume)?;
+        let (holder, _) = self.locate(volume, end)?;
+        let previous = if holder.first < end {
+            Some(holder)
+        } else if holder.previous.is_none() || holder.first == self.start {
+            None
+        } else {
+            let address = volume.segment_address(holder.previous.segment);
+            let header = volume.read_header(holder.previous)?;
+            Some(header.ok_or(Error::Corrupt { address, offset: Some(offset) })?)
+        };
+        self.branch(volume, end, previous, true)
+    }
+
+    /// Drops all entries, durably, and goes on at offset `next`: for a log whose beginning came as a snapshot from
+    /// elsewhere. One publish. Reads one header for each segment that is freed.
+    pub fn reset<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        next: u64,
+    ) -> Result<(), Error<D::Error>> {
+        volume.medium.check()?;
+        self.commit(volume)?;
+        self.branch(volume, next, None, true)
+    }
+}

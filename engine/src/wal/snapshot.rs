@@ -1,0 +1,127 @@
+//! The state of what the log drives, at one offset; and the log without what came before, as one publish.
+//!
+//! The chunks of a snapshot are the entries of a companion log on the same volume. A new snapshot is appended behind the
+//! old one, which stays whole until one publish names the new one, releases the old one's segments, and releases the
+//! log's entries before the offset. So there is always one whole snapshot, of any size, in any number of chunks, with no
+//! more memory than one write buffer.
+
+use super::release::Released;
+use super::{Error, Log};
+use crate::device::BlockDevice;
+use crate::volume::{Buffer, SnapshotRoot, Volume};
+
+/// Bit 15 of a log's id tells its companion.
+const COMPANION: u16 = 0x8000;
+
+/// The snapshot of one log: the one that is published, and the next one while it is written.
+pub struct Snapshot<B, const SLOTS: usize = 16> {
+    chunks: Log<B, SLOTS>,
+    /// First chunk of the one that is being written.
+    first: u64,
+}
+
+/// The published snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SnapshotInfo {
+    /// It says all that the entries before this offset had said.
+    pub offset: u64,
+    /// Chunks that it was written in.
+    pub chunks: u32,
+}
+
+impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
+    /// Opens the snapshot of log `id`. The first time one publish makes room for it among the volume's logs; otherwise
+    /// costs what [`Log::open`] does.
+    pub fn open<D: BlockDevice, V: Buffer, const N: usize>(
+        volume: &mut Volume<D, V, N>,
+        id: u16,
+        buffer: B,
+    ) -> Result<Self, Error<D::Error>> {
+        if volume.root_index(id | COMPANION).is_none() {
+            volume.add_log(id | COMPANION)?;
+        }
+        let chunks = Log::open(volume, id | COMPANION, buffer)?;
+        let first = chunks.end();
+        Ok(Self { chunks, first })
+    }
+
+    fn root<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+    ) -> Option<SnapshotRoot> {
+        volume.root(self.chunks.id & !COMPANION).and_then(|root| root.snapshot)
+    }
+
+    /// The published snapshot, if there is one.
+    pub fn info<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+    ) -> Option<SnapshotInfo> {
+        self.root(volume).map(|root| SnapshotInfo { offset: root.offset, chunks: root.chunks })
+    }
+
+    /// Reads chunk `nth` (from 0) of the published snapshot into the start of `out`; `None` behind the last one.
+    pub fn read<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        nth: u32,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Error<D::Error>> {
+        let Some(root) = self.root(volume).filter(|root| nth < root.chunks) else { return Ok(None) };
+        Ok(Some(self.chunks.read(volume, root.first.saturating_add(u64::from(nth)), out)?.len))
+    }
+
+    /// Appends a chunk to the next snapshot. A chunk is at most [`Log::max_entry`] long.
+    pub fn write<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        chunk: &[u8],
+    ) -> Result<(), Error<D::Error>> {
+        self.chunks.append(volume, chunk).map(|_| ())
+    }
+
+    /// Forgets the chunks of the next snapshot. Their space comes back with the next one that is published.
+    pub fn discard(&mut self) {
+        self.first = self.chunks.end();
+    }
+
+    /// Publishes the next snapshot as that of `log` before `offset`, and releases the log's entries before `offset`
+    /// and the snapshot before this one: all of that or nothing. One commit, one publish.
+    pub fn publish<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        log: &mut Log<B, SLOTS>,
+        offset: u64,
+    ) -> Result<Released, Error<D::Error>> {
+        volume.medium.check()?;
+        if offset < log.start() || log.id != self.chunks.id & !COMPANION {
+            return Err(Error::OutOfRange { start: log.start(), end: log.end() });
+        }
+        let log_head = log.plan_release(volume, offset)?;
+        let chunk_head = self.chunks.plan_release(volume, self.first)?;
+        self.chunks.commit(volume)?;
+        log.note(volume)?;
+        self.chunks.note(volume)?;
+        let chunks = self.chunks.end().saturating_sub(self.first) as u32;
+        if let Some(root) = volume.root_mut(log.id) {
+            root.snapshot = Some(SnapshotRoot { offset, first: self.first, chunks });
+        }
+        let log_freed = log_head.map(|head| log.drop_before(volume, &head));
+        let chunks_freed = chunk_head.map(|head| self.chunks.drop_before(volume, &head));
+        volume.publish()?;
+        if let Some(freed) = chunks_freed {
+            self.chunks.free_released(volume, freed);
+        }
+        self.first = self.chunks.end();
+        Ok(log_freed.map_or(Released::default(), |freed| log.free_released(volume, freed)))
+    }
+
+    /// Closes it like a log: see [`Log::close`].
+    pub fn close<D: BlockDevice, V: Buffer, const N: usize>(
+        self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<B, Error<D::Error>> {
+        self.chunks.close(volume)
+    }
+}

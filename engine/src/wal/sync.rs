@@ -1,0 +1,89 @@
+//! When to commit: the sync strategies.
+
+use super::{Error, Log};
+use crate::device::BlockDevice;
+use crate::volume::{Buffer, Volume};
+
+/// When [`Log::commit_if_due`] makes entries durable. The loss window is what a power cut may take although it was
+/// appended: never more than what the strategy allows, and never a part of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SyncStrategy {
+    /// Every time. Loss window: nothing that `commit_if_due` has returned for.
+    #[default]
+    Always,
+    /// When so many entries, or so many bytes, are waiting, or when the oldest has waited so long; 0 leaves a condition
+    /// out. Loss window: fewer entries and bytes than that, or those of the last milliseconds, given that
+    /// `commit_if_due` is called as often.
+    Batch {
+        /// Entries.
+        entries: u32,
+        /// Bytes of payload.
+        bytes: u32,
+        /// Milliseconds.
+        millis: u32,
+    },
+    /// Only when [`Log::commit`] is called. Loss window: everything since then.
+    Never,
+}
+
+/// What [`Log::commit_if_due`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Durability {
+    /// All entries survive a power cut.
+    Durable,
+    /// Entries are waiting for a commit.
+    Waiting,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    pub(super) strategy: SyncStrategy,
+    entries: u32,
+    bytes: u32,
+    since: Option<u64>,
+}
+
+impl Pace {
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.entries = self.entries.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes as u32);
+    }
+
+    pub(super) fn committed(&mut self) {
+        *self = Self { strategy: self.strategy, ..Self::default() };
+    }
+
+    fn due(&mut self, now_millis: u64) -> bool {
+        match self.strategy {
+            SyncStrategy::Always => true,
+            SyncStrategy::Never => false,
+            SyncStrategy::Batch { entries, bytes, millis } => {
+                let since = *self.since.get_or_insert(now_millis);
+                entries != 0 && self.entries >= entries
+                    || bytes != 0 && self.bytes >= bytes
+                    || millis != 0 && now_millis.saturating_sub(since) >= u64::from(millis)
+            }
+        }
+    }
+}
+
+impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// Commits if the strategy of [`set_sync`](Self::set_sync) says so. `now_millis` is any clock that does not go
+    /// backwards; call this after appending, and from a timer.
+    pub fn commit_if_due<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        now_millis: u64,
+    ) -> Result<Durability, Error<D::Error>> {
+        if self.durable == self.end {
+            return Ok(Durability::Durable);
+        }
+        if !self.pace.due(now_millis) {
+            return Ok(Durability::Waiting);
+        }
+        self.commit(volume)?;
+        Ok(Durability::Durable)
+    }
+}

@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod cache;
+mod condition;
+mod counts;
+mod crash;
+mod damage;
+mod device;
+mod error;
+mod fault;
+mod medium;
+mod power;
+mod rng;
+mod sim;
+mod tear;
+mod trace;
+
+pub use condition::{Programming, Reading};
+pub use counts::{CostModel, Counts};
+pub use crash::{CrashId, CrashState, ParseCrashIdError, Policy, Repeats, Summary, enumerate, replay};
+pub use damage::HalfErased;
+pub use error::{OnViolation, SimError, Violation, ViolationKind};
+pub use fault::{Applied, Fault, FaultId};
+pub use power::PowerCut;
+pub use sim::Sim;
+pub use trace::{Discard, Op, Trace};

@@ -1,0 +1,52 @@
+//! The project's chores: `cargo xtask test` is the whole suite, `cargo xtask size` what firmware pays.
+
+mod cargo;
+mod firmware;
+mod report;
+mod roundtrip;
+mod size;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Why a step failed: text for the user, who needs no more.
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run the whole test suite: format, lints, tests, docs, firmware, checkers, end to end
+    Test {
+        /// Search as long as the checkers know how to, optimised; for hours rather than minutes
+        #[arg(long)]
+        full: bool,
+    },
+    /// Build the firmware probes and hold their sections against tests/firmware/ceilings.toml
+    Size {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Test { full } => test::run(full),
+        Chore::Size { json } => size::run(json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The whole suite, in the order in which a mistake is cheapest to see.
+
+use std::process::Command;
+
+use crate::cargo::{self, cargo, shown, succeeds};
+use crate::report::{self, Outcome, Step};
+use crate::{Failure, roundtrip, size};
+
+/// The checkers of package `esker-tests`, by binary, with their arguments. A full run adds `--full`.
+const CHECKERS: &[(&str, &[&str])] =
+    &[("crash", &["wal"]), ("corrupt", &["wal"]), ("ioerr", &["wal"]), ("fuzz", &[]), ("planted", &[])];
+
+/// How much is tried.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    pub full: bool,
+    /// The profile of the checkers and of the program.
+    pub profile: &'static str,
+    /// Lines of the file that goes through the log and back.
+    pub lines: u64,
+}
+
+const QUICK: Scale = Scale { full: false, profile: "checked", lines: 20_000 };
+const FULL: Scale = Scale { full: true, profile: "release", lines: 1_000_000 };
+
+pub fn run(full: bool) -> Result<(), Failure> {
+    report::run(steps(if full { FULL } else { QUICK }))
+}
+
+fn steps(scale: Scale) -> Vec<Step> {
+    let mut steps = vec![
+        Step::new("format", format),
+        call("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
+        call("unit and doc tests", "test --workspace --all-features"),
+        Step::new("docs", docs),
+        Step::new("firmware size", || size::run(false).map(|()| Outcome::Passed)),
+    ];
+    for (name, arguments) in CHECKERS {
+        steps.push(Step::new(format!("checker {name}"), move || checker(scale, name, arguments)));
+    }
+    steps.push(Step::new("roundtrip", move || roundtrip::run(scale).map(|()| Outcome::Passed)));
+    steps
+}
+
+/// A step that is one call of cargo.
+fn call(name: &str, arguments: &'static str) -> Step {
+    Step::new(name, move || passes(cargo().args(arguments.split(' '))))
+}
+
+fn passes(command: &mut Command) -> Result<Outcome, Failure> {
+    println!("{}", shown(command));
+    cargo::run(command).map(|()| Outcome::Passed)
+}
+
+fn format() -> Result<Outcome, Failure> {
+    if !succeeds(cargo().args(["fmt", "--version"])) {
+        println!("rustfmt is not installed (`rustup component add rustfmt`): skipped");
+        return Ok(Outcome::Skipped);
+    }
+    passes(cargo().args(["fmt", "--all", "--check"]))?;
+    passes(cargo().args(["fmt", "--check", "--manifest-path", "tests/firmware/Cargo.toml"]))
+}
+
+/// Libraries only: the program has the name of the engine, and its pages would take their place.
+fn docs() -> Result<Outcome, Failure> {
+    let mut command = cargo();
+    command.args(["doc", "--workspace", "--lib", "--no-deps", "--all-features"]);
+    passes(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn checker(scale: Scale, name: &str, arguments: &[&str]) -> Result<Outcome, Failure> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--profile", scale.profile, "-p", "esker-tests", "--bin", name, "--"]);
+    command.args(arguments);
+    if scale.full {
+        command.arg("--full");
+    }
+    passes(&mut command)
+}
