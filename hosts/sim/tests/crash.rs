@@ -463,7 +463,7 @@ fn damaged_neighbours_are_marked_and_off_by_default() {
 fn a_violation_of_the_recovery_is_seen_in_the_state_it_happened_in() {
     let mut sim = Sim::nor(4096, 4, 4096);
     sim.record();
-    sim.write(0, &[0; 4]).unwrap();
+    sim.write(0, &[0; 8]).unwrap();
     let trace = sim.take_trace();
     let mut booted = Sim::nor(4096, 4, 4096).with_on_violation(OnViolation::Allow);
     let (mut clean, mut wrong) = (0, 0);
@@ -471,8 +471,8 @@ fn a_violation_of_the_recovery_is_seen_in_the_state_it_happened_in() {
         state.load_into(&booted);
         // Trusts blankness: what reads as 0xFF is programmed.
         let mut unit = [0; 4];
-        if booted.read(0, &mut unit).is_ok() && unit == [0xFF; 4] {
-            booted.write(0, &[1; 4]).unwrap();
+        if booted.read(4, &mut unit).is_ok() && unit == [0xFF; 4] {
+            booted.write(4, &[1; 4]).unwrap();
         }
         if booted.violations().is_empty() { clean += 1 } else { wrong += 1 }
     });

@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use crate::condition::{Condition, Programming};
+use crate::condition::{Condition, Programming, Reading};
 use crate::crash::state::CrashState;
 use crate::crash::walk::{Step, Walk, What, sample};
 use crate::rng::{Rng, mix};
@@ -32,8 +32,10 @@ impl<V: FnMut(&CrashState<'_>) -> ControlFlow<()>> Walk<'_, V> {
             let tears = ProgramTear::all(size);
             for unit in sample(len / size, 16, 16, 32, mix(self.policy.seed, step as u64)) {
                 for tear in &tears {
-                    self.draft_program(step, at, unit, *tear);
-                    self.emit()?;
+                    if self.shows(step, at, unit, *tear) {
+                        self.draft_program(step, at, unit, *tear);
+                        self.emit()?;
+                    }
                 }
             }
             if self.policy.neighbours.is_some() {
@@ -45,6 +47,22 @@ impl<V: FnMut(&CrashState<'_>) -> ControlFlow<()>> Walk<'_, V> {
         self.draft.put_run(&self.base, &self.unit_hashes, at, len, |bytes| programmed(bytes, data));
         self.what = What::Complete;
         self.emit()
+    }
+
+    /// Whether a cut there leaves a trace that can be read. A program that leaves none has not begun: no firmware could
+    /// stay clear of units that look blank, with nothing but blank units around them.
+    fn shows(&self, step: usize, at: usize, unit: usize, tear: ProgramTear) -> bool {
+        let size = self.base.unit();
+        let data = self.steps[step].data();
+        let done = unit * size;
+        if data[..done].iter().any(|byte| *byte != 0xFF) {
+            return true;
+        }
+        let before = self.base.unit_bytes((at + done) / size);
+        let mut torn = before.to_vec();
+        let seed = mix(mix(self.policy.seed, step as u64), unit as u64);
+        let reading = tear.apply(&mut torn, &data[done..done + size], seed);
+        reading != Reading::Good || torn != before
     }
 
     fn draft_program(&mut self, step: usize, at: usize, unit: usize, tear: ProgramTear) {
