@@ -5,10 +5,10 @@ use esker::wal::{Error, Log, Snapshot};
 
 fn geometries() -> [(Geometry, u32); 4] {
     [
-        (Geometry::blocks(128 * 1024, 512), 4096),
+        (Geometry::blocks(256 * 1024, 512), 4096),
         (Geometry::flash(64 * 1024, 4, 4096), 4096),
         (Geometry::flash(64 * 1024, 1, 4096), 8192),
-        (Geometry::blocks(512 * 1024, 4096), 16384),
+        (Geometry::blocks(2048 * 1024, 4096), 16384),
     ]
 }
 
@@ -89,7 +89,7 @@ fn the_pool_wraps_and_fills() {
         let mut volume = fresh(geometry, segment);
         let mut log = open_log(&mut volume);
         let mut next = 0;
-        for round in 0..400 {
+        for round in 0..900 {
             match log.append(&mut volume, &payload(next)) {
                 Ok(offset) => assert_eq!(offset, next),
                 Err(Error::Full { release_before: Some(offset) }) => {

@@ -2,9 +2,11 @@
 
 mod checksum;
 mod fields;
+mod varint;
 
 pub(crate) use checksum::Checksum;
 pub(crate) use fields::{Put, Take};
+pub(crate) use varint::{PutVarint, TakeVarint};
 
 /// `value` rounded up to a multiple of `unit`, a power of two. Saturates, so that damage can't wrap around.
 pub(crate) const fn align_up(value: u32, unit: u32) -> u32 {

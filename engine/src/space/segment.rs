@@ -22,7 +22,7 @@ pub(crate) const SEGMENT_HEADER: usize = 56;
 const MAGIC: u16 = u16::from_le_bytes(*b"SG");
 
 /// A segment in one of its lives. Life 0 is no segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Link {
     pub(crate) segment: u32,
     pub(crate) life: u32,

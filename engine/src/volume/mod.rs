@@ -25,8 +25,8 @@ use crate::device::{BlockDevice, Geometry};
 use crate::space::Segments;
 use format::{FORMAT_RECORD, Format, home_size, read_format};
 use medium::Medium;
-use roots::Roots;
-use superblock::Homes;
+use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
+use superblock::{HEADER as PUBLISH_HEADER, Homes};
 
 /// A formatted device, open. `LOGS` is the greatest number of logs it can hold (a snapshot counts as one).
 pub struct Volume<D, B, const LOGS: usize = 4> {
@@ -75,8 +75,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     fn scratch_needed(geometry: &Geometry) -> usize {
-        // 16 bytes of header, 58 of what is not a log, 106 a log: the longest that postcard makes of the roots.
-        let publish = LOGS.saturating_mul(106).saturating_add(74).max(FORMAT_RECORD) as u32;
+        let roots = LOGS.saturating_mul(MAX_LOG_ROOT).saturating_add(MAX_OTHER_ROOTS);
+        let publish = roots.saturating_add(PUBLISH_HEADER).max(FORMAT_RECORD) as u32;
         crate::codec::align_up(publish, geometry.read_unit.max(geometry.write_unit)) as usize
     }
 

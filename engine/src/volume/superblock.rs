@@ -8,7 +8,7 @@
 //!               4  2 magic       "PB"
 //!               6  2 length      of the publish in bytes
 //!               8  8 generation  the greatest one counts
-//!              16  . roots       postcard, see `roots`
+//!              16  . roots       varints, see `roots`
 //! ```
 //! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full
 //! and only while the other one holds everything; after a cut between the two, the home that fell behind goes first.
@@ -21,7 +21,7 @@ use crate::codec::{Checksum, Put, Take, align_up};
 use crate::device::BlockDevice;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"PB");
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 
 /// Where the next publish goes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,11 +69,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         };
         self.generation = newest.generation;
         let needed = len as usize;
-        let roots = match self.medium.view(address, needed)? {
-            Some(bytes) => postcard::from_bytes::<Roots<LOGS>>(bytes.get(HEADER..).unwrap_or_default()),
+        let mut roots = Roots::default();
+        let fits = match self.medium.view(address, needed)? {
+            Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),
             None => return Err(Error::MemoryTooSmall { needed }),
         };
-        self.roots = roots.map_err(|_| Error::TooManyLogs { max: LOGS })?;
+        fits.ok_or(Error::TooManyLogs { max: LOGS })?;
+        self.roots = roots;
         Ok(())
     }
 
@@ -231,8 +233,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let Some((header, body)) = scratch.split_at_mut_checked(HEADER) else {
             return Err(Error::MemoryTooSmall { needed });
         };
-        let body = postcard::to_slice(&self.roots, body).map_err(|_| Error::MemoryTooSmall { needed })?;
-        let len = HEADER.saturating_add(body.len()) as u32;
+        // The buffer was measured for the longest roots when the volume was opened.
+        let len = HEADER.wrapping_add(self.roots.encode(body)) as u32;
         Put::new(header).u32(0).u16(MAGIC).u16(len as u16).u64(self.generation);
         Ok(len)
     }

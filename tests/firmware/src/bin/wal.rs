@@ -1,12 +1,51 @@
-//! A device written and read. `black_box` keeps the compiler from knowing more than it would of a real one.
+//! A log over NOR flash: open, append, commit, read, release. The driver is two volatile words, so what is measured is
+//! the engine; `black_box` keeps the compiler from knowing more than it would of a real one.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
+use core::ops::Range;
 
-use esker::device::{BlockDevice, Geometry, Ram, RamError};
+use esker::device::{BlockDevice, Geometry};
+use esker::volume::Volume;
+use esker::wal::{Error, Log};
 
 esker_firmware::entry!(main);
+
+/// A part behind a peripheral that takes an address and a length.
+struct Nor;
+
+#[derive(Debug, Clone, Copy)]
+struct NorError;
+
+impl BlockDevice for Nor {
+    type Error = NorError;
+
+    fn geometry(&self) -> Geometry {
+        black_box(Geometry::flash(1024 * 1024, 4, 4096))
+    }
+
+    fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), NorError> {
+        transfer(address as u32, buffer.as_ptr(), buffer.len())
+    }
+
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), NorError> {
+        transfer(address as u32, data.as_ptr(), data.len())
+    }
+
+    fn erase(&mut self, range: Range<u64>) -> Result<(), NorError> {
+        transfer(range.start as u32, core::ptr::null(), (range.end - range.start) as usize)
+    }
+
+    fn sync(&mut self) -> Result<(), NorError> {
+        Ok(())
+    }
+}
+
+#[inline(never)]
+fn transfer(address: u32, data: *const u8, len: usize) -> Result<(), NorError> {
+    if black_box((address, data, len)).2 == 0 { Err(NorError) } else { Ok(()) }
+}
 
 fn main() -> ! {
     loop {
@@ -14,13 +53,18 @@ fn main() -> ! {
     }
 }
 
-fn run() -> Result<(), RamError> {
-    let mut device = Ram::new([0; 1024], Geometry::flash(0, black_box(16), black_box(256)));
-    let mut record = black_box([0; 64]);
-    device.erase(0..black_box(256))?;
-    device.write(black_box(64), &record)?;
-    device.sync()?;
-    device.read(black_box(64), &mut record)?;
-    black_box(record);
+/// One log on the volume, as in a data logger.
+type LoggerVolume<'a> = Volume<Nor, &'a mut [u8], 1>;
+
+fn run() -> Result<(), Error<NorError>> {
+    let mut volume_memory = [0; 256];
+    let mut log_memory = [0; 256];
+    let mut entry = black_box([0; 32]);
+    let mut volume: LoggerVolume<'_> = Volume::open(Nor, &mut volume_memory[..])?;
+    let mut log: Log<&mut [u8]> = Log::open(&mut volume, 0, &mut log_memory[..])?;
+    let offset = log.append(&mut volume, &entry)?;
+    log.commit(&mut volume)?;
+    black_box(log.read(&mut volume, offset, &mut entry)?);
+    log.release_before(&mut volume, offset)?;
     Ok(())
 }
