@@ -1,7 +1,7 @@
 //! The device as the engine uses it: reads of any place and length through one lent buffer, writes that never cross a
 //! page, and the poison that a failed write or sync leaves behind.
 
-use super::Error;
+use super::{Error, Fault};
 use crate::codec::{Checksum, align_down, align_up};
 use crate::device::{BlockDevice, Geometry};
 
@@ -102,7 +102,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         address: u64,
         out: &mut [u8],
         ahead_to: u64,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let unit = self.geometry.read_unit;
         let (mut address, mut out) = (address, out);
         while !out.is_empty() {
@@ -138,7 +138,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         address: u64,
         len: u32,
         ahead_to: u64,
-    ) -> Result<Checksum, Error<D::Error>> {
+    ) -> Result<Checksum, Fault<D::Error>> {
         let end = address.saturating_add(u64::from(len));
         let mut address = address;
         while address < end {
@@ -155,7 +155,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// The bytes at `address`, contiguous in the buffer. `None` if they don't fit into it.
-    pub(crate) fn view(&mut self, address: u64, len: usize) -> Result<Option<&[u8]>, Error<D::Error>> {
+    pub(crate) fn view(&mut self, address: u64, len: usize) -> Result<Option<&[u8]>, Fault<D::Error>> {
         if self.cached_at(address).is_none_or(|cached| cached.len() < len) {
             self.fill(address, len, 0)?;
         }
@@ -169,14 +169,14 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.
-    fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Error<D::Error>> {
+    fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Fault<D::Error>> {
         let unit = self.geometry.read_unit;
         let start = align_down(address, unit);
         let end = address.saturating_add(len as u64).max(ahead_to).min(self.geometry.capacity);
         let end = align_down(end.saturating_add(u64::from(unit.saturating_sub(1))), unit);
         let len = (self.io as u64).min(end.saturating_sub(start)) as usize;
         if len == 0 {
-            return Err(Error::Corrupt { address });
+            return Err(Fault::Damaged(0));
         }
         // Once more, and with the least that serves, before it counts as a failure: one bad unit must not take its
         // neighbours along, and some failures pass.
@@ -194,48 +194,48 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         Ok(())
     }
 
-    fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Error<D::Error>> {
+    fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Fault<D::Error>> {
         let part = self.buffer.as_mut().get_mut(..len).unwrap_or_default();
-        self.device.read(start, part).map_err(Error::Device)
+        self.device.read(start, part).map_err(Fault::Device)
     }
 
-    fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Error<D::Error>> {
-        self.device.read(address, out).or_else(|_| self.device.read(address, out)).map_err(Error::Device)
+    fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault<D::Error>> {
+        self.device.read(address, out).or_else(|_| self.device.read(address, out)).map_err(Fault::Device)
     }
 
     /// Writes whole units. With an erase unit the call is split so that none crosses a page.
-    pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Error<D::Error>> {
+    pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Fault<D::Error>> {
         self.check()?;
         self.cached_len = 0;
         write_pages(&mut self.device, &self.geometry, address, data).map_err(|error| {
             self.poisoned = true;
-            Error::Device(error)
+            Fault::Device(error)
         })
     }
 
     /// Writes the first `len` bytes of [`scratch`](Self::scratch).
-    pub(crate) fn write_scratch(&mut self, address: u64, len: usize) -> Result<(), Error<D::Error>> {
+    pub(crate) fn write_scratch(&mut self, address: u64, len: usize) -> Result<(), Fault<D::Error>> {
         self.check()?;
         self.cached_len = 0;
         let data = self.buffer.as_ref().get(..len).unwrap_or_default();
         write_pages(&mut self.device, &self.geometry, address, data).map_err(|error| {
             self.poisoned = true;
-            Error::Device(error)
+            Fault::Device(error)
         })
     }
 
     /// Erases. A failure does not poison: nothing of worth was there, and the caller decides.
-    pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Error<D::Error>> {
+    pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault<D::Error>> {
         self.check()?;
         self.cached_len = 0;
-        self.device.erase(address..address.saturating_add(u64::from(len))).map_err(Error::Device)
+        self.device.erase(address..address.saturating_add(u64::from(len))).map_err(Fault::Device)
     }
 
-    pub(crate) fn sync(&mut self) -> Result<(), Error<D::Error>> {
+    pub(crate) fn sync(&mut self) -> Result<(), Fault<D::Error>> {
         self.check()?;
         self.device.sync().map_err(|error| {
             self.poisoned = true;
-            Error::Device(error)
+            Fault::Device(error)
         })
     }
 
@@ -244,8 +244,8 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.poisoned = false;
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error<D::Error>> {
-        if self.poisoned { Err(Error::Poisoned) } else { Ok(()) }
+    pub(crate) fn check(&self) -> Result<(), Fault<D::Error>> {
+        if self.poisoned { Err(Fault::Poisoned) } else { Ok(()) }
     }
 }
 

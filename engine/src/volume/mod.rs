@@ -9,6 +9,7 @@
 //! [`Error::Poisoned`] until it is opened again, because after such a failure nobody knows what is on the medium.
 
 mod error;
+mod fault;
 mod format;
 mod medium;
 mod roots;
@@ -16,6 +17,7 @@ mod scan;
 mod superblock;
 
 pub use error::Error;
+pub(crate) use fault::Fault;
 pub use format::{FORMAT_VERSION, FormatOptions};
 pub use medium::Buffer;
 pub(crate) use medium::{PAGE, aligned};
@@ -209,7 +211,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Makes everything that was flushed durable. One device sync.
     pub fn sync(&mut self) -> Result<(), Error<D::Error>> {
-        self.medium.sync()
+        Ok(self.medium.sync()?)
     }
 
     /// Poisons the volume: for hosts that run the device's sync through a handle of their own, when that has failed.
@@ -237,7 +239,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         let root = LogRoot { id, closed: true, ..LogRoot::default() };
         self.roots.logs.push(root).map_err(|_| Error::TooManyLogs { max: LOGS })?;
-        self.publish()
+        Ok(self.publish()?)
     }
 
     pub(crate) fn root_index(&self, id: u16) -> Option<usize> {

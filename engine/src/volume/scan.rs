@@ -1,7 +1,7 @@
 //! The pool at open, and the segments that change hands afterwards.
 
 use super::medium::Buffer;
-use super::{Error, Volume};
+use super::{Error, Fault, Volume};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
 
@@ -51,7 +51,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Sees to it that no segment of a log is taken for free because its header is damaged.
-    fn settle(&mut self, index: usize) -> Result<(), Error<D::Error>> {
+    fn settle(&mut self, index: usize) -> Result<(), Fault<D::Error>> {
         let Some(root) = self.roots.logs.get(index).copied() else { return Ok(()) };
         let newest = if root.tail.at.life > root.newest.life { root.tail.at } else { root.newest };
         if newest.is_none() || newest.life < root.head_life {
@@ -95,7 +95,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// The header at the start of `segment`.
-    pub(crate) fn first_header(&mut self, segment: u32) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+    pub(crate) fn first_header(&mut self, segment: u32) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
         if segment >= self.format.segments() {
             return Ok(None);
         }
@@ -105,7 +105,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// The header of a segment in the life that `at` names, from either end of it.
-    pub(crate) fn read_header(&mut self, at: Link) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+    pub(crate) fn read_header(&mut self, at: Link) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
         match self.first_header(at.segment) {
             Ok(Some(header)) if header.at == at => return Ok(Some(header)),
             _ => {}
@@ -113,7 +113,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(self.read_seal_end(at.segment)?.map(|(seal, _)| seal.header).filter(|header| header.at == at))
     }
 
-    fn read_seal_end(&mut self, segment: u32) -> Result<Option<(Seal, [u8; SEAL])>, Error<D::Error>> {
+    fn read_seal_end(&mut self, segment: u32) -> Result<Option<(Seal, [u8; SEAL])>, Fault<D::Error>> {
         if segment >= self.format.segments() {
             return Ok(None);
         }
@@ -129,7 +129,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// The seal of a segment, if it is whole: slots and all.
-    pub(crate) fn read_seal(&mut self, segment: u32) -> Result<Option<Seal>, Error<D::Error>> {
+    pub(crate) fn read_seal(&mut self, segment: u32) -> Result<Option<Seal>, Fault<D::Error>> {
         let Some((seal, bytes)) = self.read_seal_end(segment)? else { return Ok(None) };
         let slots = u32::from(seal.slots).saturating_mul(4);
         if slots > self.format.segment / 2 {
@@ -144,7 +144,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Takes a free segment and gives it its next life. On flash its first erase unit is erased; one that can't be is
     /// retired, and the next one is tried.
-    pub(crate) fn take_segment(&mut self, reserve: bool) -> Result<Link, Error<D::Error>> {
+    pub(crate) fn take_segment(&mut self, reserve: bool) -> Result<Link, Fault<D::Error>> {
         self.medium.check()?;
         if self.homes.differ {
             self.publish()?;
@@ -158,13 +158,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             if erase_unit != 0 {
                 match self.medium.erase(self.segment_address(segment), erase_unit) {
                     Ok(()) => {}
-                    Err(Error::Device(_)) if self.retire(segment) => continue,
+                    Err(Fault::Device(_)) if self.retire(segment) => continue,
                     Err(error) => return Err(error),
                 }
             }
             return Ok(Link { segment, life });
         }
-        Err(Error::Full)
+        Err(Fault::Full)
     }
 
     /// Notes that a segment is never to be given out again; `false` if the table is full.

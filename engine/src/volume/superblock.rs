@@ -16,7 +16,7 @@
 use super::format::FORMAT_RECORD;
 use super::medium::{Buffer, PAGE};
 use super::roots::Roots;
-use super::{Error, Volume};
+use super::{Error, Fault, Volume};
 use crate::codec::{Checksum, Put, Take, align_up};
 use crate::device::BlockDevice;
 
@@ -141,7 +141,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Generation and length of the publish at `address`, if there is a whole one.
-    fn publish_at(&mut self, address: u64) -> Result<Option<(u64, u32)>, Error<D::Error>> {
+    fn publish_at(&mut self, address: u64) -> Result<Option<(u64, u32)>, Fault<D::Error>> {
         let mut header = [0; HEADER];
         self.medium.read(address, &mut header, 0)?;
         let mut take = Take(&header);
@@ -164,7 +164,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Makes the roots as they are in memory durable, in both homes: two writes, two syncs, and now and then the
     /// erase of a home. What the publish before named may be reused when this has returned.
-    pub(crate) fn publish(&mut self) -> Result<(), Error<D::Error>> {
+    pub(crate) fn publish(&mut self) -> Result<(), Fault<D::Error>> {
         self.medium.check()?;
         self.generation = self.generation.saturating_add(1);
         let first = self.homes.first;
@@ -177,7 +177,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 // A home that fails at the first publish after an open has failed for good, or is about to; with the
                 // other one the volume goes on. Later failures poison like any other.
                 let probing = !self.homes.settled && self.homes.bad == 0;
-                if !probing || !matches!(error, Error::Device(_)) {
+                if !probing || !matches!(error, Fault::Device(_)) {
                     self.medium.poison();
                     return Err(error);
                 }
@@ -190,7 +190,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(())
     }
 
-    fn publish_home(&mut self, home: usize) -> Result<(), Error<D::Error>> {
+    fn publish_home(&mut self, home: usize) -> Result<(), Fault<D::Error>> {
         let granule = self.granule();
         let geometry = self.medium.geometry();
         let mut len = self.build_publish()?;
@@ -226,12 +226,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Builds the publish in the scratch buffer, all but its checksum, and returns its length.
-    fn build_publish(&mut self) -> Result<u32, Error<D::Error>> {
+    fn build_publish(&mut self) -> Result<u32, Fault<D::Error>> {
         let needed = Self::scratch_needed(&self.medium.geometry());
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
         let Some((header, body)) = scratch.split_at_mut_checked(HEADER) else {
-            return Err(Error::MemoryTooSmall { needed });
+            return Err(Fault::Short(needed as u32));
         };
         // The buffer was measured for the longest roots when the volume was opened.
         let len = HEADER.wrapping_add(self.roots.encode(body)) as u32;
@@ -240,7 +240,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Overwrites both homes, where the device is not erased anyway: an earlier volume's publishes must not come back.
-    pub(crate) fn wipe_homes(&mut self) -> Result<(), Error<D::Error>> {
+    pub(crate) fn wipe_homes(&mut self) -> Result<(), Fault<D::Error>> {
         if self.medium.geometry().must_erase() {
             return Ok(());
         }
@@ -254,7 +254,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.sync()
     }
 
-    fn write_format(&mut self, home: usize) -> Result<(), Error<D::Error>> {
+    fn write_format(&mut self, home: usize) -> Result<(), Fault<D::Error>> {
         let bytes = self.format.encode();
         let unit = self.medium.geometry().write_unit;
         let scratch = self.medium.scratch();

@@ -6,7 +6,7 @@ use super::{Error, Log};
 use crate::codec::{Checksum, Put, align_down, align_up};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
-use crate::volume::{Buffer, Volume};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// Proof of a [`Log::flush`], to be handed to [`Log::acknowledge`] after a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], None)
+        self.append_all(volume, &[payload], None).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends one entry with a word of the caller's beside it: a term, a time. It takes 8 bytes more.
@@ -45,7 +45,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         user: u64,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], Some(user))
+        self.append_all(volume, &[payload], Some(user)).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends entries of which after a cut either all are there or none, and returns the offset of the first. They may
@@ -55,7 +55,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, payloads, None)
+        self.append_all(volume, payloads, None).map_err(|fault| self.explain(volume, fault))
     }
 
     fn append_all<D: BlockDevice, V: Buffer, const N: usize>(
@@ -63,7 +63,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
         user: Option<u64>,
-    ) -> Result<u64, Error<D::Error>> {
+    ) -> Result<u64, Fault<D::Error>> {
         volume.medium.check()?;
         self.make_room(volume, payloads, user)?;
         let first = self.end;
@@ -88,7 +88,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         user: &[u8],
         payload: &[u8],
         more: bool,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let head = Head::new(kind, payload.len() as u32, self.window, more);
         if self.position().saturating_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
@@ -108,11 +108,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
         user: Option<u64>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
         let max = self.max_entry(volume).saturating_sub(if user.is_some() { 8 } else { 0 });
         if payloads.iter().any(|payload| payload.len() as u64 > u64::from(max)) {
-            return Err(Error::TooLarge { max });
+            return Err(Fault::TooLarge);
         }
         if !self.begun {
             self.begin(volume)?;
@@ -132,11 +132,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         let kept = if self.may_use_reserve() { 0 } else { u32::from(volume.format.reserve) };
         if segments > volume.segments.free().saturating_sub(kept) {
-            return Err(self.no_room(volume));
+            return Err(Fault::Full);
         }
         if self.in_flight && (segments > 0 || self.filled.saturating_add(bytes) > self.buffer.as_ref().len())
         {
-            return Err(Error::SyncPending);
+            return Err(Fault::SyncPending);
         }
         Ok(())
     }
@@ -146,21 +146,6 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.id >= 0x8000
     }
 
-    /// The error for a full pool, with the way out.
-    pub(super) fn no_room<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Error<D::Error> {
-        // Releasing helps as soon as the first segment holds nothing that is kept.
-        let mut release_before = None;
-        if let Ok((_, bound)) = self.locate(volume, self.start)
-            && bound < self.end
-        {
-            release_before = Some(bound);
-        }
-        Error::Full { release_before }
-    }
-
     /// One record into the buffer.
     fn put<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
@@ -168,7 +153,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         head: Head,
         user: &[u8],
         payload: &[u8],
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let position = self.position();
         let seed = self.seed.word(position);
         let body = seed.bytes(user).bytes(payload);
@@ -186,7 +171,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         mut bytes: &[u8],
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         while !bytes.is_empty() {
             let unit = volume.format.geometry.write_unit;
             let size = align_down(self.buffer.as_ref().len() as u64, unit) as usize;
@@ -208,7 +193,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn write_out<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         self.open = None;
         let len = self.filled;
         self.erase_before(volume, self.written, len as u32)?;
@@ -225,7 +210,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         from: u32,
         len: u32,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let unit = volume.format.geometry.erase_unit;
         if unit == 0 {
             return Ok(());
@@ -236,7 +221,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             if let Err(error) = volume.medium.erase(address, unit) {
                 // Of the record that was to go here, a part is written already.
                 volume.medium.poison();
-                return Err(error.into());
+                return Err(error);
             }
             self.erased = self.erased.saturating_add(unit);
         }
@@ -256,7 +241,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn next_segment<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let at = volume.take_segment(self.may_use_reserve())?;
         let header = self.header_after(volume, at, Some(self.last))?;
         let unit = volume.format.geometry.write_unit;
@@ -274,7 +259,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         next: Link,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let volume_id = volume.format.volume_id;
         let area = Self::seal_area(volume) as usize;
         let at = volume.format.segment.saturating_sub(area as u32);
@@ -313,9 +298,16 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Ticket, Error<D::Error>> {
+        self.try_flush(volume).map_err(|fault| self.explain(volume, fault))
+    }
+
+    fn try_flush<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<Ticket, Fault<D::Error>> {
         volume.medium.check()?;
         if self.in_flight {
-            return Err(Error::SyncPending);
+            return Err(Fault::SyncPending);
         }
         if self.dirty {
             self.flush_window(volume)?;
@@ -327,7 +319,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn flush_window<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         match self.open {
             // The last record is still at hand: it takes the mark itself.
             Some((position, head, body)) if position >= self.written => {
@@ -369,12 +361,19 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Error<D::Error>> {
+        self.try_commit(volume).map_err(|fault| self.explain(volume, fault))
+    }
+
+    pub(super) fn try_commit<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault<D::Error>> {
         volume.medium.check()?;
         if !self.dirty && !self.in_flight {
             return Ok(());
         }
-        let ticket = self.flush(volume)?;
-        volume.sync()?;
+        let ticket = self.try_flush(volume)?;
+        volume.medium.sync()?;
         self.acknowledge(ticket);
         Ok(())
     }
@@ -388,7 +387,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn put_epoch<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let head = Head::new(Kind::Control, 4, self.window, false);
         let epoch = self.epoch.to_le_bytes();
         self.put(volume, head, &[], &epoch)?;

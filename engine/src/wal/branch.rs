@@ -1,11 +1,11 @@
 //! Where a log goes on in a new epoch: behind its end, or, after a truncation, before it.
 
+use super::Log;
 use super::index::Index;
 use super::record::{RECORD, segment_seed};
-use super::{Error, Log};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{self, Buffer, TailRoot, Volume};
+use crate::volume::{Buffer, Fault, TailRoot, Volume};
 
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Begins the epoch of this session, durable on return: by a record behind the end of the last segment where that
@@ -13,7 +13,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn begin<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         self.secure(volume)?;
         let room = Self::limit(volume).saturating_sub(RECORD.saturating_mul(4));
         let here = !self.full && !self.last.at.is_none() && !self.out_of_epochs() && self.written <= room;
@@ -22,7 +22,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.set_epoch(volume, epoch.saturating_add(1));
             match self.put_epoch(volume) {
                 Ok(()) => {
-                    volume.sync()?;
+                    volume.medium.sync()?;
                     self.begun = true;
                     if let Some(root) = volume.root_mut(self.id) {
                         root.closed = false;
@@ -31,7 +31,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 }
                 // The first write since the open has failed: this place is bad, and there may be better ones. What
                 // was durable is in other units. Should the device be to blame, the next write says so.
-                Err(Error::Volume(volume::Error::Device(_))) if volume.retire(self.last.at.segment) => {
+                Err(Fault::Device(_)) if volume.retire(self.last.at.segment) => {
                     volume.medium.forgive();
                     (self.filled, self.dirty, self.open) = (0, false, None);
                 }
@@ -49,7 +49,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn before_last<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+    ) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
         let at = self.last.previous;
         if at.is_none() || at.life < head_life { Ok(None) } else { Ok(volume.read_header(at)?) }
@@ -63,12 +63,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         first: u64,
         previous: Option<SegmentHeader>,
         reserve: bool,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         self.note(volume)?;
-        let at = match volume.take_segment(reserve) {
-            Err(volume::Error::Full) => return Err(self.no_room(volume)),
-            at => at?,
-        };
+        let at = volume.take_segment(reserve)?;
         self.epoch = self.epoch.saturating_add(1);
         let header = self.header_after(volume, at, previous)?;
         let header = SegmentHeader { first, ..header };
@@ -121,7 +118,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         at: Link,
         previous: Option<SegmentHeader>,
-    ) -> Result<SegmentHeader, Error<D::Error>> {
+    ) -> Result<SegmentHeader, Fault<D::Error>> {
         let mut header = SegmentHeader {
             log: self.id,
             at,
@@ -183,7 +180,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let root = volume.root(self.id).copied().unwrap_or_default();
         let held = self.last.ordinal.saturating_sub(root.head_ordinal).saturating_add(1);
         if root.count <= held || !self.dead.is_none() {

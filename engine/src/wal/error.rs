@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::volume;
+use super::Log;
+use crate::device::BlockDevice;
+use crate::volume::{self, Buffer, Fault, Volume};
 
 /// Why a log could not do what it was asked. Unless it says otherwise, nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,3 +81,29 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
 }
 
 impl<E: fmt::Debug> core::error::Error for Error<E> {}
+
+impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// The public error for what went wrong inside, with all that its reader wants to know.
+    #[cold]
+    pub(super) fn explain<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        fault: Fault<D::Error>,
+    ) -> Error<D::Error> {
+        match fault {
+            Fault::OutOfRange => Error::OutOfRange { start: self.start, end: self.end },
+            Fault::TooLarge => Error::TooLarge { max: self.max_entry(volume) },
+            Fault::SyncPending => Error::SyncPending,
+            Fault::Short(needed) => Error::BufferTooSmall { needed: needed as usize },
+            Fault::Damaged(segment) => {
+                Error::Corrupt { address: volume.segment_address(segment), offset: None }
+            }
+            Fault::Full => {
+                // Releasing helps as soon as the first segment holds nothing that is kept.
+                let bound = self.locate(volume, self.start).map(|(_, bound)| bound).ok();
+                Error::Full { release_before: bound.filter(|bound| *bound < self.end) }
+            }
+            fault => Error::Volume(fault.into()),
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::{Error, SyncStrategy};
 use crate::codec::{Checksum, align_up};
 use crate::device::{BlockDevice, Geometry};
 use crate::space::{Link, SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{self, Buffer, TailRoot, Volume};
+use crate::volume::{self, Buffer, Fault, TailRoot, Volume};
 
 /// One log of a volume, open for reading and appending.
 ///
@@ -185,7 +185,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<B, Error<D::Error>> {
-        self.commit(volume)?;
+        self.try_close(volume).map_err(|fault| self.explain(volume, fault))?;
+        Ok(self.buffer)
+    }
+
+    fn try_close<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault<D::Error>> {
+        self.try_commit(volume)?;
         let closed = volume.root(self.id).is_some_and(|root| root.closed && root.end == self.end);
         if !closed || self.begun {
             self.note(volume)?;
@@ -194,7 +202,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             }
             volume.publish()?;
         }
-        Ok(self.buffer)
+        Ok(())
     }
 
     /// What recovery found whole may still be on its way to the medium, when not the device but only the program had
@@ -202,9 +210,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn secure<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         if self.unsure {
-            volume.sync()?;
+            volume.medium.sync()?;
             self.unsure = false;
         }
         Ok(())
@@ -214,7 +222,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn note<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         self.secure(volume)?;
         if let Some(root) = volume.root_mut(self.id) {
             root.epoch = root.epoch.max(self.epoch);

@@ -7,7 +7,7 @@ use super::{Error, Log};
 use crate::codec::Take;
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SegmentHeader};
-use crate::volume::{Buffer, Volume};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// An entry that was read into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,36 +76,60 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
     ) -> Result<Option<Entry>, Error<D::Error>> {
-        if cursor.offset == self.end {
+        self.try_next(volume, cursor, out).map_err(|fault| match fault {
+            Fault::Damaged(segment) => {
+                let place = cursor.place.filter(|(walk, _)| walk.segment == segment);
+                let address = match place {
+                    Some((walk, _)) => walk.address(volume),
+                    None => volume.segment_address(segment),
+                };
+                cursor.place = None;
+                Error::Corrupt { address, offset: Some(cursor.offset) }
+            }
+            fault => self.explain(volume, fault),
+        })
+    }
+
+    fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
+        out: &mut [u8],
+    ) -> Result<Option<Entry>, Fault<D::Error>> {
+        let offset = cursor.offset;
+        if offset == self.end {
             return Ok(None);
         }
-        if cursor.offset < self.start || cursor.offset > self.end {
-            return Err(Error::OutOfRange { start: self.start, end: self.end });
+        if offset < self.start || offset > self.end {
+            return Err(Fault::OutOfRange);
         }
-        let (mut walk, bound) = match cursor.place {
-            Some((walk, bound)) if cursor.turn == self.turn && cursor.offset < bound => (walk, bound),
-            _ => self.seek(volume, cursor.offset)?,
+        let (walk, bound) = match &mut cursor.place {
+            Some(place) if cursor.turn == self.turn && offset < place.1 => place,
+            place => place.insert(self.seek(volume, offset)?),
         };
+        cursor.turn = self.turn;
         // A segment that is still written grows, and a cursor may know it from before.
-        let bound = if walk.segment == self.last.at.segment { self.end } else { bound };
+        if walk.segment == self.last.at.segment {
+            *bound = self.end;
+        }
         let mut found = None;
-        if let Ok(Some(record)) = self.fast(volume, &mut walk, cursor.offset) {
-            match self.copy_out(volume, &walk, &record, out) {
+        if let Ok(Some(record)) = self.fast(volume, walk, offset) {
+            match self.copy_out(volume, walk, &record, out) {
                 Ok(entry) => found = entry.map(|entry| (record, entry)),
-                Err(error @ Error::BufferTooSmall { .. }) => return Err(error),
+                Err(fault @ Fault::Short(_)) => return Err(fault),
                 Err(_) => {}
             }
         }
         let (record, entry) = match found {
             Some(found) => found,
             None => {
-                let record = self.slow(volume, &mut walk, cursor.offset)?;
-                let corrupt = Error::Corrupt { address: walk.address(volume), offset: Some(cursor.offset) };
-                (record, self.copy_out(volume, &walk, &record, out)?.ok_or(corrupt)?)
+                let record = self.slow(volume, walk, offset)?;
+                let entry = self.copy_out(volume, walk, &record, out)?;
+                (record, entry.ok_or(Fault::Damaged(walk.segment))?)
             }
         };
         walk.pass(volume, &record);
-        *cursor = Cursor { offset: walk.offset, place: Some((walk, bound)), turn: self.turn };
+        cursor.offset = walk.offset;
         Ok(Some(entry))
     }
 
@@ -115,7 +139,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(SegmentHeader, u64), Error<D::Error>> {
+    ) -> Result<(SegmentHeader, u64), Fault<D::Error>> {
         let mut at = self.last;
         let mut bound = self.end;
         while at.first > offset {
@@ -125,8 +149,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 bound = at.first;
                 at.previous
             };
-            let corrupt =
-                Error::Corrupt { address: volume.segment_address(link.segment), offset: Some(offset) };
+            let corrupt = Fault::Damaged(link.segment);
             if link.is_none() {
                 return Err(corrupt);
             }
@@ -153,7 +176,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(Walk, u64), Error<D::Error>> {
+    ) -> Result<(Walk, u64), Fault<D::Error>> {
         let (header, bound) = self.locate(volume, offset)?;
         let mut walk = Walk::new(volume, &header);
         let nth = offset.saturating_sub(header.first);
@@ -200,7 +223,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Option<Record>, Error<D::Error>> {
+    ) -> Result<Option<Record>, Fault<D::Error>> {
         let over = self.unwritten();
         loop {
             let record = match walk.head(volume, over, walk.position)? {
@@ -226,7 +249,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Option<Record>, Error<D::Error>> {
+    ) -> Result<Option<Record>, Fault<D::Error>> {
         let found = walk.search(volume, self.unwritten(), walk.position, u32::MAX, &mut false);
         match found {
             Ok(Some(record)) if record.offset == walk.offset && walk.offset <= offset => {
@@ -248,7 +271,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Record, Error<D::Error>> {
+    ) -> Result<Record, Fault<D::Error>> {
         let (header, _) = self.locate(volume, offset)?;
         *walk = Walk::new(volume, &header);
         let over = self.unwritten();
@@ -277,7 +300,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                         volume.medium.forget();
                         walk.read(volume, over, place, &mut bytes)?;
                     }
-                    return Err(Error::Corrupt { address: walk.address(volume), offset: Some(offset) });
+                    return Err(Fault::Damaged(walk.segment));
                 }
             }
         }
@@ -290,13 +313,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         walk: &Walk,
         record: &Record,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Error<D::Error>> {
+    ) -> Result<Option<Entry>, Fault<D::Error>> {
         let over = self.unwritten();
         let len = record.head.len() as usize;
         let Some(out) = out.get_mut(..len) else {
             // A damaged length must not be taken for a long entry.
             let whole = walk.record(volume, over)?.is_some();
-            return if whole { Err(Error::BufferTooSmall { needed: len }) } else { Ok(None) };
+            return if whole { Err(Fault::Short(len as u32)) } else { Ok(None) };
         };
         let Some((head, crc, bytes)) = walk.head(volume, over, record.position)? else { return Ok(None) };
         let seed = walk.seed_at(record.position);

@@ -15,7 +15,7 @@ use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
 use crate::space::{Link, SegmentHeader};
-use crate::volume::{Buffer, PAGE, Volume};
+use crate::volume::{Buffer, Fault, PAGE, Volume};
 
 /// Reads one segment from its start to its last whole record, in steps.
 struct Scan {
@@ -221,7 +221,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             if matches!(self.phase, Phase::Done) {
                 return Ok(true);
             }
-            self.once(volume)?;
+            self.once(volume).map_err(|fault| self.log.explain(volume, fault))?;
         }
         Ok(matches!(self.phase, Phase::Done))
     }
@@ -229,7 +229,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
     fn once<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let (scan, index) = match &mut self.phase {
             Phase::Next(scan, _) | Phase::Tail(scan) => (scan, Some(&mut self.log.index)),
             Phase::Back(scan, _) => (scan, None),
@@ -264,7 +264,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         scan: Scan,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         self.log.last = scan.header;
         self.lost = scan.lost;
         self.replayed = scan.records;
@@ -280,7 +280,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         after: &SegmentHeader,
         progressed: bool,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let head_life = volume.root(self.log.id).map_or(0, |root| root.head_life);
         if !progressed
             && after.first > self.floor
@@ -301,7 +301,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         scan: Scan,
         after: &SegmentHeader,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let (header, mut progressed) = (scan.header, scan.progressed);
         if scan.walk.offset < after.first {
             if after.window == scan.own_window() {
@@ -329,7 +329,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
     fn settle<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let Some(tail) = &mut self.tail else { return Ok(()) };
         if self.unreadable {
             // One bad unit, or a device that no longer answers? What was read at open must still be there.

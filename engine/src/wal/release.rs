@@ -3,7 +3,7 @@
 use super::{Error, Log};
 use crate::device::BlockDevice;
 use crate::space::{Link, SegmentHeader};
-use crate::volume::{Buffer, Volume};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// What a release has freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -25,6 +25,14 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
     ) -> Result<Released, Error<D::Error>> {
+        self.try_release(volume, offset).map_err(|fault| self.explain(volume, fault))
+    }
+
+    fn try_release<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+    ) -> Result<Released, Fault<D::Error>> {
         volume.medium.check()?;
         let Some(head) = self.plan_release(volume, offset)? else { return Ok(Released::default()) };
         self.note(volume)?;
@@ -38,12 +46,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<Option<SegmentHeader>, Error<D::Error>> {
+    ) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
         if offset > self.end {
-            return Err(Error::OutOfRange { start: self.start, end: self.end });
+            return Err(Fault::OutOfRange);
         }
         if offset > self.durable {
-            self.commit(volume)?;
+            self.try_commit(volume)?;
         }
         if offset <= self.start || self.last.at.is_none() {
             return Ok(None);
@@ -92,24 +100,31 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
     ) -> Result<(), Error<D::Error>> {
+        self.try_truncate(volume, offset).map_err(|fault| self.explain(volume, fault))
+    }
+
+    fn try_truncate<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+    ) -> Result<(), Fault<D::Error>> {
         volume.medium.check()?;
         if offset < self.start || offset >= self.end {
-            return Err(Error::OutOfRange { start: self.start, end: self.end });
+            return Err(Fault::OutOfRange);
         }
         let end = offset.saturating_add(1);
         if end == self.end {
             return Ok(());
         }
-        self.commit(volume)?;
+        self.try_commit(volume)?;
         let (holder, _) = self.locate(volume, end)?;
         let previous = if holder.first < end {
             Some(holder)
         } else if holder.previous.is_none() || holder.first == self.start {
             None
         } else {
-            let address = volume.segment_address(holder.previous.segment);
             let header = volume.read_header(holder.previous)?;
-            Some(header.ok_or(Error::Corrupt { address, offset: Some(offset) })?)
+            Some(header.ok_or(Fault::Damaged(holder.previous.segment))?)
         };
         self.branch(volume, end, previous, true)
     }
@@ -121,8 +136,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         next: u64,
     ) -> Result<(), Error<D::Error>> {
-        volume.medium.check()?;
-        self.commit(volume)?;
-        self.branch(volume, next, None, true)
+        let done = self.try_commit(volume).and_then(|()| self.branch(volume, next, None, true));
+        done.map_err(|fault| self.explain(volume, fault))
     }
 }

@@ -8,7 +8,7 @@
 use super::release::Released;
 use super::{Error, Log};
 use crate::device::BlockDevice;
-use crate::volume::{Buffer, SnapshotRoot, Volume};
+use crate::volume::{Buffer, Fault, SnapshotRoot, Volume};
 
 /// Bit 15 of a log's id tells its companion.
 const COMPANION: u16 = 0x8000;
@@ -94,13 +94,23 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         log: &mut Log<B, SLOTS>,
         offset: u64,
     ) -> Result<Released, Error<D::Error>> {
+        let done = self.try_publish(volume, log, offset);
+        done.map_err(|fault| log.explain(volume, fault))
+    }
+
+    fn try_publish<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        log: &mut Log<B, SLOTS>,
+        offset: u64,
+    ) -> Result<Released, Fault<D::Error>> {
         volume.medium.check()?;
         if offset < log.start() || log.id != self.chunks.id & !COMPANION {
-            return Err(Error::OutOfRange { start: log.start(), end: log.end() });
+            return Err(Fault::OutOfRange);
         }
         let log_head = log.plan_release(volume, offset)?;
         let chunk_head = self.chunks.plan_release(volume, self.first)?;
-        self.chunks.commit(volume)?;
+        self.chunks.try_commit(volume)?;
         log.note(volume)?;
         self.chunks.note(volume)?;
         let chunks = self.chunks.end().saturating_sub(self.first) as u32;

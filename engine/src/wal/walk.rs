@@ -1,11 +1,10 @@
 //! From record to record through one segment.
 
-use super::Error;
 use super::record::{ALIGN, Head, MAX_HEAD, RECORD, segment_seed};
 use crate::codec::{Checksum, Take};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Volume};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// The part of the last segment that is still in the log's write buffer: it lies over what the device holds.
 #[derive(Clone, Copy)]
@@ -86,7 +85,7 @@ impl Walk {
         over: Unwritten<'_>,
         position: u32,
         out: &mut [u8],
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault<D::Error>> {
         let base = volume.segment_address(self.segment);
         let size = volume.format.segment;
         let end = if self.segment == over.segment { over.from.min(size) } else { size };
@@ -117,7 +116,7 @@ impl Walk {
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<(Head, u32, [u8; MAX_HEAD])>, Error<D::Error>> {
+    ) -> Result<Option<(Head, u32, [u8; MAX_HEAD])>, Fault<D::Error>> {
         let room = self.limit.saturating_sub(position);
         if room < RECORD {
             return Ok(None);
@@ -139,7 +138,7 @@ impl Walk {
         position: u32,
         (head, bytes): (Head, &[u8; MAX_HEAD]),
         seed: Checksum,
-    ) -> Result<Option<Checksum>, Error<D::Error>> {
+    ) -> Result<Option<Checksum>, Fault<D::Error>> {
         let seed = seed.word(position);
         if !head.passes(seed, bytes) {
             return Ok(None);
@@ -170,7 +169,7 @@ impl Walk {
         &self,
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
-    ) -> Result<Option<Record>, Error<D::Error>> {
+    ) -> Result<Option<Record>, Fault<D::Error>> {
         let position = self.position;
         let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
         let (seed, epoch) = match Self::epoch_of(head, &bytes) {
@@ -203,7 +202,7 @@ impl Walk {
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<Record>, Error<D::Error>> {
+    ) -> Result<Option<Record>, Fault<D::Error>> {
         let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
         // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
         let told = Self::epoch_of(head, &bytes);
