@@ -4,4 +4,5 @@
 //! Each is run as `cargo run --profile checked -p esker-tests --bin NAME -- wal [--full] [--seed N] [--replay ID]`, ends
 //! with one line of JSON, and names for each violation the command that shows it again.
 
+pub mod cli;
 pub mod wal;

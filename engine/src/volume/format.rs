@@ -15,9 +15,9 @@
 //! 124  4 crc        CRC-32C over bytes 0..124
 //! ```
 
-use super::Error;
 use super::medium::Buffer;
 use super::medium::Medium;
+use super::{Error, Fault};
 use crate::codec::{Checksum, Put, Take, align_up};
 use crate::device::{BlockDevice, Geometry};
 
@@ -120,8 +120,8 @@ impl Format {
         bytes
     }
 
-    /// `Ok(None)`: nothing of ours here, or damaged.
-    pub(crate) fn decode<E>(bytes: &[u8; FORMAT_RECORD]) -> Result<Option<Self>, Error<E>> {
+    /// `Ok(None)`: nothing of ours here, or damaged. `Err`: the version, which is not ours.
+    pub(crate) fn decode(bytes: &[u8; FORMAT_RECORD]) -> Result<Option<Self>, u16> {
         let mut take = Take(bytes);
         let crc = Take(bytes.get(124..).unwrap_or_default()).u32();
         if take.array() != MAGIC
@@ -131,7 +131,7 @@ impl Format {
         }
         let version = take.u16();
         if version != FORMAT_VERSION {
-            return Err(Error::NewerVersion { found: version, supported: FORMAT_VERSION });
+            return Err(version);
         }
         let reserve = take.u16();
         let volume_id = take.u32();
@@ -181,11 +181,30 @@ pub(crate) fn home_size(geometry: &Geometry) -> u32 {
 pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     address: u64,
-) -> Result<Option<Format>, Error<D::Error>> {
+) -> Result<Option<Format>, Fault> {
     let mut bytes = [0; FORMAT_RECORD];
     if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
         return Ok(None);
     }
     medium.read(address, &mut bytes, 0)?;
-    Format::decode(&bytes)
+    Format::decode(&bytes).map_err(|version| medium.fault(Fault::NewerVersion, u32::from(version)))
+}
+
+/// The format record of the volume on this device, from either home.
+pub(crate) fn find_format<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Format, Fault> {
+    let home = home_size(&medium.geometry());
+    let first = read_format(medium, 0);
+    match first {
+        Ok(Some(format)) => return Ok(format),
+        Err(Fault::NewerVersion) => return Err(Fault::NewerVersion),
+        _ => {}
+    }
+    if let Some(format) = read_format(medium, u64::from(home))? {
+        return Ok(format);
+    }
+    first?;
+    // The magic tells damage from something else.
+    let mut magic = [0; 8];
+    medium.read(0, &mut magic, 0)?;
+    Err(if magic == MAGIC { medium.fault(Fault::Damaged, 0) } else { Fault::NotFormatted })
 }

@@ -14,7 +14,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer for B {}
 pub(crate) const PAGE: u32 = 256;
 
 /// See the module.
-pub(crate) struct Medium<D, B> {
+pub(crate) struct Medium<D: BlockDevice, B> {
     device: D,
     /// The first `io` bytes are for reads and publishes; what is behind belongs to the pool's bitmap.
     buffer: B,
@@ -23,6 +23,10 @@ pub(crate) struct Medium<D, B> {
     cached: u64,
     cached_len: usize,
     poisoned: bool,
+    /// The device's last error, until somebody asks for it.
+    failed: Option<D::Error>,
+    /// What the last fault was about: bytes that are needed, or a segment.
+    pub(crate) detail: u32,
 }
 
 impl<D: BlockDevice, B: Buffer> Medium<D, B> {
@@ -39,7 +43,17 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             return Err(Error::Misaligned { alignment: geometry.alignment });
         }
         let io = align_down(len as u64, unit) as usize;
-        Ok(Self { device, buffer, io, geometry, cached: 0, cached_len: 0, poisoned: false })
+        Ok(Self {
+            device,
+            buffer,
+            io,
+            geometry,
+            cached: 0,
+            cached_len: 0,
+            poisoned: false,
+            failed: None,
+            detail: 0,
+        })
     }
 
     /// Adopts the geometry that was recorded at format; reads keep to the unit of the device at hand.
@@ -81,6 +95,37 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.io
     }
 
+    /// Keeps the device's error for the one who explains the fault.
+    fn note(&mut self, done: Result<(), D::Error>) -> Result<(), Fault> {
+        done.map_err(|error| {
+            self.failed = Some(error);
+            Fault::Device
+        })
+    }
+
+    /// A fault that is about `detail`.
+    pub(crate) fn fault(&mut self, fault: Fault, detail: u32) -> Fault {
+        self.detail = detail;
+        fault
+    }
+
+    /// The public error for what went wrong inside.
+    pub(crate) fn explain(&mut self, fault: Fault) -> Error<D::Error> {
+        match (fault, self.failed.take()) {
+            (Fault::Device, Some(error)) => Error::Device(error),
+            (Fault::Full, _) => Error::Full,
+            (Fault::Short, _) => Error::MemoryTooSmall { needed: self.detail as usize },
+            (Fault::Damaged, _) => Error::Corrupt { address: u64::from(self.detail) },
+            (Fault::NotFormatted, _) => Error::NotFormatted,
+            (Fault::NewerVersion, _) => {
+                Error::NewerVersion { found: self.detail as u16, supported: super::FORMAT_VERSION }
+            }
+            (Fault::TooManyLogs, _) => Error::TooManyLogs { max: self.detail as usize },
+            (Fault::LogExists, _) => Error::LogExists,
+            _ => Error::Poisoned,
+        }
+    }
+
     /// Drops what was read ahead.
     pub(crate) fn forget(&mut self) {
         self.cached_len = 0;
@@ -97,12 +142,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// Fills `out` from any address. What is read ahead of need, up to the address `ahead_to`, serves the next calls.
-    pub(crate) fn read(
-        &mut self,
-        address: u64,
-        out: &mut [u8],
-        ahead_to: u64,
-    ) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn read(&mut self, address: u64, out: &mut [u8], ahead_to: u64) -> Result<(), Fault> {
         let unit = self.geometry.read_unit;
         let (mut address, mut out) = (address, out);
         while !out.is_empty() {
@@ -110,7 +150,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
                 let len = cached.len().min(out.len());
                 let (now, rest) = out.split_at_mut_checked(len).unwrap_or_default();
                 now.copy_from_slice(cached.get(..len).unwrap_or_default());
-                address = address.saturating_add(len as u64);
+                address = address.wrapping_add(len as u64);
                 out = rest;
                 continue;
             }
@@ -122,7 +162,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             {
                 let (now, rest) = out.split_at_mut_checked(direct).unwrap_or_default();
                 self.read_device(address, now)?;
-                address = address.saturating_add(direct as u64);
+                address = address.wrapping_add(direct as u64);
                 out = rest;
                 continue;
             }
@@ -138,8 +178,8 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         address: u64,
         len: u32,
         ahead_to: u64,
-    ) -> Result<Checksum, Fault<D::Error>> {
-        let end = address.saturating_add(u64::from(len));
+    ) -> Result<Checksum, Fault> {
+        let end = address.wrapping_add(u64::from(len));
         let mut address = address;
         while address < end {
             let left = end.saturating_sub(address) as usize;
@@ -149,13 +189,13 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             };
             let part = cached.get(..left.min(cached.len())).unwrap_or_default();
             sum = sum.bytes(part);
-            address = address.saturating_add(part.len() as u64);
+            address = address.wrapping_add(part.len() as u64);
         }
         Ok(sum)
     }
 
     /// The bytes at `address`, contiguous in the buffer. `None` if they don't fit into it.
-    pub(crate) fn view(&mut self, address: u64, len: usize) -> Result<Option<&[u8]>, Fault<D::Error>> {
+    pub(crate) fn view(&mut self, address: u64, len: usize) -> Result<Option<&[u8]>, Fault> {
         if self.cached_at(address).is_none_or(|cached| cached.len() < len) {
             self.fill(address, len, 0)?;
         }
@@ -169,14 +209,14 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.
-    fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Fault<D::Error>> {
+    fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Fault> {
         let unit = self.geometry.read_unit;
         let start = align_down(address, unit);
-        let end = address.saturating_add(len as u64).max(ahead_to).min(self.geometry.capacity);
-        let end = align_down(end.saturating_add(u64::from(unit.saturating_sub(1))), unit);
+        let end = address.wrapping_add(len as u64).max(ahead_to).min(self.geometry.capacity);
+        let end = align_down(end.wrapping_add(u64::from(unit.saturating_sub(1))), unit);
         let len = (self.io as u64).min(end.saturating_sub(start)) as usize;
         if len == 0 {
-            return Err(Fault::Damaged(0));
+            return Err(Fault::Damaged);
         }
         // Once more, and with the least that serves, before it counts as a failure: one bad unit must not take its
         // neighbours along, and some failures pass.
@@ -194,49 +234,49 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         Ok(())
     }
 
-    fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Fault<D::Error>> {
+    fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Fault> {
         let part = self.buffer.as_mut().get_mut(..len).unwrap_or_default();
-        self.device.read(start, part).map_err(Fault::Device)
+        let done = self.device.read(start, part);
+        self.note(done)
     }
 
-    fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault<D::Error>> {
-        self.device.read(address, out).or_else(|_| self.device.read(address, out)).map_err(Fault::Device)
+    fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let done = self.device.read(address, out).or_else(|_| self.device.read(address, out));
+        self.note(done)
     }
 
     /// Writes whole units. With an erase unit the call is split so that none crosses a page.
-    pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Fault> {
         self.check()?;
         self.cached_len = 0;
-        write_pages(&mut self.device, &self.geometry, address, data).map_err(|error| {
-            self.poisoned = true;
-            Fault::Device(error)
-        })
+        let done = write_pages(&mut self.device, &self.geometry, address, data);
+        self.poisoned |= done.is_err();
+        self.note(done)
     }
 
     /// Writes the first `len` bytes of [`scratch`](Self::scratch).
-    pub(crate) fn write_scratch(&mut self, address: u64, len: usize) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn write_scratch(&mut self, address: u64, len: usize) -> Result<(), Fault> {
         self.check()?;
         self.cached_len = 0;
         let data = self.buffer.as_ref().get(..len).unwrap_or_default();
-        write_pages(&mut self.device, &self.geometry, address, data).map_err(|error| {
-            self.poisoned = true;
-            Fault::Device(error)
-        })
+        let done = write_pages(&mut self.device, &self.geometry, address, data);
+        self.poisoned |= done.is_err();
+        self.note(done)
     }
 
     /// Erases. A failure does not poison: nothing of worth was there, and the caller decides.
-    pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault> {
         self.check()?;
         self.cached_len = 0;
-        self.device.erase(address..address.saturating_add(u64::from(len))).map_err(Fault::Device)
+        let done = self.device.erase(address..address.wrapping_add(u64::from(len)));
+        self.note(done)
     }
 
-    pub(crate) fn sync(&mut self) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn sync(&mut self) -> Result<(), Fault> {
         self.check()?;
-        self.device.sync().map_err(|error| {
-            self.poisoned = true;
-            Fault::Device(error)
-        })
+        let done = self.device.sync();
+        self.poisoned |= done.is_err();
+        self.note(done)
     }
 
     /// Forgives the write that just failed: for the first writes after an open, which find out what still works.
@@ -244,7 +284,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.poisoned = false;
     }
 
-    pub(crate) fn check(&self) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         if self.poisoned { Err(Fault::Poisoned) } else { Ok(()) }
     }
 }
@@ -264,7 +304,7 @@ fn write_pages<D: BlockDevice>(
         };
         let (now, rest) = data.split_at_checked(room).unwrap_or((data, &[]));
         device.write(address, now)?;
-        address = address.saturating_add(now.len() as u64);
+        address = address.wrapping_add(now.len() as u64);
         data = rest;
     }
     Ok(())

@@ -25,13 +25,13 @@ pub(crate) use roots::{LogRoot, SnapshotRoot, TailRoot};
 
 use crate::device::{BlockDevice, Geometry};
 use crate::space::Segments;
-use format::{FORMAT_RECORD, Format, home_size, read_format};
+use format::{FORMAT_RECORD, Format, find_format, read_format};
 use medium::Medium;
 use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
 use superblock::{HEADER as PUBLISH_HEADER, Homes};
 
 /// A formatted device, open. `LOGS` is the greatest number of logs it can hold (a snapshot counts as one).
-pub struct Volume<D, B, const LOGS: usize = 4> {
+pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
     pub(crate) medium: Medium<D, B>,
     pub(crate) format: Format,
     pub(crate) roots: Roots<LOGS>,
@@ -73,12 +73,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// is more, and a bit for each segment where there are more than 128.
     pub fn memory_needed(device: &Geometry, options: &FormatOptions) -> usize {
         let segments = Format::plan::<()>(*device, options).map_or(0, |format| format.segments());
-        Self::scratch_needed(device).saturating_add(Segments::memory(segments))
+        Self::scratch_needed(device).wrapping_add(Segments::memory(segments))
     }
 
     fn scratch_needed(geometry: &Geometry) -> usize {
-        let roots = LOGS.saturating_mul(MAX_LOG_ROOT).saturating_add(MAX_OTHER_ROOTS);
-        let publish = roots.saturating_add(PUBLISH_HEADER).max(FORMAT_RECORD) as u32;
+        let roots = LOGS.wrapping_mul(MAX_LOG_ROOT).wrapping_add(MAX_OTHER_ROOTS);
+        let publish = roots.wrapping_add(PUBLISH_HEADER).max(FORMAT_RECORD) as u32;
         crate::codec::align_up(publish, geometry.read_unit.max(geometry.write_unit)) as usize
     }
 
@@ -90,12 +90,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let mut volume = Self::new(Medium::new(device, buffer)?, format)?;
         // Lives go on where an earlier volume of the same id left off, so that none of its records is ever valid again.
         while !volume.scan(u32::MAX)? {}
-        volume.wipe_homes()?;
-        volume.publish()?;
+        let done = volume.wipe_homes().and_then(|()| volume.publish());
+        done.map_err(|fault| volume.medium.explain(fault))?;
         Ok(volume)
     }
 
     /// Opens a volume: reads both homes of the superblock and the header of every segment. Writes nothing.
+    #[inline(never)]
     pub fn open(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
         let mut volume = Self::mount(device, buffer)?;
         while !volume.scan(u32::MAX)? {}
@@ -104,26 +105,19 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// The first step of [`open`](Self::open): reads the superblock. Go on with [`scan`](Self::scan) until it says
     /// `true`; in between, feed the watchdog.
+    #[inline(never)]
     pub fn mount(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
-        let device_geometry = device.geometry();
         let mut medium = Medium::new(device, buffer)?;
-        let home = u64::from(home_size(&device_geometry));
-        let format = match read_format(&mut medium, 0) {
-            Ok(Some(format)) => format,
-            Err(error @ Error::NewerVersion { .. }) => return Err(error),
-            first => match read_format(&mut medium, home)? {
-                Some(format) => format,
-                None => return Err(first.err().unwrap_or(Self::not_ours(&mut medium)?)),
-            },
-        };
-        if !format.fits(&device_geometry) {
-            return Err(Error::Geometry { recorded: format.geometry, device: device_geometry });
+        let format = find_format(&mut medium).map_err(|fault| medium.explain(fault))?;
+        let geometry = medium.geometry();
+        if !format.fits(&geometry) {
+            return Err(Error::Geometry { recorded: format.geometry, device: geometry });
         }
         medium.adopt(format.geometry);
         let mut volume = Self::new(medium, format)?;
-        volume.read_roots()?;
+        volume.read_roots().map_err(|fault| volume.medium.explain(fault))?;
         // A newer generation may be there that can't be read today and can tomorrow: stay clear of its number.
-        volume.generation = volume.generation.saturating_add(1);
+        volume.generation = volume.generation.wrapping_add(1);
         Ok(volume)
     }
 
@@ -131,12 +125,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// that: for hosts that can emulate any. `Ok(None)`: no volume.
     pub fn probe(device: D, buffer: B) -> Result<Option<Geometry>, Error<D::Error>> {
         let mut medium = Medium::new(device, buffer)?;
-        if let Some(format) = read_format(&mut medium, 0)? {
+        if let Some(format) = read_format(&mut medium, 0).map_err(|fault| medium.explain(fault))? {
             return Ok(Some(format.geometry));
         }
         for shift in 11..=27 {
             let address = 1_u64 << shift;
-            if let Some(format) = read_format(&mut medium, address)?
+            if let Some(format) = read_format(&mut medium, address).map_err(|fault| medium.explain(fault))?
                 && u64::from(format.home) == address
             {
                 return Ok(Some(format.geometry));
@@ -145,11 +139,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(None)
     }
 
+    #[inline(never)]
     fn new(mut medium: Medium<D, B>, format: Format) -> Result<Self, Error<D::Error>> {
         let bitmap = Segments::memory(format.segments());
         let scratch = Self::scratch_needed(&medium.geometry());
         if medium.set_apart(bitmap) < scratch {
-            return Err(Error::MemoryTooSmall { needed: scratch.saturating_add(bitmap) });
+            return Err(Error::MemoryTooSmall { needed: scratch.wrapping_add(bitmap) });
         }
         medium.behind().fill(0);
         let segments = Segments::new(format.segments());
@@ -164,13 +159,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             scanned: 0,
             newest_life: 0,
         })
-    }
-
-    /// Why there is no format record: the magic tells damage from something else.
-    fn not_ours(medium: &mut Medium<D, B>) -> Result<Error<D::Error>, Error<D::Error>> {
-        let mut magic = [0; 8];
-        medium.read(0, &mut magic, 0)?;
-        Ok(if magic == *b"ESKERVOL" { Error::Corrupt { address: 0 } } else { Error::NotFormatted })
     }
 
     /// The volume in figures. Costs nothing.
@@ -211,7 +199,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Makes everything that was flushed durable. One device sync.
     pub fn sync(&mut self) -> Result<(), Error<D::Error>> {
-        Ok(self.medium.sync()?)
+        self.medium.sync().map_err(|fault| self.medium.explain(fault))
     }
 
     /// Poisons the volume: for hosts that run the device's sync through a handle of their own, when that has failed.
@@ -229,17 +217,19 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if id >= 0x8000 {
             return Err(Error::Options("log ids go up to 32767"));
         }
-        self.add_log(id)
+        self.add_log(id).map_err(|fault| self.medium.explain(fault))
     }
 
-    pub(crate) fn add_log(&mut self, id: u16) -> Result<(), Error<D::Error>> {
+    pub(crate) fn add_log(&mut self, id: u16) -> Result<(), Fault> {
         self.medium.check()?;
         if self.root_index(id).is_some() {
-            return Err(Error::LogExists);
+            return Err(Fault::LogExists);
         }
         let root = LogRoot { id, closed: true, ..LogRoot::default() };
-        self.roots.logs.push(root).map_err(|_| Error::TooManyLogs { max: LOGS })?;
-        Ok(self.publish()?)
+        if self.roots.logs.push(root).is_err() {
+            return Err(self.medium.fault(Fault::TooManyLogs, LOGS as u32));
+        }
+        self.publish()
     }
 
     pub(crate) fn root_index(&self, id: u16) -> Option<usize> {

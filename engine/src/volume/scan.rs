@@ -8,27 +8,28 @@ use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn segment_address(&self, segment: u32) -> u64 {
         let shift = self.format.segment.trailing_zeros();
-        self.format.pool.saturating_add(u64::from(segment) << shift)
+        self.format.pool.wrapping_add(u64::from(segment) << shift)
     }
 
     /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes
     /// (or of one read unit) for each segment.
+    #[inline(never)]
     pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
         let count = self.format.segments();
-        let until = self.scanned.saturating_add(segments).min(count);
+        let until = self.scanned.wrapping_add(segments).min(count);
         while self.scanned < until {
             let segment = self.scanned;
-            self.scanned = self.scanned.saturating_add(1);
+            self.scanned = self.scanned.wrapping_add(1);
             // What can't be read is like what was never written: a log that misses it will say so.
             let Ok(Some(header)) = self.first_header(segment) else { continue };
             let at = header.at;
             if at.life > self.newest_life {
                 self.newest_life = at.life;
-                self.segments.rotor = segment.saturating_add(1);
+                self.segments.rotor = segment.wrapping_add(1);
             }
             let Some(root) = self.root_mut(header.log) else { continue };
             if root.head_life != 0 && at.life >= root.head_life {
-                root.count = root.count.saturating_add(1);
+                root.count = root.count.wrapping_add(1);
                 if at.life > root.newest.life {
                     root.newest = at;
                 }
@@ -38,9 +39,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.scanned < count {
             return Ok(false);
         }
-        self.roots.next_life = self.roots.next_life.max(self.newest_life.saturating_add(1));
+        self.roots.next_life = self.roots.next_life.max(self.newest_life.wrapping_add(1));
         for index in 0..self.roots.logs.len() {
-            self.settle(index)?;
+            self.settle(index).map_err(|fault| self.medium.explain(fault))?;
         }
         for index in 0..self.roots.retired.len() {
             if let Some(segment) = self.roots.retired.get(index).copied() {
@@ -51,7 +52,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Sees to it that no segment of a log is taken for free because its header is damaged.
-    fn settle(&mut self, index: usize) -> Result<(), Fault<D::Error>> {
+    #[inline(never)]
+    fn settle(&mut self, index: usize) -> Result<(), Fault> {
         let Some(root) = self.roots.logs.get(index).copied() else { return Ok(()) };
         let newest = if root.tail.at.life > root.newest.life { root.tail.at } else { root.newest };
         if newest.is_none() || newest.life < root.head_life {
@@ -69,7 +71,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             next = seal.next;
             self.set_used(next.segment, true);
         }
-        let expected = header.ordinal.saturating_sub(root.head_ordinal).saturating_add(1);
+        let expected = header.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1);
         if root.count != expected {
             let mut at = newest;
             while at.life >= root.head_life && !at.is_none() {
@@ -84,7 +86,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if let Some(root) = self.roots.logs.get_mut(index) {
             root.newest = newest;
         }
-        self.roots.next_life = self.roots.next_life.max(newest.life.max(next.life).saturating_add(1));
+        self.roots.next_life = self.roots.next_life.max(newest.life.max(next.life).wrapping_add(1));
         Ok(())
     }
 
@@ -95,7 +97,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// The header at the start of `segment`.
-    pub(crate) fn first_header(&mut self, segment: u32) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
+    pub(crate) fn first_header(&mut self, segment: u32) -> Result<Option<SegmentHeader>, Fault> {
         if segment >= self.format.segments() {
             return Ok(None);
         }
@@ -105,7 +107,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// The header of a segment in the life that `at` names, from either end of it.
-    pub(crate) fn read_header(&mut self, at: Link) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
+    pub(crate) fn read_header(&mut self, at: Link) -> Result<Option<SegmentHeader>, Fault> {
         match self.first_header(at.segment) {
             Ok(Some(header)) if header.at == at => return Ok(Some(header)),
             _ => {}
@@ -113,12 +115,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(self.read_seal_end(at.segment)?.map(|(seal, _)| seal.header).filter(|header| header.at == at))
     }
 
-    fn read_seal_end(&mut self, segment: u32) -> Result<Option<(Seal, [u8; SEAL])>, Fault<D::Error>> {
+    fn read_seal_end(&mut self, segment: u32) -> Result<Option<(Seal, [u8; SEAL])>, Fault> {
         if segment >= self.format.segments() {
             return Ok(None);
         }
         let mut bytes = [0; SEAL];
-        let end = self.segment_address(segment).saturating_add(u64::from(self.format.segment));
+        let end = self.segment_address(segment).wrapping_add(u64::from(self.format.segment));
         self.medium.read(end.saturating_sub(SEAL as u64), &mut bytes, 0)?;
         Ok(Seal::decode(&bytes, self.format.volume_id, segment).map(|seal| (seal, bytes)))
     }
@@ -129,13 +131,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// The seal of a segment, if it is whole: slots and all.
-    pub(crate) fn read_seal(&mut self, segment: u32) -> Result<Option<Seal>, Fault<D::Error>> {
+    pub(crate) fn read_seal(&mut self, segment: u32) -> Result<Option<Seal>, Fault> {
         let Some((seal, bytes)) = self.read_seal_end(segment)? else { return Ok(None) };
-        let slots = u32::from(seal.slots).saturating_mul(4);
+        let slots = u32::from(seal.slots).wrapping_mul(4);
         if slots > self.format.segment / 2 {
             return Ok(None);
         }
-        let end = self.segment_address(segment).saturating_add(u64::from(self.format.segment));
+        let end = self.segment_address(segment).wrapping_add(u64::from(self.format.segment));
         let start = end.saturating_sub(SEAL as u64).saturating_sub(u64::from(slots));
         let sum = Seal::sum(self.format.volume_id, segment);
         let sum = self.medium.checksum(sum, start, slots, 0)?;
@@ -144,7 +146,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Takes a free segment and gives it its next life. On flash its first erase unit is erased; one that can't be is
     /// retired, and the next one is tried.
-    pub(crate) fn take_segment(&mut self, reserve: bool) -> Result<Link, Fault<D::Error>> {
+    #[inline(never)]
+    pub(crate) fn take_segment(&mut self, reserve: bool) -> Result<Link, Fault> {
         self.medium.check()?;
         if self.homes.differ {
             self.publish()?;
@@ -153,12 +156,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         while self.segments.free() > kept {
             let Some(segment) = self.segments.take(self.medium.behind()) else { break };
             let life = self.roots.next_life;
-            self.roots.next_life = life.saturating_add(1);
+            self.roots.next_life = life.wrapping_add(1);
             let erase_unit = self.format.geometry.erase_unit;
             if erase_unit != 0 {
                 match self.medium.erase(self.segment_address(segment), erase_unit) {
                     Ok(()) => {}
-                    Err(Fault::Device(_)) if self.retire(segment) => continue,
+                    Err(Fault::Device) if self.retire(segment) => continue,
                     Err(error) => return Err(error),
                 }
             }

@@ -16,7 +16,7 @@
 use super::format::FORMAT_RECORD;
 use super::medium::{Buffer, PAGE};
 use super::roots::Roots;
-use super::{Error, Fault, Volume};
+use super::{Fault, Volume};
 use crate::codec::{Checksum, Put, Take, align_up};
 use crate::device::BlockDevice;
 
@@ -55,7 +55,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Finds the newest publish and takes the roots from it.
-    pub(crate) fn read_roots(&mut self) -> Result<(), Error<D::Error>> {
+    #[inline(never)]
+    pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
         let found = [self.scan_home(0), self.scan_home(1)];
         let [a, b] = &found;
         let best = usize::from(b.generation > a.generation);
@@ -63,23 +64,24 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.homes.differ = a.generation != b.generation;
         self.homes.first = 1_usize.wrapping_sub(best);
         let Some(newest) = found.get(best) else { return Ok(()) };
-        let address = self.home(best).saturating_add(u64::from(newest.at));
+        let address = self.home(best).wrapping_add(u64::from(newest.at));
         let Some(len) = self.publish_at(address)?.map(|(_, len)| len) else {
-            return Err(Error::Corrupt { address });
+            return Err(self.medium.fault(Fault::Damaged, address as u32));
         };
         self.generation = newest.generation;
         let needed = len as usize;
         let mut roots = Roots::default();
         let fits = match self.medium.view(address, needed)? {
             Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),
-            None => return Err(Error::MemoryTooSmall { needed }),
+            None => return Err(self.medium.fault(Fault::Short, len)),
         };
-        fits.ok_or(Error::TooManyLogs { max: LOGS })?;
+        fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
         self.roots = roots;
         Ok(())
     }
 
     /// The newest publish of a home. Damage is passed over: the other home is there for that.
+    #[inline(never)]
     fn scan_home(&mut self, home: usize) -> Found {
         let granule = self.granule();
         let geometry = self.medium.geometry();
@@ -87,16 +89,16 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let mut found = Found { generation: 0, at: 0, next: 0 };
         let mut at = align_up(FORMAT_RECORD as u32, granule);
         let (mut next, mut torn) = (at, false);
-        while at.saturating_add(granule) <= self.format.home {
-            let address = base.saturating_add(u64::from(at));
+        while at.wrapping_add(granule) <= self.format.home {
+            let address = base.wrapping_add(u64::from(at));
             if let Ok(Some((generation, len))) = self.publish_at(address) {
-                let end = at.saturating_add(align_up(len, granule));
+                let end = at.wrapping_add(align_up(len, granule));
                 if generation >= found.generation {
                     found = Found { generation, at, next: end };
                 }
                 (at, next, torn) = (end, end, false);
             } else {
-                let end = at.saturating_add(granule);
+                let end = at.wrapping_add(granule);
                 if !self.is_blank(address, granule, false) {
                     (next, torn) = (end, true);
                 }
@@ -121,7 +123,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn is_blank(&mut self, address: u64, len: u32, zero: bool) -> bool {
         let mut word = [0; 16];
         let mut first = None;
-        let end = address.saturating_add(u64::from(len));
+        let end = address.wrapping_add(u64::from(len));
         let mut address = address;
         while address < end {
             let part = (word.len() as u64).min(end.saturating_sub(address)) as usize;
@@ -135,13 +137,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                     return false;
                 }
             }
-            address = address.saturating_add(part.len() as u64);
+            address = address.wrapping_add(part.len() as u64);
         }
         true
     }
 
     /// Generation and length of the publish at `address`, if there is a whole one.
-    fn publish_at(&mut self, address: u64) -> Result<Option<(u64, u32)>, Fault<D::Error>> {
+    fn publish_at(&mut self, address: u64) -> Result<Option<(u64, u32)>, Fault> {
         let mut header = [0; HEADER];
         self.medium.read(address, &mut header, 0)?;
         let mut take = Take(&header);
@@ -152,9 +154,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if magic != MAGIC || len < HEADER as u32 || len > self.format.home {
             return Ok(None);
         }
-        let end = address.saturating_add(u64::from(len));
+        let end = address.wrapping_add(u64::from(len));
         let body = len.saturating_sub(4);
-        let sum = self.medium.checksum(self.publish_sum(address), address.saturating_add(4), body, end)?;
+        let sum = self.medium.checksum(self.publish_sum(address), address.wrapping_add(4), body, end)?;
         Ok((sum.finish() == crc).then_some((generation, len)))
     }
 
@@ -164,9 +166,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Makes the roots as they are in memory durable, in both homes: two writes, two syncs, and now and then the
     /// erase of a home. What the publish before named may be reused when this has returned.
-    pub(crate) fn publish(&mut self) -> Result<(), Fault<D::Error>> {
+    #[inline(never)]
+    pub(crate) fn publish(&mut self) -> Result<(), Fault> {
         self.medium.check()?;
-        self.generation = self.generation.saturating_add(1);
+        self.generation = self.generation.wrapping_add(1);
         let first = self.homes.first;
         for home in [first, 1_usize.wrapping_sub(first)] {
             let bit = 1_u8.wrapping_shl(home as u32);
@@ -177,7 +180,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 // A home that fails at the first publish after an open has failed for good, or is about to; with the
                 // other one the volume goes on. Later failures poison like any other.
                 let probing = !self.homes.settled && self.homes.bad == 0;
-                if !probing || !matches!(error, Fault::Device(_)) {
+                if !probing || !matches!(error, Fault::Device) {
                     self.medium.poison();
                     return Err(error);
                 }
@@ -190,13 +193,14 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(())
     }
 
-    fn publish_home(&mut self, home: usize) -> Result<(), Fault<D::Error>> {
+    #[inline(never)]
+    fn publish_home(&mut self, home: usize) -> Result<(), Fault> {
         let granule = self.granule();
         let geometry = self.medium.geometry();
         let mut len = self.build_publish()?;
         let at = self.homes.next.get(home).copied().unwrap_or(0);
         let area = align_up(FORMAT_RECORD as u32, granule);
-        let full = at.saturating_add(align_up(len, granule)) > self.format.home;
+        let full = at.wrapping_add(align_up(len, granule)) > self.format.home;
         if at == 0 || full {
             self.set_next(home, area);
             if geometry.must_erase() {
@@ -208,14 +212,14 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
         }
         let at = self.homes.next.get(home).copied().unwrap_or(area);
-        let address = self.home(home).saturating_add(u64::from(at));
+        let address = self.home(home).wrapping_add(u64::from(at));
         let seed = self.publish_sum(address);
         let scratch = self.medium.scratch();
         let crc = seed.bytes(scratch.get(4..len as usize).unwrap_or_default()).finish();
         Put::new(scratch).u32(crc);
         self.medium.write_scratch(address, align_up(len, geometry.write_unit) as usize)?;
         self.medium.sync()?;
-        self.set_next(home, at.saturating_add(align_up(len, granule)));
+        self.set_next(home, at.wrapping_add(align_up(len, granule)));
         Ok(())
     }
 
@@ -226,12 +230,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Builds the publish in the scratch buffer, all but its checksum, and returns its length.
-    fn build_publish(&mut self) -> Result<u32, Fault<D::Error>> {
-        let needed = Self::scratch_needed(&self.medium.geometry());
+    fn build_publish(&mut self) -> Result<u32, Fault> {
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
         let Some((header, body)) = scratch.split_at_mut_checked(HEADER) else {
-            return Err(Fault::Short(needed as u32));
+            return Err(Fault::Short);
         };
         // The buffer was measured for the longest roots when the volume was opened.
         let len = HEADER.wrapping_add(self.roots.encode(body)) as u32;
@@ -240,21 +243,22 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Overwrites both homes, where the device is not erased anyway: an earlier volume's publishes must not come back.
-    pub(crate) fn wipe_homes(&mut self) -> Result<(), Fault<D::Error>> {
+    pub(crate) fn wipe_homes(&mut self) -> Result<(), Fault> {
         if self.medium.geometry().must_erase() {
             return Ok(());
         }
         let unit = self.medium.geometry().write_unit;
-        let (mut address, end) = (0, self.home(1).saturating_mul(2));
+        let (mut address, end) = (0, self.home(1).wrapping_mul(2));
         self.medium.scratch().fill(0xFF);
         while address < end {
             self.medium.write_scratch(address, unit as usize)?;
-            address = address.saturating_add(u64::from(unit));
+            address = address.wrapping_add(u64::from(unit));
         }
         self.medium.sync()
     }
 
-    fn write_format(&mut self, home: usize) -> Result<(), Fault<D::Error>> {
+    #[inline(never)]
+    fn write_format(&mut self, home: usize) -> Result<(), Fault> {
         let bytes = self.format.encode();
         let unit = self.medium.geometry().write_unit;
         let scratch = self.medium.scratch();

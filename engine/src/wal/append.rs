@@ -58,12 +58,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.append_all(volume, payloads, None).map_err(|fault| self.explain(volume, fault))
     }
 
+    #[inline(never)]
     fn append_all<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
         user: Option<u64>,
-    ) -> Result<u64, Fault<D::Error>> {
+    ) -> Result<u64, Fault> {
         volume.medium.check()?;
         self.make_room(volume, payloads, user)?;
         let first = self.end;
@@ -81,6 +82,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(first)
     }
 
+    #[inline(never)]
     fn append_one<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -88,27 +90,28 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         user: &[u8],
         payload: &[u8],
         more: bool,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let head = Head::new(kind, payload.len() as u32, self.window, more);
-        if self.position().saturating_add(head.size()) > Self::limit(volume) {
+        if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
         let nth = self.end.saturating_sub(self.last.first);
         let epochs = self.epoch.saturating_sub(self.last.epoch);
         self.index.note(nth, Slot { position: self.position(), epochs });
         self.put(volume, head, user, payload)?;
-        self.end = self.end.saturating_add(1);
+        self.end = self.end.wrapping_add(1);
         self.pace.add(payload.len());
         Ok(())
     }
 
     /// Refuses what can't be appended as a whole, begins the epoch if that is still to be done.
+    #[inline(never)]
     fn make_room<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
         user: Option<u64>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
         let max = self.max_entry(volume).saturating_sub(if user.is_some() { 8 } else { 0 });
         if payloads.iter().any(|payload| payload.len() as u64 > u64::from(max)) {
@@ -123,19 +126,18 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut bytes = 0_usize;
         for payload in payloads {
             let size = Head::new(kind, payload.len() as u32, 0, false).size();
-            bytes = bytes.saturating_add(size as usize);
-            position = position.saturating_add(size);
+            bytes = bytes.wrapping_add(size as usize);
+            position = position.wrapping_add(size);
             if position > limit {
-                segments = segments.saturating_add(1);
-                position = (SEGMENT_HEADER as u32).saturating_add(size);
+                segments = segments.wrapping_add(1);
+                position = (SEGMENT_HEADER as u32).wrapping_add(size);
             }
         }
         let kept = if self.may_use_reserve() { 0 } else { u32::from(volume.format.reserve) };
         if segments > volume.segments.free().saturating_sub(kept) {
             return Err(Fault::Full);
         }
-        if self.in_flight && (segments > 0 || self.filled.saturating_add(bytes) > self.buffer.as_ref().len())
-        {
+        if self.in_flight && (segments > 0 || self.filled.wrapping_add(bytes) > self.buffer.as_ref().len()) {
             return Err(Fault::SyncPending);
         }
         Ok(())
@@ -153,7 +155,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         head: Head,
         user: &[u8],
         payload: &[u8],
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let position = self.position();
         let seed = self.seed.word(position);
         let body = seed.bytes(user).bytes(payload);
@@ -171,7 +173,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         mut bytes: &[u8],
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         while !bytes.is_empty() {
             let unit = volume.format.geometry.write_unit;
             let size = align_down(self.buffer.as_ref().len() as u64, unit) as usize;
@@ -183,7 +185,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             if let Some(room) = room.get_mut(..now.len()) {
                 room.copy_from_slice(now);
             }
-            self.filled = self.filled.saturating_add(now.len());
+            self.filled = self.filled.wrapping_add(now.len());
             bytes = rest;
         }
         Ok(())
@@ -193,13 +195,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn write_out<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         self.open = None;
         let len = self.filled;
         self.erase_before(volume, self.written, len as u32)?;
-        let address = volume.segment_address(self.last.at.segment).saturating_add(u64::from(self.written));
+        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(self.written));
         volume.medium.write(address, self.buffer.as_ref().get(..len).unwrap_or_default())?;
-        self.written = self.written.saturating_add(len as u32);
+        self.written = self.written.wrapping_add(len as u32);
         self.filled = 0;
         Ok(())
     }
@@ -210,20 +212,20 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         from: u32,
         len: u32,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let unit = volume.format.geometry.erase_unit;
         if unit == 0 {
             return Ok(());
         }
         self.erased = self.erased.max(align_down(u64::from(from), unit) as u32);
-        while self.erased < from.saturating_add(len) {
-            let address = volume.segment_address(self.last.at.segment).saturating_add(u64::from(self.erased));
+        while self.erased < from.wrapping_add(len) {
+            let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(self.erased));
             if let Err(error) = volume.medium.erase(address, unit) {
                 // Of the record that was to go here, a part is written already.
                 volume.medium.poison();
                 return Err(error);
             }
-            self.erased = self.erased.saturating_add(unit);
+            self.erased = self.erased.wrapping_add(unit);
         }
         Ok(())
     }
@@ -238,10 +240,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Seals the last segment and goes on in a new one.
+    #[inline(never)]
     fn next_segment<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let at = volume.take_segment(self.may_use_reserve())?;
         let header = self.header_after(volume, at, Some(self.last))?;
         let unit = volume.format.geometry.write_unit;
@@ -255,17 +258,18 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// The seal at the end of the last segment.
+    #[inline(never)]
     fn write_seal<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         next: Link,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let volume_id = volume.format.volume_id;
         let area = Self::seal_area(volume) as usize;
         let at = volume.format.segment.saturating_sub(area as u32);
         self.erase_before(volume, at, area as u32)?;
         let words = self.index.words();
-        let slots_at = area.saturating_sub(SEAL).saturating_sub(words.len().saturating_mul(4));
+        let slots_at = area.saturating_sub(SEAL).saturating_sub(words.len().wrapping_mul(4));
         let bytes = self.buffer.as_mut().get_mut(..area).unwrap_or_default();
         bytes.fill(0xFF);
         let mut put = Put::new(bytes.get_mut(slots_at..).unwrap_or_default());
@@ -284,7 +288,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             window: self.window,
         };
         put.bytes(&seal.encode(volume_id, sum));
-        let address = volume.segment_address(self.last.at.segment).saturating_add(u64::from(at));
+        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(at));
         volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
         Ok(())
     }
@@ -301,10 +305,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.try_flush(volume).map_err(|fault| self.explain(volume, fault))
     }
 
+    #[inline(never)]
     fn try_flush<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<Ticket, Fault<D::Error>> {
+    ) -> Result<Ticket, Fault> {
         volume.medium.check()?;
         if self.in_flight {
             return Err(Fault::SyncPending);
@@ -316,10 +321,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(Ticket { end: self.end })
     }
 
+    #[inline(never)]
     pub(super) fn flush_window<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         match self.open {
             // The last record is still at hand: it takes the mark itself.
             Some((position, head, body)) if position >= self.written => {
@@ -328,7 +334,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 let is_entry = u64::from(head.is_entry());
                 let crc = head.seal(body, self.end.saturating_sub(is_entry));
                 let bytes: [u8; MAX_HEAD] = head.encode(crc, 0, &[]);
-                if let Some(place) = self.buffer.as_mut().get_mut(at..at.saturating_add(8)) {
+                if let Some(place) = self.buffer.as_mut().get_mut(at..at.wrapping_add(8)) {
                     place.copy_from_slice(bytes.get(..8).unwrap_or_default());
                 }
             }
@@ -367,7 +373,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn try_commit<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         volume.medium.check()?;
         if !self.dirty && !self.in_flight {
             return Ok(());
@@ -380,14 +386,14 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// Whether the segment has seen as many epochs as its index can count.
     pub(super) fn out_of_epochs(&self) -> bool {
-        self.epoch.saturating_add(1).saturating_sub(self.last.epoch) >= MAX_EPOCHS
+        self.epoch.wrapping_add(1).saturating_sub(self.last.epoch) >= MAX_EPOCHS
     }
 
     /// An epoch record at the place where the log goes on; not yet synced.
     pub(super) fn put_epoch<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let head = Head::new(Kind::Control, 4, self.window, false);
         let epoch = self.epoch.to_le_bytes();
         self.put(volume, head, &[], &epoch)?;

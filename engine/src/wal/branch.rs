@@ -10,16 +10,17 @@ use crate::volume::{Buffer, Fault, TailRoot, Volume};
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Begins the epoch of this session, durable on return: by a record behind the end of the last segment where that
     /// may be written, else by a publish that names a new segment.
+    #[inline(never)]
     pub(super) fn begin<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         self.secure(volume)?;
-        let room = Self::limit(volume).saturating_sub(RECORD.saturating_mul(4));
+        let room = Self::limit(volume).saturating_sub(RECORD.wrapping_mul(4));
         let here = !self.full && !self.last.at.is_none() && !self.out_of_epochs() && self.written <= room;
         if here {
             let epoch = self.epoch;
-            self.set_epoch(volume, epoch.saturating_add(1));
+            self.set_epoch(volume, epoch.wrapping_add(1));
             match self.put_epoch(volume) {
                 Ok(()) => {
                     volume.medium.sync()?;
@@ -31,7 +32,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 }
                 // The first write since the open has failed: this place is bad, and there may be better ones. What
                 // was durable is in other units. Should the device be to blame, the next write says so.
-                Err(Fault::Device(_)) if volume.retire(self.last.at.segment) => {
+                Err(Fault::Device) if volume.retire(self.last.at.segment) => {
                     volume.medium.forgive();
                     (self.filled, self.dirty, self.open) = (0, false, None);
                 }
@@ -49,7 +50,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn before_last<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
+    ) -> Result<Option<SegmentHeader>, Fault> {
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
         let at = self.last.previous;
         if at.is_none() || at.life < head_life { Ok(None) } else { Ok(volume.read_header(at)?) }
@@ -57,16 +58,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// Goes on at offset `first` in a new segment behind `previous`, in a new epoch; by one publish. The segments that
     /// were behind `previous` are free afterwards.
+    #[inline(never)]
     pub(super) fn branch<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         first: u64,
         previous: Option<SegmentHeader>,
         reserve: bool,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         self.note(volume)?;
         let at = volume.take_segment(reserve)?;
-        self.epoch = self.epoch.saturating_add(1);
+        self.epoch = self.epoch.wrapping_add(1);
         let header = self.header_after(volume, at, previous)?;
         let header = SegmentHeader { first, ..header };
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
@@ -118,7 +120,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         at: Link,
         previous: Option<SegmentHeader>,
-    ) -> Result<SegmentHeader, Fault<D::Error>> {
+    ) -> Result<SegmentHeader, Fault> {
         let mut header = SegmentHeader {
             log: self.id,
             at,
@@ -129,7 +131,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         };
         let Some(previous) = previous else { return Ok(header) };
         header.previous = previous.at;
-        header.ordinal = previous.ordinal.saturating_add(1);
+        header.ordinal = previous.ordinal.wrapping_add(1);
         header.jump = previous.at;
         header.jump_first = previous.first;
         if !previous.jump.is_none()
@@ -180,9 +182,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let root = volume.root(self.id).copied().unwrap_or_default();
-        let held = self.last.ordinal.saturating_sub(root.head_ordinal).saturating_add(1);
+        let held = self.last.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1);
         if root.count <= held || !self.dead.is_none() {
             return Ok(());
         }

@@ -88,22 +88,22 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn explain<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        fault: Fault<D::Error>,
+        fault: Fault,
     ) -> Error<D::Error> {
         match fault {
             Fault::OutOfRange => Error::OutOfRange { start: self.start, end: self.end },
             Fault::TooLarge => Error::TooLarge { max: self.max_entry(volume) },
             Fault::SyncPending => Error::SyncPending,
-            Fault::Short(needed) => Error::BufferTooSmall { needed: needed as usize },
-            Fault::Damaged(segment) => {
-                Error::Corrupt { address: volume.segment_address(segment), offset: None }
+            Fault::Short => Error::BufferTooSmall { needed: volume.medium.detail as usize },
+            Fault::Damaged => {
+                Error::Corrupt { address: volume.segment_address(volume.medium.detail), offset: None }
             }
             Fault::Full => {
                 // Releasing helps as soon as the first segment holds nothing that is kept.
                 let bound = self.locate(volume, self.start).map(|(_, bound)| bound).ok();
                 Error::Full { release_before: bound.filter(|bound| *bound < self.end) }
             }
-            fault => Error::Volume(fault.into()),
+            fault => Error::Volume(volume.medium.explain(fault)),
         }
     }
 }

@@ -138,6 +138,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// [`open`](Self::open) in steps: for a progress bar, or to feed a watchdog in between.
+    #[inline(never)]
     pub fn recover<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         id: u16,
@@ -192,7 +193,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn try_close<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         self.try_commit(volume)?;
         let closed = volume.root(self.id).is_some_and(|root| root.closed && root.end == self.end);
         if !closed || self.begun {
@@ -210,7 +211,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn secure<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         if self.unsure {
             volume.medium.sync()?;
             self.unsure = false;
@@ -222,7 +223,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn note<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         self.secure(volume)?;
         if let Some(root) = volume.root_mut(self.id) {
             root.epoch = root.epoch.max(self.epoch);
@@ -276,7 +277,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let segments = if self.last.at.is_none() {
             0
         } else {
-            self.last.ordinal.saturating_sub(root.head_ordinal).saturating_add(1)
+            self.last.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1)
         };
         let left = if self.full || self.last.at.is_none() {
             0
@@ -300,7 +301,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// Position of the next record.
     pub(super) fn position(&self) -> u32 {
-        self.written.saturating_add(self.filled as u32)
+        self.written.wrapping_add(self.filled as u32)
     }
 
     /// Bytes at the end of each segment that the seal takes.

@@ -38,7 +38,7 @@ impl Cursor {
 
     /// Passes over the next entry: to go on behind one that is damaged.
     pub fn skip(&mut self) {
-        self.offset = self.offset.saturating_add(1);
+        self.offset = self.offset.wrapping_add(1);
         self.place = None;
     }
 }
@@ -77,7 +77,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         out: &mut [u8],
     ) -> Result<Option<Entry>, Error<D::Error>> {
         self.try_next(volume, cursor, out).map_err(|fault| match fault {
-            Fault::Damaged(segment) => {
+            Fault::Damaged => {
+                let segment = volume.medium.detail;
                 let place = cursor.place.filter(|(walk, _)| walk.segment == segment);
                 let address = match place {
                     Some((walk, _)) => walk.address(volume),
@@ -90,12 +91,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         })
     }
 
+    #[inline(never)]
     fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         cursor: &mut Cursor,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault<D::Error>> {
+    ) -> Result<Option<Entry>, Fault> {
         let offset = cursor.offset;
         if offset == self.end {
             return Ok(None);
@@ -116,7 +118,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if let Ok(Some(record)) = self.fast(volume, walk, offset) {
             match self.copy_out(volume, walk, &record, out) {
                 Ok(entry) => found = entry.map(|entry| (record, entry)),
-                Err(fault @ Fault::Short(_)) => return Err(fault),
+                Err(Fault::Short) => return Err(Fault::Short),
                 Err(_) => {}
             }
         }
@@ -125,7 +127,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             None => {
                 let record = self.slow(volume, walk, offset)?;
                 let entry = self.copy_out(volume, walk, &record, out)?;
-                (record, entry.ok_or(Fault::Damaged(walk.segment))?)
+                (record, entry.ok_or(volume.medium.fault(Fault::Damaged, walk.segment))?)
             }
         };
         walk.pass(volume, &record);
@@ -139,7 +141,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(SegmentHeader, u64), Fault<D::Error>> {
+    ) -> Result<(SegmentHeader, u64), Fault> {
         let mut at = self.last;
         let mut bound = self.end;
         while at.first > offset {
@@ -149,13 +151,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 bound = at.first;
                 at.previous
             };
-            let corrupt = Fault::Damaged(link.segment);
+            volume.medium.detail = link.segment;
             if link.is_none() {
-                return Err(corrupt);
+                return Err(Fault::Damaged);
             }
             at = match volume.read_header(link)? {
                 Some(header) => header,
-                None => self.stand_in(volume, link).ok_or(corrupt)?,
+                None => self.stand_in(volume, link).ok_or(Fault::Damaged)?,
             };
         }
         Ok((at, bound))
@@ -172,11 +174,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// A place at or before `offset` in its segment, by the index, and where the segment ends.
+    #[inline(never)]
     fn seek<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(Walk, u64), Fault<D::Error>> {
+    ) -> Result<(Walk, u64), Fault> {
         let (header, bound) = self.locate(volume, offset)?;
         let mut walk = Walk::new(volume, &header);
         let nth = offset.saturating_sub(header.first);
@@ -190,15 +193,16 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             && slot.position < volume.format.segment
         {
             walk.position = slot.position;
-            walk.offset = header.first.saturating_add(of);
+            walk.offset = header.first.wrapping_add(of);
             if slot.epochs != 0 {
-                walk.set_epoch(volume, header.epoch.saturating_add(slot.epochs));
+                walk.set_epoch(volume, header.epoch.wrapping_add(slot.epochs));
             }
         }
         Ok((walk, bound))
     }
 
     /// The slot for the `nth` entry of a sealed segment. It is not proved here: what it leads to is.
+    #[inline(never)]
     fn stored_slot<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
@@ -208,10 +212,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let seal = volume.read_seal_of(header.at)?;
         let last = u32::from(seal.slots).checked_sub(1)?;
         let at = (nth >> seal.stride).min(u64::from(last)) as u32;
-        let back = u32::from(seal.slots).saturating_sub(at).saturating_mul(4).saturating_add(SEAL as u32);
+        let back = u32::from(seal.slots).saturating_sub(at).wrapping_mul(4).wrapping_add(SEAL as u32);
         let position = volume.format.segment.checked_sub(back)?;
         let mut word = [0; 4];
-        let address = volume.segment_address(header.at.segment).saturating_add(u64::from(position));
+        let address = volume.segment_address(header.at.segment).wrapping_add(u64::from(position));
         volume.medium.read(address, &mut word, 0).ok()?;
         Some((u64::from(at) << seal.stride, Slot::decode(Take(&word).u32())))
     }
@@ -223,7 +227,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Option<Record>, Fault<D::Error>> {
+    ) -> Result<Option<Record>, Fault> {
         let over = self.unwritten();
         loop {
             let record = match walk.head(volume, over, walk.position)? {
@@ -249,7 +253,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Option<Record>, Fault<D::Error>> {
+    ) -> Result<Option<Record>, Fault> {
         let found = walk.search(volume, self.unwritten(), walk.position, u32::MAX, &mut false);
         match found {
             Ok(Some(record)) if record.offset == walk.offset && walk.offset <= offset => {
@@ -266,12 +270,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Finds the record of `offset` by proving every record of the segment from its start, past all damage.
+    #[inline(never)]
     fn slow<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Record, Fault<D::Error>> {
+    ) -> Result<Record, Fault> {
         let (header, _) = self.locate(volume, offset)?;
         *walk = Walk::new(volume, &header);
         let over = self.unwritten();
@@ -300,7 +305,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                         volume.medium.forget();
                         walk.read(volume, over, place, &mut bytes)?;
                     }
-                    return Err(Fault::Damaged(walk.segment));
+                    return Err(volume.medium.fault(Fault::Damaged, walk.segment));
                 }
             }
         }
@@ -313,20 +318,20 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         walk: &Walk,
         record: &Record,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault<D::Error>> {
+    ) -> Result<Option<Entry>, Fault> {
         let over = self.unwritten();
         let len = record.head.len() as usize;
         let Some(out) = out.get_mut(..len) else {
             // A damaged length must not be taken for a long entry.
             let whole = walk.record(volume, over)?.is_some();
-            return if whole { Err(Fault::Short(len as u32)) } else { Ok(None) };
+            return if whole { Err(volume.medium.fault(Fault::Short, len as u32)) } else { Ok(None) };
         };
         let Some((head, crc, bytes)) = walk.head(volume, over, record.position)? else { return Ok(None) };
         let seed = walk.seed_at(record.position);
         if !head.passes(seed, &bytes) {
             return Ok(None);
         }
-        walk.read(volume, over, record.position.saturating_add(head.head_len()), out)?;
+        walk.read(volume, over, record.position.wrapping_add(head.head_len()), out)?;
         let body = seed.bytes(head.user_word(&bytes)).bytes(out);
         if head.seal(body, record.offset) != crc {
             return Ok(None);

@@ -7,11 +7,11 @@
 //! log ends there. Nothing is written: the next append begins a new epoch behind the cut, and until then recovery
 //! comes to the same result however often it is run.
 
+use super::Error;
 use super::index::{Index, Slot};
 use super::log::Log;
 use super::record::ALIGN;
 use super::walk::{Unwritten, Walk};
-use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
 use crate::space::{Link, SegmentHeader};
@@ -61,6 +61,7 @@ impl Scan {
     }
 
     /// One record, or some places on which none is found. `floor`: entries before it are known to be durable.
+    #[inline(never)]
     fn step<D: BlockDevice, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
@@ -75,7 +76,7 @@ impl Scan {
                     }
                     self.window = record.head.window();
                     self.committed = record.head.commit();
-                    self.records = self.records.saturating_add(1);
+                    self.records = self.records.wrapping_add(1);
                     if record.head.is_entry() {
                         if let Some(index) = index {
                             let epochs = record.epoch.saturating_sub(self.header.epoch);
@@ -105,10 +106,10 @@ impl Scan {
                     || record.head.window() != self.own_window()
                     || self.walk.offset < floor;
                 if !later {
-                    self.search = Some(record.position.saturating_add(ALIGN));
+                    self.search = Some(record.position.wrapping_add(ALIGN));
                     return;
                 }
-                self.lost = self.lost.saturating_add(record.offset.saturating_sub(self.walk.offset));
+                self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
                 self.walk.position = record.position;
                 self.walk.offset = record.offset;
                 if !record.head.is_epoch() {
@@ -124,13 +125,15 @@ impl Scan {
     }
 }
 
+/// What is being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Is there a segment behind the newest one, whose header is damaged?
-    Next(Scan, SegmentHeader),
+    /// A segment behind the newest one, whose header must be damaged if it is one.
+    Next,
     /// The last segment.
-    Tail(Scan),
-    /// A segment before it, which may share its window: `Scan` of it, and the first offset, window and link behind it.
-    Back(Scan, SegmentHeader),
+    Tail,
+    /// A segment before it, which may share its window.
+    Back,
     Done,
 }
 
@@ -138,231 +141,194 @@ enum Phase {
 pub struct Recovery<B, const SLOTS: usize = 16> {
     log: Log<B, SLOTS>,
     phase: Phase,
-    /// What the log will end with: state of the scan at its last whole record.
-    tail: Option<Scan>,
+    scan: Option<Scan>,
+    /// The segment behind the one that is read: `Back`; before it: `Next`.
+    other: SegmentHeader,
+    /// Where the log ends, as far as is known: position, and whether the last record ended its window.
+    end: (u32, bool, bool),
     floor: u64,
-    closed: bool,
-    /// The tail's header stands where it should.
-    header_whole: bool,
-    lost: u64,
-    replayed: u64,
-    unreadable: bool,
-    /// Segments behind the tail, of a window that was never acknowledged.
-    dead: Link,
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
+    #[inline(never)]
     pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
         log: Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Self, Error<D::Error>> {
-        let root = volume.root(log.id).copied().ok_or(crate::volume::Error::NoSuchLog)?;
         let mut recovery = Self {
             log,
             phase: Phase::Done,
-            tail: None,
-            floor: root.end,
-            closed: root.closed,
-            header_whole: true,
-            lost: 0,
-            replayed: 0,
-            unreadable: false,
-            dead: Link::NONE,
+            scan: None,
+            other: SegmentHeader::default(),
+            end: (0, true, false),
+            floor: 0,
         };
-        recovery.log.start = root.start;
-        recovery.log.end = root.end;
-        recovery.log.epoch = root.epoch;
-        if root.newest.is_none() {
-            return Ok(recovery);
+        match recovery.find_tail(volume) {
+            Ok(()) => Ok(recovery),
+            Err(Fault::OutOfRange) => Err(crate::volume::Error::NoSuchLog.into()),
+            Err(fault) => Err(recovery.log.explain(volume, fault)),
         }
+    }
+
+    fn find_tail<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        let log = &mut self.log;
+        let root = *volume.root(log.id).ok_or(Fault::OutOfRange)?;
+        self.floor = root.end;
+        (log.start, log.end, log.durable, log.epoch) = (root.start, root.end, root.end, root.epoch);
+        log.report.clean = root.closed;
         let newest = root.newest;
-        recovery.header_whole =
-            volume.first_header(newest.segment).is_ok_and(|at| at.is_some_and(|h| h.at == newest));
+        if newest.is_none() {
+            return Ok(());
+        }
+        log.full =
+            !volume.first_header(newest.segment).is_ok_and(|at| at.is_some_and(|header| header.at == newest));
         let header = match volume.read_header(newest) {
             Ok(Some(header)) => header,
             _ if root.tail.at == newest => root.tail.header(root.id),
-            _ => {
-                return Err(Error::Corrupt { address: volume.segment_address(newest.segment), offset: None });
-            }
+            _ => return Err(volume.medium.fault(Fault::Damaged, newest.segment)),
         };
-        let seal = volume.read_seal(newest.segment).unwrap_or(None).filter(|seal| seal.header.at == newest);
-        recovery.phase = Phase::Tail(Scan::new(volume, header));
-        if let Some(seal) = seal {
-            recovery.log.full = true;
+        (self.phase, self.other) = (Phase::Tail, header);
+        let mut read = header;
+        if let Some(seal) =
+            volume.read_seal(newest.segment).unwrap_or(None).filter(|seal| seal.header.at == newest)
+        {
+            log.full = true;
             let at = seal.next;
             let taken =
                 volume.first_header(at.segment).unwrap_or(None).is_some_and(|other| other.at.life >= at.life);
             if at.life > newest.life && !taken {
-                let next = SegmentHeader {
-                    log: root.id,
+                // What the damaged header must have said.
+                read = SegmentHeader {
                     at,
                     epoch: seal.epoch,
                     first: seal.end,
-                    ordinal: header.ordinal.saturating_add(1),
+                    ordinal: header.ordinal.wrapping_add(1),
                     previous: newest,
                     jump: Link::NONE,
-                    jump_first: 0,
                     window: seal.window,
+                    ..header
                 };
-                recovery.phase = Phase::Next(Scan::new(volume, next), header);
+                self.phase = Phase::Next;
             }
         }
-        Ok(recovery)
+        self.scan = Some(Scan::new(volume, read));
+        Ok(())
     }
 
     /// Goes on for about `steps` records (or as many places of 256 bytes in which there are none); `true` when done.
     /// Each step reads about one record.
+    #[inline(never)]
     pub fn step<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         steps: u32,
     ) -> Result<bool, Error<D::Error>> {
         for _ in 0..steps {
-            if matches!(self.phase, Phase::Done) {
+            if self.phase == Phase::Done {
                 return Ok(true);
             }
             self.once(volume).map_err(|fault| self.log.explain(volume, fault))?;
         }
-        Ok(matches!(self.phase, Phase::Done))
+        Ok(self.phase == Phase::Done)
     }
 
+    #[inline(never)]
     fn once<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
-        let (scan, index) = match &mut self.phase {
-            Phase::Next(scan, _) | Phase::Tail(scan) => (scan, Some(&mut self.log.index)),
-            Phase::Back(scan, _) => (scan, None),
-            Phase::Done => return Ok(()),
-        };
+    ) -> Result<(), Fault> {
+        let Some(scan) = &mut self.scan else { return Ok(()) };
         if !scan.done {
+            let index = if self.phase == Phase::Back { None } else { Some(&mut self.log.index) };
             scan.step(volume, self.floor, index);
             return Ok(());
         }
-        let phase = core::mem::replace(&mut self.phase, Phase::Done);
-        match phase {
-            Phase::Next(scan, previous) => {
-                if scan.records == 0 && scan.lost == 0 {
-                    // Nothing was ever written there: it is free.
-                    volume.set_used(scan.header.at.segment, false);
-                    self.log.index = Index::new();
-                    self.phase = Phase::Tail(Scan::new(volume, previous));
-                    return Ok(());
-                }
-                self.header_whole = false;
-                self.log.full = false;
-                self.ended(volume, scan)
-            }
-            Phase::Tail(scan) => self.ended(volume, scan),
-            Phase::Back(scan, after) => self.went_back(volume, scan, &after),
-            Phase::Done => Ok(()),
-        }
-    }
-
-    /// The last segment is read.
-    fn ended<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        scan: Scan,
-    ) -> Result<(), Fault<D::Error>> {
-        self.log.last = scan.header;
-        self.lost = scan.lost;
-        self.replayed = scan.records;
-        self.unreadable = scan.unreadable;
-        let (header, progressed) = (scan.header, scan.progressed);
-        self.tail = Some(scan);
-        self.go_back(volume, &header, progressed)
-    }
-
-    /// Goes on with the segment before `after`, unless all of it is known to be durable.
-    fn go_back<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        after: &SegmentHeader,
-        progressed: bool,
-    ) -> Result<(), Fault<D::Error>> {
-        let head_life = volume.root(self.log.id).map_or(0, |root| root.head_life);
-        if !progressed
-            && after.first > self.floor
-            && after.previous.life >= head_life
-            && !after.previous.is_none()
-        {
-            if let Some(header) = volume.read_header(after.previous)? {
-                self.phase = Phase::Back(Scan::new(volume, header), *after);
+        let mut last = true;
+        match self.phase {
+            Phase::Next if scan.records == 0 && scan.lost == 0 => {
+                // Nothing was ever written there: it is free.
+                volume.set_used(scan.header.at.segment, false);
+                self.log.index = Index::new();
+                self.phase = Phase::Tail;
+                *scan = Scan::new(volume, self.other);
                 return Ok(());
             }
+            // All behind the header is there; new records don't go where it is missing.
+            Phase::Next => self.log.full = true,
+            Phase::Back if scan.walk.offset >= self.other.first => last = false,
+            Phase::Back if self.other.window == scan.own_window() => {
+                // Of the same window as all that follows: none of it was ever acknowledged.
+                if self.log.dead.is_none() {
+                    self.log.dead = self.log.last.at;
+                }
+                self.log.full = true;
+                self.log.report.damaged = 0;
+            }
+            Phase::Back => {
+                scan.lost = scan.lost.wrapping_add(self.other.first.wrapping_sub(scan.walk.offset));
+                scan.progressed = true;
+                last = false;
+            }
+            _ => {}
         }
+        let report = &mut self.log.report;
+        report.replayed = report.replayed.wrapping_add(scan.records);
+        report.damaged = report.damaged.wrapping_add(scan.lost);
+        report.unreadable |= scan.unreadable;
+        if last {
+            let log = &mut self.log;
+            log.last = scan.header;
+            // A batch that is not whole never was.
+            let (position, offset) = scan.batch.unwrap_or((scan.walk.position, scan.walk.offset));
+            log.end = offset;
+            log.epoch = log.epoch.max(scan.walk.epoch);
+            log.window = scan.own_window();
+            self.end = (position, scan.committed && scan.batch.is_none(), scan.batch.is_some());
+        }
+        // Is the segment before this one known to be durable?
+        let header = scan.header;
+        let head_life = volume.root(self.log.id).map_or(0, |root| root.head_life);
+        if !scan.progressed
+            && header.first > self.floor
+            && header.previous.life >= head_life
+            && !header.previous.is_none()
+            && let Some(before) = volume.read_header(header.previous)?
+        {
+            (self.phase, self.other) = (Phase::Back, header);
+            *scan = Scan::new(volume, before);
+            return Ok(());
+        }
+        self.phase = Phase::Done;
         self.settle(volume)
     }
 
-    /// A segment before is read: it must go on to where the one after it begins.
-    fn went_back<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        scan: Scan,
-        after: &SegmentHeader,
-    ) -> Result<(), Fault<D::Error>> {
-        let (header, mut progressed) = (scan.header, scan.progressed);
-        if scan.walk.offset < after.first {
-            if after.window == scan.own_window() {
-                // Of the same window as all that follows: none of it was ever acknowledged.
-                if self.dead.is_none() {
-                    self.dead = self.tail.as_ref().map_or(Link::NONE, |tail| tail.header.at);
-                }
-                self.log.full = true;
-                self.log.last = header;
-                self.lost = scan.lost;
-                self.replayed = self.replayed.saturating_add(scan.records);
-                self.unreadable |= scan.unreadable;
-                self.tail = Some(scan);
-            } else {
-                self.lost = self.lost.saturating_add(after.first.saturating_sub(scan.walk.offset));
-                progressed = true;
-            }
-        } else {
-            self.replayed = self.replayed.saturating_add(scan.records);
-        }
-        self.go_back(volume, &header, progressed)
-    }
-
     /// All is read: where does the log end, and where does it go on?
+    #[inline(never)]
     fn settle<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault<D::Error>> {
-        let Some(tail) = &mut self.tail else { return Ok(()) };
-        if self.unreadable {
+    ) -> Result<(), Fault> {
+        let log = &mut self.log;
+        if log.report.unreadable {
             // One bad unit, or a device that no longer answers? What was read at open must still be there.
             let mut byte = [0; 128];
             volume.medium.forget();
             volume.medium.read(0, &mut byte, 0)?;
         }
-        if let Some((position, offset)) = tail.batch {
-            tail.walk.position = position;
-            tail.walk.offset = offset;
-            tail.committed = false;
+        if log.end < self.floor {
+            log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
+            log.end = self.floor;
         }
-        if tail.walk.offset < self.floor {
-            self.lost = self.lost.saturating_add(self.floor.saturating_sub(tail.walk.offset));
-            tail.walk.offset = self.floor;
-        }
-        let log = &mut self.log;
-        log.end = tail.walk.offset;
         log.durable = log.end;
-        log.epoch = log.epoch.max(tail.walk.epoch);
-        log.window = tail.own_window();
-        log.full |= !self.header_whole;
-        log.dead = self.dead;
-        let root = volume.root(log.id).copied().unwrap_or_default();
-        log.report = Report {
-            clean: self.closed && root.end == log.end && root.epoch == log.epoch,
-            replayed: self.replayed,
-            damaged: self.lost,
-            cut: None,
-            unreadable: self.unreadable,
-        };
+        if let Some(root) = volume.root(log.id) {
+            log.report.clean &= root.end == log.end && root.epoch == log.epoch;
+        }
         log.unsure = !log.report.clean;
-        log.resume(volume, tail.walk.position, tail.committed, tail.batch.is_some());
+        let (position, committed, batch) = self.end;
+        log.resume(volume, position, committed, batch);
         log.sweep(volume)
     }
 
@@ -378,6 +344,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
 
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Finds out where the next epoch can begin, behind the end of the log at `position`.
+    #[inline(never)]
     fn resume<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -392,7 +359,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !geometry.must_erase() {
             let left = volume.format.segment.saturating_sub(resume).min(geometry.write_unit);
             torn |=
-                !self.report.clean && !volume.is_blank(address.saturating_add(u64::from(resume)), left, true);
+                !self.report.clean && !volume.is_blank(address.wrapping_add(u64::from(resume)), left, true);
         } else {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
@@ -401,10 +368,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             let mut at = position;
             while at < end {
                 let len = 16.min(end.saturating_sub(at));
-                if !volume.is_blank(address.saturating_add(u64::from(at)), len, false) {
-                    visible = at.saturating_add(len);
+                if !volume.is_blank(address.wrapping_add(u64::from(at)), len, false) {
+                    visible = at.wrapping_add(len);
                 }
-                at = at.saturating_add(len);
+                at = at.wrapping_add(len);
             }
             if visible > position || !committed {
                 resume = align_up(visible, PAGE.max(geometry.write_unit));
@@ -417,7 +384,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             };
         }
         if torn {
-            self.report.cut = Some(address.saturating_add(u64::from(position)));
+            self.report.cut = Some(address.wrapping_add(u64::from(position)));
         }
         self.written = resume;
     }

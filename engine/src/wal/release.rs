@@ -28,11 +28,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.try_release(volume, offset).map_err(|fault| self.explain(volume, fault))
     }
 
+    #[inline(never)]
     fn try_release<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<Released, Fault<D::Error>> {
+    ) -> Result<Released, Fault> {
         volume.medium.check()?;
         let Some(head) = self.plan_release(volume, offset)? else { return Ok(Released::default()) };
         self.note(volume)?;
@@ -42,11 +43,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// The segment that will be the first, if that frees any.
+    #[inline(never)]
     pub(super) fn plan_release<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<Option<SegmentHeader>, Fault<D::Error>> {
+    ) -> Result<Option<SegmentHeader>, Fault> {
         if offset > self.end {
             return Err(Fault::OutOfRange);
         }
@@ -61,6 +63,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Notes in the roots that the log begins with `head`; returns what can be freed after the publish.
+    #[inline(never)]
     pub(super) fn drop_before<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -73,7 +76,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let released = Released {
             entries: head.first.saturating_sub(self.start),
             segments,
-            bytes: u64::from(segments).saturating_mul(segment),
+            bytes: u64::from(segments).wrapping_mul(segment),
         };
         (root.start, root.head_life, root.head_ordinal) = (head.first, head.at.life, head.ordinal);
         self.start = head.first;
@@ -107,12 +110,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         volume.medium.check()?;
         if offset < self.start || offset >= self.end {
             return Err(Fault::OutOfRange);
         }
-        let end = offset.saturating_add(1);
+        let end = offset.wrapping_add(1);
         if end == self.end {
             return Ok(());
         }
@@ -124,7 +127,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             None
         } else {
             let header = volume.read_header(holder.previous)?;
-            Some(header.ok_or(Fault::Damaged(holder.previous.segment))?)
+            Some(header.ok_or(volume.medium.fault(Fault::Damaged, holder.previous.segment))?)
         };
         self.branch(volume, end, previous, true)
     }

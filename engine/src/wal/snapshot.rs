@@ -39,7 +39,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         buffer: B,
     ) -> Result<Self, Error<D::Error>> {
         if volume.root_index(id | COMPANION).is_none() {
-            volume.add_log(id | COMPANION)?;
+            volume.add_log(id | COMPANION).map_err(|fault| Error::Volume(volume.medium.explain(fault)))?;
         }
         let chunks = Log::open(volume, id | COMPANION, buffer)?;
         let first = chunks.end();
@@ -69,7 +69,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         out: &mut [u8],
     ) -> Result<Option<usize>, Error<D::Error>> {
         let Some(root) = self.root(volume).filter(|root| nth < root.chunks) else { return Ok(None) };
-        Ok(Some(self.chunks.read(volume, root.first.saturating_add(u64::from(nth)), out)?.len))
+        Ok(Some(self.chunks.read(volume, root.first.wrapping_add(u64::from(nth)), out)?.len))
     }
 
     /// Appends a chunk to the next snapshot. A chunk is at most [`Log::max_entry`] long.
@@ -103,7 +103,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         log: &mut Log<B, SLOTS>,
         offset: u64,
-    ) -> Result<Released, Fault<D::Error>> {
+    ) -> Result<Released, Fault> {
         volume.medium.check()?;
         if offset < log.start() || log.id != self.chunks.id & !COMPANION {
             return Err(Fault::OutOfRange);

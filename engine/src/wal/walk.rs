@@ -85,15 +85,15 @@ impl Walk {
         over: Unwritten<'_>,
         position: u32,
         out: &mut [u8],
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<(), Fault> {
         let base = volume.segment_address(self.segment);
         let size = volume.format.segment;
         let end = if self.segment == over.segment { over.from.min(size) } else { size };
         let stored = (end.saturating_sub(position) as usize).min(out.len());
         let (out, rest) = out.split_at_mut_checked(stored).unwrap_or_default();
         if !out.is_empty() {
-            let address = base.saturating_add(u64::from(position));
-            volume.medium.read(address, out, base.saturating_add(u64::from(end)))?;
+            let address = base.wrapping_add(u64::from(position));
+            volume.medium.read(address, out, base.wrapping_add(u64::from(end)))?;
         }
         if rest.is_empty() {
             return Ok(());
@@ -116,7 +116,7 @@ impl Walk {
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<(Head, u32, [u8; MAX_HEAD])>, Fault<D::Error>> {
+    ) -> Result<Option<(Head, u32, [u8; MAX_HEAD])>, Fault> {
         let room = self.limit.saturating_sub(position);
         if room < RECORD {
             return Ok(None);
@@ -138,22 +138,22 @@ impl Walk {
         position: u32,
         (head, bytes): (Head, &[u8; MAX_HEAD]),
         seed: Checksum,
-    ) -> Result<Option<Checksum>, Fault<D::Error>> {
+    ) -> Result<Option<Checksum>, Fault> {
         let seed = seed.word(position);
         if !head.passes(seed, bytes) {
             return Ok(None);
         }
         let mut sum = seed.bytes(head.user_word(bytes));
-        let from = position.saturating_add(head.head_len());
-        let to = from.saturating_add(head.len());
+        let from = position.wrapping_add(head.head_len());
+        let to = from.wrapping_add(head.len());
         let end = if self.segment == over.segment { over.from } else { u32::MAX };
         let stored = end.min(to).saturating_sub(from);
         let base = volume.segment_address(self.segment);
-        let ahead = base.saturating_add(u64::from(end.min(volume.format.segment)));
-        sum = volume.medium.checksum(sum, base.saturating_add(u64::from(from)), stored, ahead)?;
+        let ahead = base.wrapping_add(u64::from(end.min(volume.format.segment)));
+        sum = volume.medium.checksum(sum, base.wrapping_add(u64::from(from)), stored, ahead)?;
         if stored < head.len() {
             let skip = from.max(over.from).saturating_sub(over.from) as usize;
-            let part = skip..skip.saturating_add(head.len().saturating_sub(stored) as usize);
+            let part = skip..skip.wrapping_add(head.len().saturating_sub(stored) as usize);
             sum = sum.bytes(over.bytes.get(part).unwrap_or_default());
         }
         Ok(Some(sum))
@@ -169,7 +169,7 @@ impl Walk {
         &self,
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
-    ) -> Result<Option<Record>, Fault<D::Error>> {
+    ) -> Result<Option<Record>, Fault> {
         let position = self.position;
         let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
         let (seed, epoch) = match Self::epoch_of(head, &bytes) {
@@ -192,17 +192,18 @@ impl Walk {
             self.set_epoch(volume, record.epoch);
         }
         self.position = record.head.end(record.position, volume.format.geometry.write_unit);
-        self.offset = record.offset.saturating_add(u64::from(record.head.is_entry()));
+        self.offset = record.offset.wrapping_add(u64::from(record.head.is_entry()));
     }
 
     /// Whether some whole record of this life, of this epoch or of one begun since, begins at `position`, however many
     /// entries are missing before it. The checksum tells which offset it is.
+    #[inline(never)]
     pub(crate) fn stray<D: BlockDevice, B: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<Record>, Fault<D::Error>> {
+    ) -> Result<Option<Record>, Fault> {
         let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
         // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
         let told = Self::epoch_of(head, &bytes);
@@ -210,12 +211,12 @@ impl Walk {
             return Ok(None);
         }
         let most = u64::from(position.saturating_sub(self.position) / RECORD);
-        for epoch in [told.unwrap_or(self.epoch), told.unwrap_or(self.epoch.saturating_add(1))] {
+        for epoch in [told.unwrap_or(self.epoch), told.unwrap_or(self.epoch.wrapping_add(1))] {
             let seed = self.seed_of(volume, epoch);
             if let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? {
                 let missing = u64::from(head.claimed_offset(body, crc).wrapping_sub(self.offset as u32));
                 if missing <= most {
-                    let offset = self.offset.saturating_add(missing);
+                    let offset = self.offset.wrapping_add(missing);
                     return Ok(Some(Record { head, position, offset, epoch }));
                 }
             }
@@ -235,7 +236,7 @@ impl Walk {
     ) -> Result<Option<Record>, u32> {
         let mut position = from;
         for _ in 0..steps {
-            if position.saturating_add(RECORD) > self.limit {
+            if position.wrapping_add(RECORD) > self.limit {
                 return Ok(None);
             }
             let step = match self.stray(volume, over, position) {
@@ -247,7 +248,7 @@ impl Walk {
                     unit.saturating_sub(position & unit.wrapping_sub(1))
                 }
             };
-            position = position.saturating_add(step);
+            position = position.wrapping_add(step);
         }
         Err(position)
     }
@@ -259,6 +260,6 @@ impl Walk {
 
     /// Where this place is on the device.
     pub(crate) fn address<D: BlockDevice, B: Buffer, const N: usize>(&self, volume: &Volume<D, B, N>) -> u64 {
-        volume.segment_address(self.segment).saturating_add(u64::from(self.position))
+        volume.segment_address(self.segment).wrapping_add(u64::from(self.position))
     }
 }

@@ -1,0 +1,24 @@
+//! What goes wrong inside the engine, in one byte: every function hands it on, and on a Cortex-M a larger error costs
+//! more code than the work itself. What belongs to it (the device's error, a place, a size) waits in the
+//! [`Medium`](super::medium::Medium) until the public error is made of both, at the surface.
+
+/// See the module; each variant means what its namesake in [`volume::Error`](super::Error) or
+/// [`wal::Error`](crate::wal::Error) does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Device,
+    Poisoned,
+    Full,
+    SyncPending,
+    TooLarge,
+    OutOfRange,
+    /// The caller's buffer is too small; the detail says how many bytes are needed.
+    Short,
+    /// In the segment that the detail says.
+    Damaged,
+    NotFormatted,
+    /// The detail says which.
+    NewerVersion,
+    TooManyLogs,
+    LogExists,
+}

@@ -1,0 +1,88 @@
+//! What the program says when it can't go on: what is wrong, and what would be right.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use esker::volume;
+use esker::wal;
+use esker_linux::FileError;
+
+/// One line for the user.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A path may hold anything, a newline as well; this stays one line.
+        for c in self.0.chars() {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        Ok(())
+    }
+}
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// About a file or a device.
+    pub fn at(path: &Path, why: impl fmt::Display) -> Self {
+        Self(format!("{}: {why}", path.display()))
+    }
+
+    pub fn io(path: &Path, action: &str, error: &io::Error) -> Self {
+        Self::at(path, format_args!("cannot {action} it: {error}"))
+    }
+
+    /// What a volume answered.
+    pub fn volume(device: &Path, error: &volume::Error<FileError>) -> Self {
+        use volume::Error;
+        match error {
+            // The file's own words, not their `Debug` form.
+            Error::Device(error) => Self::at(device, error),
+            Error::NotFormatted => Self::at(
+                device,
+                "no esker volume here; name another DEV, or have `esker wal append --force` format this one",
+            ),
+            Error::NewerVersion { found, supported } => Self::at(
+                device,
+                format_args!(
+                    "written by a newer esker (format version {found}, this one reads up to {supported}); use that one"
+                ),
+            ),
+            Error::Geometry { recorded, device: found } if found.capacity < recorded.capacity => Self::at(
+                device,
+                format_args!(
+                    "truncated: the volume was made for {} bytes, the file has {}; restore the whole file",
+                    recorded.capacity, found.capacity
+                ),
+            ),
+            Error::TooManyLogs { max } => Self::at(
+                device,
+                format_args!("the volume holds as many logs as this program can serve ({max})"),
+            ),
+            error => Self::at(device, error),
+        }
+    }
+
+    /// What a log answered.
+    pub fn log(device: &Path, error: &wal::Error<FileError>) -> Self {
+        match error {
+            wal::Error::Volume(error) => Self::volume(device, error),
+            error => Self::at(device, error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line() {
+        let failure = Failure::at(Path::new("a\nb\u{1b}"), "not\tthis");
+        assert_eq!(failure.to_string(), "a\\nb\\u{1b}: not\\tthis");
+    }
+}

@@ -1,0 +1,9 @@
+//! The write-ahead log under test: what it must show, and the runs that are cut, damaged and made to fail.
+
+pub mod crash;
+pub mod goon;
+pub mod model;
+pub mod opened;
+pub mod scenarios;
+pub mod session;
+pub mod shape;

@@ -1,0 +1,92 @@
+//! The devices and volumes that scenarios run on: small, so that everything happens often.
+
+use std::fmt;
+
+use esker::device::Geometry;
+use esker::volume::FormatOptions;
+use esker_sim::Sim;
+
+use super::opened::{Memory, TestLog, Vol};
+
+/// Kinds of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Blocks of 512 bytes.
+    Blocks512,
+    /// Blocks of 4096 bytes.
+    Blocks4096,
+    /// NOR flash: erased in 4096, written in 4.
+    Nor4,
+    /// NOR flash: erased in 4096, written in 16.
+    Nor16,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocks512 => "b512",
+            Self::Blocks4096 => "b4096",
+            Self::Nor4 => "nor4",
+            Self::Nor16 => "nor16",
+        })
+    }
+}
+
+/// A device, a volume on it, and the memory lent.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// The kind of device.
+    pub kind: Kind,
+    /// Bytes of a segment.
+    pub segment: u32,
+    /// Segments in the pool.
+    pub segments: u32,
+    /// Times the least write buffer that a log needs.
+    pub buffers: usize,
+}
+
+impl Shape {
+    /// The usual volume on a kind of device.
+    pub const fn of(kind: Kind) -> Self {
+        let (segment, segments) = match kind {
+            Kind::Blocks512 => (2048, 10),
+            Kind::Blocks4096 => (16_384, 6),
+            Kind::Nor4 | Kind::Nor16 => (4096, 6),
+        };
+        Self { kind, segment, segments, buffers: 1 }
+    }
+
+    /// The device's sizes and units.
+    pub fn geometry(&self) -> Geometry {
+        let pool = u64::from(self.segment) * u64::from(self.segments);
+        match self.kind {
+            Kind::Blocks512 => Geometry::blocks(2 * 4096 + pool, 512),
+            Kind::Blocks4096 => Geometry::blocks(2 * 32_768 + pool, 4096),
+            Kind::Nor4 => Geometry::flash(2 * 4096 + pool, 4, 4096),
+            Kind::Nor16 => Geometry::flash(2 * 4096 + pool, 16, 4096),
+        }
+    }
+
+    /// A device.
+    pub fn sim(&self) -> Sim {
+        Sim::new(self.geometry()).expect("a possible geometry")
+    }
+
+    /// The volume's layout.
+    pub fn options(&self) -> FormatOptions {
+        FormatOptions { volume_id: 0xE5CE, segment_size: self.segment, ..FormatOptions::default() }
+    }
+
+    /// Memory to be lent.
+    pub fn memory(&self) -> Memory {
+        let geometry = self.geometry();
+        let volume = Vol::memory_needed(&geometry, &self.options());
+        Memory { volume, log: self.buffers * TestLog::memory_needed(&geometry) }
+    }
+
+    /// Address of the pool's segment `number`.
+    pub fn segment_address(&self, number: u32) -> u64 {
+        let homes = self.geometry().capacity - u64::from(self.segment) * u64::from(self.segments);
+        homes + u64::from(self.segment) * u64::from(number)
+    }
+}
