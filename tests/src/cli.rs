@@ -61,7 +61,7 @@ impl Beat {
 const HANG: Duration = Duration::from_secs(20);
 const THREADS: usize = 2;
 /// So many violations are told in full.
-const TOLD: usize = 20;
+const TOLD: usize = 400;
 
 /// Parses the arguments: `wal [--full] [--seed N] [--replay ID] [--only NAME]`.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {

@@ -145,6 +145,11 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn read(&mut self, address: u64, out: &mut [u8], ahead_to: u64) -> Result<(), Fault> {
         let unit = self.geometry.read_unit;
         let (mut address, mut out) = (address, out);
+        // What straddles the end of the buffer is read anew as a whole: the next call most often begins in it, too.
+        let held = self.cached_at(address).map_or(0, <[u8]>::len);
+        if ahead_to > address && held < out.len() && (held == 0 || align_down(address, unit) != self.cached) {
+            self.fill(address, out.len(), ahead_to)?;
+        }
         while !out.is_empty() {
             if let Some(cached) = self.cached_at(address) {
                 let len = cached.len().min(out.len());

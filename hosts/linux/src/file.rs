@@ -113,11 +113,7 @@ impl FileDevice {
     ///
     /// # Errors
     /// The file can't be opened, or its length does not go with the geometry.
-    pub fn open_with(
-        path: impl AsRef<Path>,
-        access: Access,
-        geometry: Geometry,
-    ) -> Result<Self, FileError> {
+    pub fn open_with(path: impl AsRef<Path>, access: Access, geometry: Geometry) -> Result<Self, FileError> {
         let (file, capacity) = open_file(path.as_ref(), access)?;
         if capacity == 0 {
             return Err(FileError::Empty);

@@ -92,7 +92,7 @@ fn rounds(session: &Session, small: u64, large: u64) -> u64 {
 
 fn single(session: &mut Session) -> Run {
     for n in 0..rounds(session, 30, 20) {
-        session.put(0, len(n))?;
+        session.put_releasing(0, len(n))?;
         session.commit(0)?;
     }
     session.check()

@@ -12,9 +12,7 @@ use super::create::{Fresh, open_or_create};
 use super::failure::Failure;
 use super::input::{Input, Survey};
 use super::lines::{Lines, Step};
-use super::open::{
-    FEW_SLOTS, FileLog, FileVolume, LARGE_SEGMENT, MANY_SLOTS, NO_NEWLINE, log_ids, open_log,
-};
+use super::open::{FEW_SLOTS, FileLog, FileVolume, LARGE_SEGMENT, MANY_SLOTS, NO_NEWLINE, log_ids, open_log};
 
 /// The loss window, as `--help` promises it.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -53,11 +51,7 @@ fn append<const SLOTS: usize>(
     fresh.keep();
 
     let first = log.end();
-    log.set_sync(SyncStrategy::Batch {
-        entries: 0,
-        bytes: WINDOW_BYTES,
-        millis: WINDOW.as_millis() as u32,
-    });
+    log.set_sync(SyncStrategy::Batch { entries: 0, bytes: WINDOW_BYTES, millis: WINDOW.as_millis() as u32 });
     let mut job = Job {
         arguments,
         lines: Lines::new(input.file, max as usize),
@@ -96,9 +90,10 @@ fn append<const SLOTS: usize>(
 
 fn check_lines(input: &Input, max: u64) -> Result<(), Failure> {
     match &input.survey {
-        Some(survey) if survey.longest > max => {
-            Err(Failure::at(&input.name, TooLong { line: survey.longest_line, len: Some(survey.longest), max }))
-        }
+        Some(survey) if survey.longest > max => Err(Failure::at(
+            &input.name,
+            TooLong { line: survey.longest_line, len: Some(survey.longest), max },
+        )),
         _ => Ok(()),
     }
 }

@@ -115,7 +115,8 @@ impl Plan {
         getrandom(&mut id, GetRandomFlags::empty())
             .map_err(|error| Error::Device(FileError::Io { action: "number", error: error.into() }))?;
         let volume_id = u32::from_le_bytes(id);
-        let options = FormatOptions { volume_id, segment_size: self.segment_size, ..FormatOptions::default() };
+        let options =
+            FormatOptions { volume_id, segment_size: self.segment_size, ..FormatOptions::default() };
         FileVolume::format(device, volume_memory(), &options)
     }
 }
@@ -172,7 +173,10 @@ mod tests {
         assert_eq!(large.geometry.capacity, 200_000_000 / MIB * MIB + MIB);
         assert_eq!(large.segment_size, 8 << 20);
         let short = survey(10_000_000, 0);
-        assert!(plan(&arguments(), Some(short)).geometry.capacity > 80_000_000, "records are longer than lines");
+        assert!(
+            plan(&arguments(), Some(short)).geometry.capacity > 80_000_000,
+            "records are longer than lines"
+        );
     }
 
     #[test]

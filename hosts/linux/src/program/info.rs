@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 
 use super::arguments::InfoArguments;
 use super::failure::Failure;
-use super::open::{
-    FEW_SLOTS, FileVolume, LARGE_SEGMENT, MANY_SLOTS, log_ids, open_log, open_to_read,
-};
+use super::open::{FEW_SLOTS, FileVolume, LARGE_SEGMENT, MANY_SLOTS, log_ids, open_log, open_to_read};
 
 pub fn run(arguments: &InfoArguments) -> Result<(), Failure> {
     let mut volume = open_to_read(&arguments.device)?;

@@ -60,11 +60,7 @@ impl Lines {
             if self.ended {
                 let line = self.start..self.end;
                 self.start = self.end;
-                return Ok(if line.is_empty() {
-                    Step::End
-                } else {
-                    Step::Line(&self.buffer[line], false)
-                });
+                return Ok(if line.is_empty() { Step::End } else { Step::Line(&self.buffer[line], false) });
             }
             if let Some(deadline) = deadline
                 && !self.readable_before(deadline)?

@@ -36,9 +36,6 @@ pub type FileVolume = Volume<FileDevice, Vec<u8>, LOGS>;
 /// A log of it.
 pub type FileLog<const SLOTS: usize> = Log<Vec<u8>, SLOTS>;
 
-/// What the engine answers on a file.
-pub type VolumeError = volume::Error<FileError>;
-
 pub fn volume_memory() -> Vec<u8> {
     vec![0; VOLUME_MEMORY]
 }
