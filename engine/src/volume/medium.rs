@@ -23,6 +23,8 @@ pub(crate) struct Medium<D: BlockDevice, B> {
     cached: u64,
     cached_len: usize,
     poisoned: bool,
+    /// A read has failed since somebody asked.
+    missed: bool,
     /// The device's last error, until somebody asks for it.
     failed: Option<D::Error>,
     /// What the last fault was about: bytes that are needed, or a segment.
@@ -51,6 +53,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             cached: 0,
             cached_len: 0,
             poisoned: false,
+            missed: false,
             failed: None,
             detail: 0,
         })
@@ -101,6 +104,18 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             self.failed = Some(error);
             Fault::Device
         })
+    }
+
+    /// Whether a read has failed since this was last asked; what can't be read counts as damaged then. But if what was
+    /// read at open can't be read now, it is the device that no longer answers.
+    pub(crate) fn has_missed(&mut self) -> Result<bool, Fault> {
+        let missed = core::mem::take(&mut self.missed);
+        if missed {
+            let mut bytes = [0; 128];
+            self.forget();
+            self.read(0, &mut bytes, 0)?;
+        }
+        Ok(missed)
     }
 
     /// A fault that is about `detail`.
@@ -219,19 +234,22 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         let start = align_down(address, unit);
         let end = address.wrapping_add(len as u64).max(ahead_to).min(self.geometry.capacity);
         let end = align_down(end.wrapping_add(u64::from(unit.saturating_sub(1))), unit);
+        let wanted = align_up(len.min(8) as u32, unit) as usize;
         let len = (self.io as u64).min(end.saturating_sub(start)) as usize;
         if len == 0 {
             return Err(Fault::Damaged);
         }
         // Once more, and with the least that serves, before it counts as a failure: one bad unit must not take its
         // neighbours along, and some failures pass.
-        let least = len.min(unit.max(8) as usize);
+        let least = len.min(wanted);
         self.cached = start;
         self.cached_len = 0;
         let read = match self.fill_once(start, len) {
             Ok(()) => len,
             Err(_) => {
-                self.fill_once(start, least)?;
+                let done = self.fill_once(start, least);
+                self.missed |= done.is_err();
+                done?;
                 least
             }
         };
@@ -247,6 +265,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault> {
         let done = self.device.read(address, out).or_else(|_| self.device.read(address, out));
+        self.missed |= done.is_err();
         self.note(done)
     }
 

@@ -45,8 +45,12 @@ pub(crate) struct LogRoot {
     /// The log's last segment when this was published: a second copy of its header.
     pub(crate) tail: TailRoot,
     pub(crate) snapshot: Option<SnapshotRoot>,
-    /// Found by the scan of the pool, not published: the last segment and how many there are.
+    /// From here on found by the scan of the pool, not published: the last segment, its ordinal, whether it is sealed,
+    /// the segment behind it if its header is missing, and how many segments there are.
     pub(crate) newest: Link,
+    pub(crate) ordinal: u32,
+    pub(crate) sealed: bool,
+    pub(crate) next: Link,
     pub(crate) count: u32,
 }
 

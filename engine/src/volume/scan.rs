@@ -21,7 +21,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let segment = self.scanned;
             self.scanned = self.scanned.wrapping_add(1);
             // What can't be read is like what was never written: a log that misses it will say so.
-            let Ok(Some(header)) = self.first_header(segment) else { continue };
+            let Some(header) = self.first_header(segment) else { continue };
             let at = header.at;
             if at.life > self.newest_life {
                 self.newest_life = at.life;
@@ -31,7 +31,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             if root.head_life != 0 && at.life >= root.head_life {
                 root.count = root.count.wrapping_add(1);
                 if at.life > root.newest.life {
-                    root.newest = at;
+                    (root.newest, root.ordinal) = (at, header.ordinal);
                 }
                 self.set_used(segment, true);
             }
@@ -41,8 +41,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         self.roots.next_life = self.roots.next_life.max(self.newest_life.wrapping_add(1));
         for index in 0..self.roots.logs.len() {
-            self.settle(index).map_err(|fault| self.medium.explain(fault))?;
+            self.settle(index);
         }
+        self.medium.has_missed().map_err(|fault| self.medium.explain(fault))?;
         for index in 0..self.roots.retired.len() {
             if let Some(segment) = self.roots.retired.get(index).copied() {
                 self.set_used(segment, true);
@@ -53,30 +54,32 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Sees to it that no segment of a log is taken for free because its header is damaged.
     #[inline(never)]
-    fn settle(&mut self, index: usize) -> Result<(), Fault> {
-        let Some(root) = self.roots.logs.get(index).copied() else { return Ok(()) };
-        let newest = if root.tail.at.life > root.newest.life { root.tail.at } else { root.newest };
-        if newest.is_none() || newest.life < root.head_life {
-            return Ok(());
-        }
-        let header = match self.read_header(newest)? {
-            Some(header) => header,
-            None => root.tail.header(root.id),
+    fn settle(&mut self, index: usize) {
+        let Some(root) = self.roots.logs.get(index).copied() else { return };
+        let (newest, ordinal) = if root.tail.at.life > root.newest.life {
+            (root.tail.at, root.tail.ordinal)
+        } else {
+            (root.newest, root.ordinal)
         };
-        let mut next = Link::NONE;
-        if let Some(seal) = self.read_seal(newest.segment)?.filter(|seal| seal.header.at == newest)
-            && seal.next.life > newest.life
-            && self.first_header(seal.next.segment)?.is_none_or(|header| header.at.life < seal.next.life)
-        {
-            next = seal.next;
+        if newest.is_none() || newest.life < root.head_life {
+            return;
+        }
+        self.set_used(newest.segment, true);
+        let seal = self.read_seal(newest.segment).filter(|seal| seal.header.at == newest);
+        let mut next = seal.map_or(Link::NONE, |seal| seal.next);
+        let there = !next.is_none()
+            && self.first_header(next.segment).is_some_and(|header| header.at.life >= next.life);
+        if next.life <= newest.life || there {
+            next = Link::NONE;
+        } else {
             self.set_used(next.segment, true);
         }
-        let expected = header.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1);
+        let expected = ordinal.wrapping_sub(root.head_ordinal).wrapping_add(1);
         if root.count != expected {
             let mut at = newest;
             while at.life >= root.head_life && !at.is_none() {
                 self.set_used(at.segment, true);
-                at = match self.read_header(at)? {
+                at = match self.read_header(at) {
                     Some(header) => header.previous,
                     None if at == root.tail.at => root.tail.previous,
                     None => break,
@@ -84,10 +87,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
         }
         if let Some(root) = self.roots.logs.get_mut(index) {
-            root.newest = newest;
+            (root.newest, root.sealed, root.next) = (newest, seal.is_some(), next);
         }
         self.roots.next_life = self.roots.next_life.max(newest.life.max(next.life).wrapping_add(1));
-        Ok(())
     }
 
     pub(crate) fn set_used(&mut self, segment: u32, used: bool) {
@@ -96,52 +98,52 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
-    /// The header at the start of `segment`.
-    pub(crate) fn first_header(&mut self, segment: u32) -> Result<Option<SegmentHeader>, Fault> {
+    /// The header at the start of `segment`. One that can't be read is none.
+    pub(crate) fn first_header(&mut self, segment: u32) -> Option<SegmentHeader> {
         if segment >= self.format.segments() {
-            return Ok(None);
+            return None;
         }
         let mut bytes = [0; SEGMENT_HEADER];
-        self.medium.read(self.segment_address(segment), &mut bytes, 0)?;
-        Ok(SegmentHeader::decode(&bytes, self.format.volume_id, segment))
+        self.medium.read(self.segment_address(segment), &mut bytes, 0).ok()?;
+        SegmentHeader::decode(&bytes, self.format.volume_id, segment)
     }
 
     /// The header of a segment in the life that `at` names, from either end of it.
-    pub(crate) fn read_header(&mut self, at: Link) -> Result<Option<SegmentHeader>, Fault> {
+    pub(crate) fn read_header(&mut self, at: Link) -> Option<SegmentHeader> {
         match self.first_header(at.segment) {
-            Ok(Some(header)) if header.at == at => return Ok(Some(header)),
-            _ => {}
+            Some(header) if header.at == at => Some(header),
+            _ => self.read_seal_of(at).map(|seal| seal.header),
         }
-        Ok(self.read_seal_end(at.segment)?.map(|(seal, _)| seal.header).filter(|header| header.at == at))
     }
 
-    fn read_seal_end(&mut self, segment: u32) -> Result<Option<(Seal, [u8; SEAL])>, Fault> {
+    fn read_seal_end(&mut self, segment: u32) -> Option<(Seal, [u8; SEAL])> {
         if segment >= self.format.segments() {
-            return Ok(None);
+            return None;
         }
         let mut bytes = [0; SEAL];
-        let end = self.segment_address(segment).wrapping_add(u64::from(self.format.segment));
-        self.medium.read(end.saturating_sub(SEAL as u64), &mut bytes, 0)?;
-        Ok(Seal::decode(&bytes, self.format.volume_id, segment).map(|seal| (seal, bytes)))
+        let at = self
+            .segment_address(segment)
+            .wrapping_add(u64::from(self.format.segment))
+            .wrapping_sub(SEAL as u64);
+        self.medium.read(at, &mut bytes, 0).ok()?;
+        Seal::decode(&bytes, self.format.volume_id, segment).map(|seal| (seal, bytes))
     }
 
     /// The seal of a segment in the life that `at` names; its slots are not proved.
     pub(crate) fn read_seal_of(&mut self, at: Link) -> Option<Seal> {
-        self.read_seal_end(at.segment).ok()?.map(|(seal, _)| seal).filter(|seal| seal.header.at == at)
+        self.read_seal_end(at.segment).map(|(seal, _)| seal).filter(|seal| seal.header.at == at)
     }
 
     /// The seal of a segment, if it is whole: slots and all.
-    pub(crate) fn read_seal(&mut self, segment: u32) -> Result<Option<Seal>, Fault> {
-        let Some((seal, bytes)) = self.read_seal_end(segment)? else { return Ok(None) };
+    fn read_seal(&mut self, segment: u32) -> Option<Seal> {
+        let (seal, bytes) = self.read_seal_end(segment)?;
         let slots = u32::from(seal.slots).wrapping_mul(4);
-        if slots > self.format.segment / 2 {
-            return Ok(None);
-        }
-        let end = self.segment_address(segment).wrapping_add(u64::from(self.format.segment));
-        let start = end.saturating_sub(SEAL as u64).saturating_sub(u64::from(slots));
+        let end = self.format.segment.wrapping_sub(SEAL as u32);
+        let start = end.checked_sub(slots)?;
         let sum = Seal::sum(self.format.volume_id, segment);
-        let sum = self.medium.checksum(sum, start, slots, 0)?;
-        Ok(Seal::verify(&bytes, sum).then_some(seal))
+        let address = self.segment_address(segment).wrapping_add(u64::from(start));
+        let sum = self.medium.checksum(sum, address, slots, 0).ok()?;
+        Seal::verify(&bytes, sum).then_some(seal)
     }
 
     /// Takes a free segment and gives it its next life. On flash its first erase unit is erased; one that can't be is

@@ -259,7 +259,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// The seal at the end of the last segment.
     #[inline(never)]
-    fn write_seal<D: BlockDevice, V: Buffer, const N: usize>(
+    pub(super) fn write_seal<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         next: Link,

@@ -39,6 +39,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 Err(error) => return Err(error),
             }
         }
+        if self.bare {
+            // The superblock is about to name another last segment, and with that to forget this one's header.
+            self.write_seal(volume, Link::NONE)?;
+            volume.medium.sync()?;
+            self.bare = false;
+        }
         // An empty last segment is given up, so that opening again and again takes no space.
         let empty = self.last.first == self.end && !self.last.at.is_none();
         let previous = if empty { self.before_last(volume)? } else { Some(self.last) };
@@ -53,7 +59,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<Option<SegmentHeader>, Fault> {
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
         let at = self.last.previous;
-        if at.is_none() || at.life < head_life { Ok(None) } else { Ok(volume.read_header(at)?) }
+        if at.is_none() || at.life < head_life { Ok(None) } else { Ok(volume.read_header(at)) }
     }
 
     /// Goes on at offset `first` in a new segment behind `previous`, in a new epoch; by one publish. The segments that
@@ -105,7 +111,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         while !at.is_none() && at.life > kept {
             volume.set_used(at.segment, false);
             at = match volume.read_header(at) {
-                Ok(Some(header)) => header.previous,
+                Some(header) => header.previous,
                 // Never written: it was the last one, and is known without its header.
                 _ if at == self.last.at => self.last.previous,
                 // Damaged: what is behind it stays out of use until the next open.
@@ -135,9 +141,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         header.jump = previous.at;
         header.jump_first = previous.first;
         if !previous.jump.is_none()
-            && let Some(near) = volume.read_header(previous.jump)?
+            && let Some(near) = volume.read_header(previous.jump)
             && !near.jump.is_none()
-            && let Some(far) = volume.read_header(near.jump)?
+            && let Some(far) = volume.read_header(near.jump)
             && previous.ordinal.wrapping_sub(near.ordinal) == near.ordinal.wrapping_sub(far.ordinal)
         {
             header.jump = far.at;
@@ -189,7 +195,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             return Ok(());
         }
         for segment in 0..volume.format.segments() {
-            let Some(header) = volume.first_header(segment).unwrap_or(None) else { continue };
+            let Some(header) = volume.first_header(segment) else { continue };
             if header.log == self.id
                 && header.at.life >= root.head_life
                 && let Ok((holder, _)) = self.locate(volume, header.first)

@@ -155,7 +155,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             if link.is_none() {
                 return Err(Fault::Damaged);
             }
-            at = match volume.read_header(link)? {
+            at = match volume.read_header(link) {
                 Some(header) => header,
                 None => self.stand_in(volume, link).ok_or(Fault::Damaged)?,
             };
@@ -254,7 +254,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         walk: &mut Walk,
         offset: u64,
     ) -> Result<Option<Record>, Fault> {
-        let found = walk.search(volume, self.unwritten(), walk.position, u32::MAX, &mut false);
+        let found = walk.search(volume, self.unwritten(), walk.position, u32::MAX);
         match found {
             Ok(Some(record)) if record.offset == walk.offset && walk.offset <= offset => {
                 walk.position = record.position;
@@ -288,9 +288,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 walk.pass(volume, &record);
                 continue;
             }
-            let mut unreadable = false;
             let place = walk.position;
-            match walk.search(volume, over, place, u32::MAX, &mut unreadable) {
+            match walk.search(volume, over, place, u32::MAX) {
                 Ok(Some(record)) if record.offset <= offset => {
                     walk.position = record.position;
                     walk.offset = record.offset;
@@ -299,12 +298,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                     }
                 }
                 _ => {
-                    if unreadable {
-                        // Say what the device says, if it says it again.
-                        let mut bytes = [0; MAX_HEAD];
-                        volume.medium.forget();
-                        walk.read(volume, over, place, &mut bytes)?;
-                    }
+                    // Say what the device says, if it says it again.
+                    let mut bytes = [0; MAX_HEAD];
+                    volume.medium.forget();
+                    walk.read(volume, over, place, &mut bytes)?;
                     return Err(volume.medium.fault(Fault::Damaged, walk.segment));
                 }
             }

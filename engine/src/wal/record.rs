@@ -97,6 +97,11 @@ impl Head {
         self.kind() == Kind::Control && self.len() == 4
     }
 
+    /// Whether more than crc and head stands before the payload, or the payload itself is a part of the head.
+    pub(crate) fn has_more(self) -> bool {
+        self.head_len() > RECORD || self.is_epoch()
+    }
+
     const fn checked(self) -> bool {
         self.len() >= CHECKED
     }

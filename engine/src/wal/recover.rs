@@ -31,7 +31,6 @@ struct Scan {
     /// Where the batch began that is not whole yet.
     batch: Option<(u32, u64)>,
     search: Option<u32>,
-    unreadable: bool,
     done: bool,
 }
 
@@ -50,7 +49,6 @@ impl Scan {
             lost: 0,
             batch: None,
             search: None,
-            unreadable: false,
             done: false,
         }
     }
@@ -91,14 +89,11 @@ impl Scan {
                     }
                     self.walk.pass(volume, &record);
                 }
-                found => {
-                    self.unreadable |= found.is_err();
-                    self.search = Some(self.walk.position);
-                }
+                _ => self.search = Some(self.walk.position),
             }
             return;
         };
-        match self.walk.search(volume, Unwritten::NONE, from, 64, &mut self.unreadable) {
+        match self.walk.search(volume, Unwritten::NONE, from, 64) {
             Err(next) => self.search = Some(next),
             Ok(None) => self.done = true,
             Ok(Some(record)) => {
@@ -183,36 +178,31 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         if newest.is_none() {
             return Ok(());
         }
-        log.full =
-            !volume.first_header(newest.segment).is_ok_and(|at| at.is_some_and(|header| header.at == newest));
-        let header = match volume.read_header(newest) {
-            Ok(Some(header)) => header,
-            _ if root.tail.at == newest => root.tail.header(root.id),
-            _ => return Err(volume.medium.fault(Fault::Damaged, newest.segment)),
+        let first = volume.first_header(newest.segment).filter(|header| header.at == newest);
+        log.full = first.is_none() || root.sealed;
+        log.bare = first.is_none() && !root.sealed;
+        let header = match first.or_else(|| volume.read_header(newest)) {
+            Some(header) => header,
+            None if root.tail.at == newest => root.tail.header(root.id),
+            None => return Err(volume.medium.fault(Fault::Damaged, newest.segment)),
         };
         (self.phase, self.other) = (Phase::Tail, header);
         let mut read = header;
-        if let Some(seal) =
-            volume.read_seal(newest.segment).unwrap_or(None).filter(|seal| seal.header.at == newest)
+        if !root.next.is_none()
+            && let Some(seal) = volume.read_seal_of(newest)
         {
-            log.full = true;
-            let at = seal.next;
-            let taken =
-                volume.first_header(at.segment).unwrap_or(None).is_some_and(|other| other.at.life >= at.life);
-            if at.life > newest.life && !taken {
-                // What the damaged header must have said.
-                read = SegmentHeader {
-                    at,
-                    epoch: seal.epoch,
-                    first: seal.end,
-                    ordinal: header.ordinal.wrapping_add(1),
-                    previous: newest,
-                    jump: Link::NONE,
-                    window: seal.window,
-                    ..header
-                };
-                self.phase = Phase::Next;
-            }
+            // What the damaged header must have said.
+            read = SegmentHeader {
+                at: root.next,
+                epoch: seal.epoch,
+                first: seal.end,
+                ordinal: header.ordinal.wrapping_add(1),
+                previous: newest,
+                jump: Link::NONE,
+                window: seal.window,
+                ..header
+            };
+            self.phase = Phase::Next;
         }
         self.scan = Some(Scan::new(volume, read));
         Ok(())
@@ -248,16 +238,28 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
         let mut last = true;
         match self.phase {
-            Phase::Next if scan.records == 0 && scan.lost == 0 => {
-                // Nothing was ever written there: it is free.
+            Phase::Next if !scan.progressed => {
+                // Nothing was ever written there, or nothing that was acknowledged: it is free.
                 volume.set_used(scan.header.at.segment, false);
                 self.log.index = Index::new();
                 self.phase = Phase::Tail;
                 *scan = Scan::new(volume, self.other);
                 return Ok(());
             }
-            // All behind the header is there; new records don't go where it is missing.
-            Phase::Next => self.log.full = true,
+            Phase::Next => {
+                // All behind the header is there; new records don't go where it is missing.
+                self.log.full = true;
+                self.log.bare = true;
+            }
+            Phase::Tail if self.log.bare && !scan.progressed && self.floor <= scan.header.first => {
+                // The header is missing, and nothing says that it was ever acknowledged, nor what came with it.
+                scan.walk = Walk::new(volume, &scan.header);
+                scan.batch = None;
+                scan.records = 0;
+                scan.lost = 0;
+                self.log.bare = false;
+                self.log.index = Index::new();
+            }
             Phase::Back if scan.walk.offset >= self.other.first => last = false,
             Phase::Back if self.other.window == scan.own_window() => {
                 // Of the same window as all that follows: none of it was ever acknowledged.
@@ -277,7 +279,6 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         let report = &mut self.log.report;
         report.replayed = report.replayed.wrapping_add(scan.records);
         report.damaged = report.damaged.wrapping_add(scan.lost);
-        report.unreadable |= scan.unreadable;
         if last {
             let log = &mut self.log;
             log.last = scan.header;
@@ -295,7 +296,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             && header.first > self.floor
             && header.previous.life >= head_life
             && !header.previous.is_none()
-            && let Some(before) = volume.read_header(header.previous)?
+            && let Some(before) = volume.read_header(header.previous)
         {
             (self.phase, self.other) = (Phase::Back, header);
             *scan = Scan::new(volume, before);
@@ -312,12 +313,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let log = &mut self.log;
-        if log.report.unreadable {
-            // One bad unit, or a device that no longer answers? What was read at open must still be there.
-            let mut byte = [0; 128];
-            volume.medium.forget();
-            volume.medium.read(0, &mut byte, 0)?;
-        }
+        log.report.unreadable = volume.medium.has_missed()?;
         if log.end < self.floor {
             log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
             log.end = self.floor;

@@ -126,7 +126,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         } else if holder.previous.is_none() || holder.first == self.start {
             None
         } else {
-            let header = volume.read_header(holder.previous)?;
+            let header = volume.read_header(holder.previous);
             Some(header.ok_or(volume.medium.fault(Fault::Damaged, holder.previous.segment))?)
         };
         self.branch(volume, end, previous, true)

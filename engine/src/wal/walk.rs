@@ -122,11 +122,16 @@ impl Walk {
             return Ok(None);
         }
         let mut bytes = [0xFF; MAX_HEAD];
-        let len = MAX_HEAD.min(room as usize);
-        self.read(volume, over, position, bytes.get_mut(..len).unwrap_or_default())?;
-        let mut take = Take(&bytes);
+        let (first, more) = bytes.split_at_mut(RECORD as usize);
+        self.read(volume, over, position, first)?;
+        let mut take = Take(first);
         let crc = take.u32();
-        Ok(Head::decode(take.u32()).filter(|head| head.size() <= room).map(|head| (head, crc, bytes)))
+        let Some(head) = Head::decode(take.u32()).filter(|head| head.size() <= room) else { return Ok(None) };
+        let len = (head.size().min(MAX_HEAD as u32)).saturating_sub(RECORD) as usize;
+        if head.has_more() {
+            self.read(volume, over, position.wrapping_add(RECORD), more.get_mut(..len).unwrap_or_default())?;
+        }
+        Ok(Some((head, crc, bytes)))
     }
 
     /// The checksum over seed, user word and payload of the record at `position`, read from the device. `None` when
@@ -225,14 +230,13 @@ impl Walk {
     }
 
     /// The first stray record at `from` or behind, looking at `steps` places at most; `Err(place)`: go on there.
-    /// What can't be read is passed over, and noted in `unreadable`.
+    /// What can't be read is passed over.
     pub(crate) fn search<D: BlockDevice, B: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, B, N>,
         over: Unwritten<'_>,
         from: u32,
         steps: u32,
-        unreadable: &mut bool,
     ) -> Result<Option<Record>, u32> {
         let mut position = from;
         for _ in 0..steps {
@@ -243,7 +247,6 @@ impl Walk {
                 Ok(Some(record)) => return Ok(Some(record)),
                 Ok(None) => ALIGN,
                 Err(_) => {
-                    *unreadable = true;
                     let unit = volume.format.geometry.write_unit.max(ALIGN);
                     unit.saturating_sub(position & unit.wrapping_sub(1))
                 }

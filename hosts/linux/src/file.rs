@@ -160,6 +160,14 @@ impl FileDevice {
     }
 }
 
+impl Drop for FileDevice {
+    /// A child process that was just forked holds the file as well, until it runs its own program. It must not hold the
+    /// lock.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl BlockDevice for FileDevice {
     type Error = FileError;
 

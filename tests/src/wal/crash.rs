@@ -10,7 +10,7 @@ use super::goon::{self, KINDS};
 use super::model::Model;
 use super::opened::{Opened, Scratch, Strictness};
 use super::scenarios::{SCENARIOS, Scenario, play};
-use super::session::{Run, Session, Stop};
+use super::session::{Run, Session, Stop, tell_all};
 use super::shape::Shape;
 use crate::cli::{self, Beat, Found, Settings, guarded, mix};
 
@@ -285,13 +285,14 @@ fn parse_id(text: &str) -> Option<(String, CrashId, Vec<(u64, CrashId)>)> {
 }
 
 fn replay_one(jobs: &[Job], settings: &Settings, id: &str) -> Found {
+    tell_all();
     let mut found = Found { states: 1, ..Found::default() };
     let beat = Beat::default();
     let result = (|| {
         let name = id.split(':').next().unwrap_or(id);
         let job = jobs.iter().find(|job| job.name == name).ok_or("no such scenario")?;
         let mut checker = Checker::new(job, settings, &beat);
-        let recorded = checker.record()?;
+        let recorded = guarded(|| checker.record())?;
         let Some((_, first, rest)) = parse_id(id) else {
             eprintln!("{name}: nothing wrong without a crash");
             return Ok(());

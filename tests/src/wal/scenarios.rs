@@ -495,9 +495,7 @@ fn retired(session: &mut Session) -> Run {
 
 /// Everything in a seeded order.
 fn mixed(session: &mut Session, seed: u64, steps: u64) -> Run {
-    for _ in 0..seed {
-        session.draw(2);
-    }
+    session.seed(seed);
     let max = session.max_entry(0);
     for _ in 0..steps {
         match session.draw(40) {

@@ -1,8 +1,12 @@
 //! A run of the engine beside the model: every call goes to both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use esker::volume::{self, Volume};
 use esker::wal::{Error, Log, Snapshot, Ticket};
 use esker_sim::{PowerCut, Sim};
+
+use crate::cli::mix;
 
 use super::model::{LogModel, Model, Serial, SnapshotState};
 use super::opened::{Handle, LogError, Memory, Opened, Scratch, Strictness, TestLog, Vol};
@@ -43,6 +47,14 @@ fn stop(what: &str, error: LogError) -> Stop {
         Error::Volume(volume::Error::Device(_) | volume::Error::Poisoned) => Stop::Device(error),
         other => Stop::Wrong(format!("{what}: {other:?}")),
     }
+}
+
+/// A session that is replayed says what it does.
+static TELLS: AtomicBool = AtomicBool::new(false);
+
+/// From here on every call to the engine is told on the standard error output.
+pub fn tell_all() {
+    TELLS.store(true, Ordering::Relaxed);
 }
 
 fn stop_volume(what: &str, error: volume::Error<esker_sim::SimError>) -> Stop {
@@ -95,6 +107,11 @@ impl Session {
         }
     }
 
+    /// Begins the numbers of [`draw`](Self::draw).
+    pub fn seed(&mut self, seed: u64) {
+        self.noise = mix(seed, 0);
+    }
+
     /// A number below `below`, the same in each run of a script.
     pub fn draw(&mut self, below: u64) -> u64 {
         self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -105,6 +122,13 @@ impl Session {
         self.sim.op_count()
     }
 
+    /// Says in a replay what is done, and after how many operations.
+    fn tell(&self, what: std::fmt::Arguments<'_>) {
+        if TELLS.load(Ordering::Relaxed) {
+            eprintln!("  @{} {what}", self.ops());
+        }
+    }
+
     /// What the model allows has become less.
     fn mark(&self) {
         self.sim.mark();
@@ -112,6 +136,7 @@ impl Session {
 
     /// Adds log `id`, the next in order.
     pub fn create(&mut self, id: u16) -> Run<usize> {
+        self.tell(format_args!("create log {id}"));
         let at = self.ops();
         let n = self.model.logs.len();
         self.model.logs.push(LogModel::absent(id));
@@ -146,6 +171,7 @@ impl Session {
     }
 
     fn append_all(&mut self, n: usize, lens: &[usize], user: Option<u64>, batch: bool) -> Run<Appended> {
+        self.tell(format_args!("append {lens:?} to {n}, at {}", self.end(n)));
         let at = self.ops();
         let serials: Vec<Serial> = lens.iter().map(|len| self.model.make(*len, user)).collect();
         let payloads: Vec<&[u8]> = serials.iter().map(|serial| self.model.items.get(*serial).0).collect();
@@ -235,6 +261,7 @@ impl Session {
 
     /// Makes everything durable.
     pub fn commit(&mut self, n: usize) -> Run {
+        self.tell(format_args!("commit {n}"));
         let (volume, log) = engine(&mut self.opened, n)?;
         log.commit(volume).map_err(|error| stop("commit", error))?;
         if log.durable() != log.end() {
@@ -246,6 +273,7 @@ impl Session {
 
     /// The first part of a commit.
     pub fn flush(&mut self, n: usize) -> Run {
+        self.tell(format_args!("flush {n}"));
         let now = self.model.logs[n].now();
         let (volume, log) = engine(&mut self.opened, n)?;
         let ticket = log.flush(volume).map_err(|error| stop("flush", error))?;
@@ -255,11 +283,13 @@ impl Session {
 
     /// The second part of a commit, for all logs.
     pub fn sync(&mut self) -> Run {
+        self.tell(format_args!("sync"));
         self.opened.volume.sync().map_err(|error| stop_volume("sync", error))
     }
 
     /// The third part of a commit.
     pub fn acknowledge(&mut self, n: usize) -> Run {
+        self.tell(format_args!("acknowledge {n}"));
         let Some((ticket, version)) = self.tickets[n].take() else { return Ok(()) };
         let at = self.ops();
         engine(&mut self.opened, n)?.1.acknowledge(ticket);
@@ -270,6 +300,7 @@ impl Session {
 
     /// Releases what lies before `offset`.
     pub fn release(&mut self, n: usize, offset: u64) -> Run {
+        self.tell(format_args!("release {n} before {offset}, of {}..{}", self.start(n), self.end(n)));
         let from = self.ops();
         let model = &self.model.logs[n];
         let (volume, log) = engine(&mut self.opened, n)?;
@@ -296,7 +327,13 @@ impl Session {
 
     /// Drops what comes after `offset`; `false` if there was no room for that.
     pub fn truncate(&mut self, n: usize, offset: u64) -> Run<bool> {
+        self.tell(format_args!("truncate {n} after {offset}, of {}..{}", self.start(n), self.end(n)));
         let at = self.ops();
+        if offset + 1 == self.end(n) {
+            // Nothing to drop, and nothing promised.
+            let (volume, log) = engine(&mut self.opened, n)?;
+            return log.truncate_after(volume, offset).map(|()| true).map_err(|error| stop("truncate", error));
+        }
         let data = self.model.logs[n].newest();
         let (first, mut entries) = (data.first, data.items.clone());
         entries.truncate((offset + 1 - first) as usize);
@@ -325,6 +362,7 @@ impl Session {
 
     /// Drops everything and goes on at `next`; `false` if there was no room for that.
     pub fn reset(&mut self, n: usize, next: u64) -> Run<bool> {
+        self.tell(format_args!("reset {n} to {next}"));
         let at = self.ops();
         let (version, root) = self.model.logs[n].begin_reset(at, next);
         let (volume, log) = engine(&mut self.opened, n)?;
@@ -342,12 +380,16 @@ impl Session {
 
     /// Appends a chunk to the log's next snapshot; `false` if there was no room for it.
     pub fn chunk(&mut self, n: usize, len: usize) -> Run<bool> {
+        self.tell(format_args!("chunk of {len} for {n}"));
         let serial = self.model.make(len, None);
         let id = self.model.logs[n].id;
         let Opened { volume, logs } = &mut self.opened;
         if logs[n].snapshot.is_none() {
-            let snapshot = Snapshot::open(volume, id, vec![0; self.memory.log]);
-            logs[n].snapshot = Some(snapshot.map_err(|error| stop("opening the snapshot", error))?);
+            match Snapshot::open(volume, id, vec![0; self.memory.log]) {
+                Ok(snapshot) => logs[n].snapshot = Some(snapshot),
+                Err(Error::Volume(volume::Error::TooManyLogs { .. })) => return Ok(false),
+                Err(error) => return Err(stop("opening the snapshot", error)),
+            }
         }
         let Some(snapshot) = &mut logs[n].snapshot else { return Ok(false) };
         match snapshot.write(volume, self.model.items.get(serial).0) {
@@ -370,6 +412,7 @@ impl Session {
 
     /// Publishes the snapshot of everything before `offset`, and releases that.
     pub fn publish(&mut self, n: usize, offset: u64) -> Run {
+        self.tell(format_args!("publish {n} at {offset}"));
         let from = self.ops();
         let chunks = std::mem::take(&mut self.chunks[n]);
         let model = &self.model.logs[n];
@@ -396,6 +439,7 @@ impl Session {
 
     /// Closes a log in order. It can be used again after [`reopen`](Self::reopen).
     pub fn close(&mut self, n: usize) -> Run {
+        self.tell(format_args!("close {n}"));
         let Opened { volume, logs } = &mut self.opened;
         if let Some(log) = logs[n].log.take() {
             log.close(volume).map_err(|error| stop("close", error))?;
@@ -409,6 +453,7 @@ impl Session {
 
     /// Cuts the power: what was never synced is lost.
     pub fn power_cut(&self) {
+        self.tell(format_args!("power cut"));
         self.sim.power_cut(PowerCut::LoseAll);
     }
 
@@ -419,6 +464,7 @@ impl Session {
 
     /// [`reopen`](Self::reopen), with another measure.
     pub fn reopen_as(&mut self, how: Strictness) -> Run {
+        self.tell(format_args!("reopen"));
         let at = self.ops();
         let ids = self.model.logs.iter().map(|log| log.id);
         self.opened = Opened::open(&self.sim, self.memory, ids).map_err(|error| stop("open", error))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use esker::volume::{self, Volume};
 use esker::wal::{self, Log};
-use esker_linux::{Access, FileDevice, FileError};
+use esker_linux::{Access, FileDevice};
 
 use super::failure::Failure;
 
