@@ -116,6 +116,22 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
+    /// The header of the last segment of a log before `life`, by reading them all: for when the chain is broken.
+    pub(crate) fn newest_before(&mut self, log: u16, life: u32) -> Option<SegmentHeader> {
+        let head_life = self.root(log)?.head_life;
+        let mut newest = None;
+        for segment in 0..self.format.segments() {
+            if let Some(header) = self.first_header(segment)
+                && header.log == log
+                && (head_life..life).contains(&header.at.life)
+                && newest.is_none_or(|other: SegmentHeader| other.at.life < header.at.life)
+            {
+                newest = Some(header);
+            }
+        }
+        newest
+    }
+
     fn read_seal_end(&mut self, segment: u32) -> Option<(Seal, [u8; SEAL])> {
         if segment >= self.format.segments() {
             return None;

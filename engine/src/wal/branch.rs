@@ -191,7 +191,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         let root = volume.root(self.id).copied().unwrap_or_default();
         let held = self.last.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1);
-        if root.count <= held || !self.dead.is_none() {
+        if self.counted <= held || !self.dead.is_none() {
             return Ok(());
         }
         for segment in 0..volume.format.segments() {

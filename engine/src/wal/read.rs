@@ -1,7 +1,7 @@
 //! Entries out: by offset, and one after the other.
 
 use super::index::Slot;
-use super::record::MAX_HEAD;
+use super::record::{ALIGN, RECORD};
 use super::walk::{Record, Walk};
 use super::{Error, Log};
 use crate::codec::Take;
@@ -254,19 +254,21 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         walk: &mut Walk,
         offset: u64,
     ) -> Result<Option<Record>, Fault> {
-        let found = walk.search(volume, self.unwritten(), walk.position, u32::MAX);
-        match found {
-            Ok(Some(record)) if record.offset == walk.offset && walk.offset <= offset => {
+        let mut from = walk.position;
+        while let Ok(Some(record)) = walk.search(volume, self.unwritten(), from, u32::MAX) {
+            if record.epoch > walk.epoch {
+                if record.offset != walk.offset {
+                    break;
+                }
                 walk.position = record.position;
-                let under = walk.epoch;
                 if !record.head.is_epoch() {
                     walk.set_epoch(volume, record.epoch);
                 }
-                // Only a new epoch may follow a gap; anything else is left to the proof.
-                if record.epoch > under { self.fast(volume, walk, offset) } else { Ok(None) }
+                return self.fast(volume, walk, offset);
             }
-            _ => Ok(None),
+            from = record.position.wrapping_add(ALIGN);
         }
+        Ok(None)
     }
 
     /// Finds the record of `offset` by proving every record of the segment from its start, past all damage.
@@ -280,32 +282,57 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let (header, _) = self.locate(volume, offset)?;
         *walk = Walk::new(volume, &header);
         let over = self.unwritten();
+        let mut own_window = header.window;
         loop {
-            if let Ok(Some(record)) = walk.record(volume, over) {
-                if record.head.is_entry() && record.offset == offset {
-                    return Ok(record);
-                }
-                walk.pass(volume, &record);
-                continue;
-            }
-            let place = walk.position;
-            match walk.search(volume, over, place, u32::MAX) {
-                Ok(Some(record)) if record.offset <= offset => {
-                    walk.position = record.position;
-                    walk.offset = record.offset;
-                    if !record.head.is_epoch() {
-                        walk.set_epoch(volume, record.epoch);
+            let record = match walk.record(volume, over) {
+                Ok(Some(record)) => record,
+                _ => match self.past_damage(volume, walk, own_window) {
+                    Some(record) if record.offset <= offset => {
+                        walk.position = record.position;
+                        walk.offset = record.offset;
+                        if !record.head.is_epoch() {
+                            walk.set_epoch(volume, record.epoch);
+                        }
+                        record
                     }
-                }
-                _ => {
-                    // Say what the device says, if it says it again.
-                    let mut bytes = [0; MAX_HEAD];
-                    volume.medium.forget();
-                    walk.read(volume, over, place, &mut bytes)?;
-                    return Err(volume.medium.fault(Fault::Damaged, walk.segment));
-                }
+                    _ => {
+                        // Say what the device says, if it says it again.
+                        let mut bytes = [0; RECORD as usize];
+                        volume.medium.forget();
+                        walk.read(volume, over, walk.position, &mut bytes)?;
+                        return Err(volume.medium.fault(Fault::Damaged, walk.segment));
+                    }
+                },
+            };
+            if record.head.is_entry() && record.offset == offset {
+                return Ok(record);
             }
+            own_window = record.head.window().wrapping_add(u8::from(record.head.commit())) & 15;
+            walk.pass(volume, &record);
         }
+    }
+
+    /// The record at which reading goes on behind a place that holds none: the first whole one that counts. Those of
+    /// the window that a cut left unfinished don't, and the epoch that begins behind them tells.
+    fn past_damage<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        walk: &Walk,
+        own_window: u8,
+    ) -> Option<Record> {
+        let mut first: Option<Record> = None;
+        let mut from = walk.position;
+        while let Ok(Some(record)) = walk.search(volume, self.unwritten(), from, u32::MAX) {
+            if record.epoch > walk.epoch {
+                return Some(first.filter(|first| first.offset < record.offset).unwrap_or(record));
+            }
+            if record.head.window() != own_window {
+                return Some(first.unwrap_or(record));
+            }
+            first = first.or(Some(record));
+            from = record.position.wrapping_add(ALIGN);
+        }
+        first
     }
 
     /// Copies the payload out and proves the record; `None` if it is not whole.

@@ -30,6 +30,10 @@ struct Scan {
     lost: u64,
     /// Where the batch began that is not whole yet.
     batch: Option<(u32, u64)>,
+    /// An entry was seen that ends a batch, or is none: one that began in the segment before is whole.
+    whole: bool,
+    /// Neither copy of the segment's header is on the device.
+    bare: bool,
     search: Option<u32>,
     done: bool,
 }
@@ -38,6 +42,7 @@ impl Scan {
     fn new<D: BlockDevice, B: Buffer, const N: usize>(
         volume: &Volume<D, B, N>,
         header: SegmentHeader,
+        bare: bool,
     ) -> Self {
         Self {
             header,
@@ -48,6 +53,8 @@ impl Scan {
             records: 0,
             lost: 0,
             batch: None,
+            whole: false,
+            bare,
             search: None,
             done: false,
         }
@@ -83,6 +90,7 @@ impl Scan {
                         }
                         if !record.head.more() {
                             self.batch = None;
+                            self.whole = true;
                         } else if self.batch.is_none() {
                             self.batch = Some((record.position, record.offset));
                         }
@@ -113,6 +121,7 @@ impl Scan {
                 self.window = record.head.window();
                 self.committed = false;
                 self.progressed = true;
+                self.whole = true;
                 self.batch = None;
                 self.search = None;
             }
@@ -139,9 +148,21 @@ pub struct Recovery<B, const SLOTS: usize = 16> {
     scan: Option<Scan>,
     /// The segment behind the one that is read: `Back`; before it: `Next`.
     other: SegmentHeader,
-    /// Where the log ends, as far as is known: position, and whether the last record ended its window.
-    end: (u32, bool, bool),
+    /// A batch that goes on into `other` ends there.
+    whole: bool,
+    /// Where the log ends, as far as is known.
+    end: End,
     floor: u64,
+}
+
+/// The end of a log in its last segment.
+#[derive(Clone, Copy, Default)]
+struct End {
+    position: u32,
+    /// The last record ended its window.
+    committed: bool,
+    /// Whole records were cut.
+    cut: bool,
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
@@ -155,7 +176,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             phase: Phase::Done,
             scan: None,
             other: SegmentHeader::default(),
-            end: (0, true, false),
+            whole: true,
+            end: End { committed: true, ..End::default() },
             floor: 0,
         };
         match recovery.find_tail(volume) {
@@ -180,19 +202,20 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
         let first = volume.first_header(newest.segment).filter(|header| header.at == newest);
         log.full = first.is_none() || root.sealed;
-        log.bare = first.is_none() && !root.sealed;
+        log.counted = root.count.wrapping_add(u32::from(first.is_none()));
         let header = match first.or_else(|| volume.read_header(newest)) {
             Some(header) => header,
             None if root.tail.at == newest => root.tail.header(root.id),
             None => return Err(volume.medium.fault(Fault::Damaged, newest.segment)),
         };
-        (self.phase, self.other) = (Phase::Tail, header);
-        let mut read = header;
+        self.other = header;
+        self.phase = Phase::Tail;
+        let mut scan = Scan::new(volume, header, log.full && !root.sealed);
         if !root.next.is_none()
             && let Some(seal) = volume.read_seal_of(newest)
         {
             // What the damaged header must have said.
-            read = SegmentHeader {
+            let next = SegmentHeader {
                 at: root.next,
                 epoch: seal.epoch,
                 first: seal.end,
@@ -203,8 +226,9 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
                 ..header
             };
             self.phase = Phase::Next;
+            scan = Scan::new(volume, next, true);
         }
-        self.scan = Some(Scan::new(volume, read));
+        self.scan = Some(scan);
         Ok(())
     }
 
@@ -236,71 +260,84 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             scan.step(volume, self.floor, index);
             return Ok(());
         }
-        let mut last = true;
-        match self.phase {
-            Phase::Next if !scan.progressed => {
-                // Nothing was ever written there, or nothing that was acknowledged: it is free.
+        if scan.bare && !scan.progressed && self.floor <= scan.header.first {
+            // The header is missing, and nothing says that it was ever acknowledged, nor what came with it.
+            if self.phase == Phase::Next {
                 volume.set_used(scan.header.at.segment, false);
-                self.log.index = Index::new();
                 self.phase = Phase::Tail;
-                *scan = Scan::new(volume, self.other);
+                *scan = Scan::new(volume, self.other, false);
+                self.log.index = Index::new();
                 return Ok(());
             }
-            Phase::Next => {
-                // All behind the header is there; new records don't go where it is missing.
-                self.log.full = true;
-                self.log.bare = true;
-            }
-            Phase::Tail if self.log.bare && !scan.progressed && self.floor <= scan.header.first => {
-                // The header is missing, and nothing says that it was ever acknowledged, nor what came with it.
-                scan.walk = Walk::new(volume, &scan.header);
-                scan.batch = None;
-                scan.records = 0;
-                scan.lost = 0;
-                self.log.bare = false;
-                self.log.index = Index::new();
-            }
-            Phase::Back if scan.walk.offset >= self.other.first => last = false,
-            Phase::Back if self.other.window == scan.own_window() => {
-                // Of the same window as all that follows: none of it was ever acknowledged.
+            *scan = Scan::new(volume, scan.header, false);
+        }
+        let mut last = true;
+        if self.phase == Phase::Back {
+            let short = scan.walk.offset < self.other.first;
+            let torn = scan.batch.is_some() && !self.whole;
+            if (short && self.other.window == scan.own_window()) || (torn && !short) {
+                // Of the same window as all that follows, or of one batch: none of it was ever acknowledged.
                 if self.log.dead.is_none() {
                     self.log.dead = self.log.last.at;
                 }
                 self.log.full = true;
                 self.log.report.damaged = 0;
-            }
-            Phase::Back => {
-                scan.lost = scan.lost.wrapping_add(self.other.first.wrapping_sub(scan.walk.offset));
-                scan.progressed = true;
+            } else {
                 last = false;
+                if short {
+                    scan.lost = scan.lost.wrapping_add(self.other.first.wrapping_sub(scan.walk.offset));
+                    scan.progressed = true;
+                }
             }
-            _ => {}
         }
-        let report = &mut self.log.report;
-        report.replayed = report.replayed.wrapping_add(scan.records);
-        report.damaged = report.damaged.wrapping_add(scan.lost);
+        self.whole = scan.whole;
+        let log = &mut self.log;
+        log.report.replayed = log.report.replayed.wrapping_add(scan.records);
+        log.report.damaged = log.report.damaged.wrapping_add(scan.lost);
         if last {
-            let log = &mut self.log;
+            // New records don't go where the header is missing.
+            log.bare = scan.bare;
+            log.full |= scan.bare;
             log.last = scan.header;
             // A batch that is not whole never was.
             let (position, offset) = scan.batch.unwrap_or((scan.walk.position, scan.walk.offset));
             log.end = offset;
             log.epoch = log.epoch.max(scan.walk.epoch);
             log.window = scan.own_window();
-            self.end = (position, scan.committed && scan.batch.is_none(), scan.batch.is_some());
+            let cut = scan.batch.is_some();
+            self.end = End { position, committed: scan.committed && !cut, cut };
         }
-        // Is the segment before this one known to be durable?
         let header = scan.header;
-        let head_life = volume.root(self.log.id).map_or(0, |root| root.head_life);
-        if !scan.progressed
-            && header.first > self.floor
-            && header.previous.life >= head_life
-            && !header.previous.is_none()
-            && let Some(before) = volume.read_header(header.previous)
-        {
-            (self.phase, self.other) = (Phase::Back, header);
-            *scan = Scan::new(volume, before);
-            return Ok(());
+        let head_life = volume.root(log.id).map_or(0, |root| root.head_life);
+        // Is the segment before this one known to be durable?
+        let at = header.previous;
+        if !scan.progressed && header.first > self.floor && at.life >= head_life && !at.is_none() {
+            let mut bare = false;
+            let before = match volume.read_header(at) {
+                Some(before) => Some(before),
+                None => match volume.root(log.id).filter(|root| root.tail.at == at) {
+                    Some(root) => {
+                        bare = true;
+                        Some(root.tail.header(root.id))
+                    }
+                    None => volume.newest_before(log.id, at.life),
+                },
+            };
+            match before {
+                Some(before) => {
+                    (self.phase, self.other) = (Phase::Back, header);
+                    *scan = Scan::new(volume, before, bare);
+                    return Ok(());
+                }
+                None => {
+                    // The first window of the log is not whole, so there is nothing at all.
+                    log.dead = if log.dead.is_none() { log.last.at } else { log.dead };
+                    log.last = SegmentHeader::default();
+                    log.end = self.floor;
+                    log.report.damaged = 0;
+                    self.end = End { committed: true, ..End::default() };
+                }
+            }
         }
         self.phase = Phase::Done;
         self.settle(volume)
@@ -323,8 +360,12 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             log.report.clean &= root.end == log.end && root.epoch == log.epoch;
         }
         log.unsure = !log.report.clean;
-        let (position, committed, batch) = self.end;
-        log.resume(volume, position, committed, batch);
+        // Whole records that don't count, or that may be whole when they are read again, must not stand before new ones
+        // in one segment: the next segment says where this one ends.
+        log.full |= self.end.cut || log.report.unreadable;
+        if !log.last.at.is_none() {
+            log.resume(volume, self.end);
+        }
         log.sweep(volume)
     }
 
@@ -344,14 +385,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn resume<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        position: u32,
-        committed: bool,
-        batch: bool,
+        End { position, committed, cut }: End,
     ) {
         let geometry = volume.format.geometry;
         let address = volume.segment_address(self.last.at.segment);
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = batch || !self.dead.is_none() || !committed && !self.report.clean;
+        let mut torn = cut || !self.dead.is_none() || !committed && !self.report.clean;
         if !geometry.must_erase() {
             let left = volume.format.segment.saturating_sub(resume).min(geometry.write_unit);
             torn |=

@@ -8,9 +8,9 @@ use esker_sim::{CrashId, CrashState, Policy, Repeats, Sim, Trace, enumerate, rep
 
 use super::goon::{self, KINDS};
 use super::model::Model;
-use super::opened::{Opened, Scratch, Strictness};
+use super::opened::{Opened, Run, Scratch, Stop, Strictness};
 use super::scenarios::{SCENARIOS, Scenario, play};
-use super::session::{Run, Session, Stop, tell_all};
+use super::session::{Session, tell_all};
 use super::shape::Shape;
 use crate::cli::{self, Beat, Found, Settings, guarded, mix};
 
@@ -101,9 +101,9 @@ pub fn run(settings: &Settings) -> (usize, Found) {
     (scenarios, found)
 }
 
-fn wrong(run: Run) -> Result<(), String> {
+fn wrong<T>(run: Run<T>) -> Result<T, String> {
     match run {
-        Ok(()) => Ok(()),
+        Ok(result) => Ok(result),
         Err(Stop::Wrong(why)) => Err(why),
         Err(Stop::Device(error)) => Err(format!("the device did nothing wrong, and yet: {error:?}")),
     }
@@ -204,7 +204,7 @@ impl<'a> Checker<'a> {
         if reads > 40_000 {
             return Err(format!("opening took {reads} reads"));
         }
-        let found = opened.examine(&recorded.model, cut, Strictness::CRASH, &mut self.scratch)?;
+        let found = wrong(opened.examine(&recorded.model, cut, Strictness::CRASH, &mut self.scratch))?;
         Ok(Some((opened, recorded.model.found(&found))))
     }
 

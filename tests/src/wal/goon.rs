@@ -1,6 +1,7 @@
 //! What is done with a log after a crash: it must go on as if nothing had been.
 
-use super::session::{Appended, Run, Session};
+use super::opened::Run;
+use super::session::{Appended, Session};
 
 /// How many ways there are to go on.
 pub const KINDS: u64 = 8;

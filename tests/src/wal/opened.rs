@@ -17,6 +17,35 @@ pub type TestSnapshot = Snapshot<Vec<u8>, SLOTS>;
 /// What the engine answers.
 pub type LogError = Error<SimError>;
 
+/// Why a script or a comparison went no further.
+#[derive(Debug)]
+pub enum Stop {
+    /// The device failed, or what it holds is damaged, or the engine refuses because the device had failed before.
+    Device(LogError),
+    /// The engine did what it must not.
+    Wrong(String),
+}
+
+impl From<String> for Stop {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+/// Errors of the device are part of the game, all others are wrong.
+pub fn stop(what: &str, error: LogError) -> Stop {
+    match error {
+        Error::Volume(
+            volume::Error::Device(_) | volume::Error::Poisoned | volume::Error::Corrupt { .. } | volume::Error::NotFormatted,
+        )
+        | Error::Corrupt { .. } => Stop::Device(error),
+        other => Stop::Wrong(format!("{what}: {other:?}")),
+    }
+}
+
+/// What a script's step comes to.
+pub type Run<T = ()> = Result<T, Stop>;
+
 /// Bit 15 of a log's id tells the log that holds its snapshots.
 const COMPANION: u16 = 0x8000;
 
@@ -66,10 +95,6 @@ impl Strictness {
     pub const CRASH: Self = Self { whole: true, random: 6 };
 }
 
-fn told<E: std::fmt::Debug>(what: &str) -> impl Fn(E) -> String + '_ {
-    move |error| format!("{what}: {error:?}")
-}
-
 impl Opened {
     /// Opens the volume on `sim` and those of the model's logs that it has.
     pub fn open(sim: &Sim, memory: Memory, ids: impl Iterator<Item = u16>) -> Result<Self, LogError> {
@@ -97,39 +122,42 @@ impl Opened {
         cut: usize,
         how: Strictness,
         scratch: &mut Scratch,
-    ) -> Result<Vec<(Pair, u64)>, String> {
+    ) -> Run<Vec<(Pair, u64)>> {
         let mut found = Vec::with_capacity(model.logs.len());
         for (handle, log) in self.logs.iter().zip(&model.logs) {
             log.allowed(cut, &mut scratch.pairs);
             let pair = examine_log(&mut self.volume, handle, log, model, how, scratch)
-                .map_err(|why| format!("log {}: {why}", log.id))?;
+                .map_err(|why| match why {
+                    Stop::Wrong(why) => Stop::Wrong(format!("log {}: {why}", log.id)),
+                    device @ Stop::Device(_) => device,
+                })?;
             found.push(pair);
         }
         Ok(found)
     }
 
     /// Free, held and retired segments must make up the pool: nothing leaks, nothing belongs to two.
-    pub fn account(&mut self, memory: Memory) -> Result<(), String> {
+    pub fn account(&mut self, memory: Memory) -> Run {
         let info = self.volume.info();
         let mut held = 0;
         for handle in &self.logs {
             if let Some(log) = &handle.log {
-                held += log.info(&mut self.volume).map_err(told("info"))?.segments;
+                held += log.info(&mut self.volume).map_err(|error| stop("info", error))?.segments;
             }
         }
         let companions: Vec<u16> = self.volume.logs().filter(|id| id & COMPANION != 0).collect();
         for id in companions {
             let chunks: TestLog =
-                Log::open(&mut self.volume, id, vec![0; memory.log]).map_err(told("opening the companion"))?;
-            held += chunks.info(&mut self.volume).map_err(told("info"))?.segments;
+                Log::open(&mut self.volume, id, vec![0; memory.log]).map_err(|error| stop("opening the companion", error))?;
+            held += chunks.info(&mut self.volume).map_err(|error| stop("info", error))?.segments;
         }
         if info.free_segments + held + info.retired_segments == info.segments {
             return Ok(());
         }
-        Err(format!(
+        Err(Stop::Wrong(format!(
             "the pool has {} segments, of which {} are free, {held} held by logs and {} retired",
             info.segments, info.free_segments, info.retired_segments
-        ))
+        )))
     }
 }
 
@@ -140,28 +168,28 @@ fn examine_log(
     all: &Model,
     how: Strictness,
     scratch: &mut Scratch,
-) -> Result<(Pair, u64), String> {
+) -> Run<(Pair, u64)> {
     let Scratch { out, pairs } = scratch;
     let Some(log) = &handle.log else {
         pairs.retain(|pair| !model.root(*pair).exists);
-        return pairs.first().map(|pair| (*pair, 0)).ok_or_else(|| "is gone".into());
+        return pairs.first().map(|pair| (*pair, 0)).ok_or_else(|| Stop::Wrong("is gone".into()));
     };
     let described = describe(model, pairs);
     let report = log.report();
     let (start, end) = (log.start(), log.end());
     if how.whole && report.damaged != 0 {
-        return Err(format!("a mere power cut, and yet {report:?}"));
+        return Err(Stop::Wrong(format!("a mere power cut, and yet {report:?}")));
     }
     pairs.retain(|pair| {
         let root = model.root(*pair);
         root.exists && root.start.contains(&start) && model.data(*pair).end() == end
     });
     if pairs.is_empty() {
-        return Err(format!("found {start}..{end}; allowed: {described}; {report:?}"));
+        return Err(Stop::Wrong(format!("found {start}..{end}; allowed: {described}; {report:?}")));
     }
     check_snapshot(volume, handle, model, all, (pairs, out))?;
     if log.durable() != end {
-        return Err(format!("opened, with {start}..{end}, but only {} durable", log.durable()));
+        return Err(Stop::Wrong(format!("opened, with {start}..{end}, but only {} durable", log.durable())));
     }
     out.resize(out.len().max(volume.info().segment_size as usize), 0);
     read_through(volume, log, (model, all), (pairs, out))?;
@@ -194,26 +222,27 @@ fn check_snapshot(
     model: &LogModel,
     all: &Model,
     (pairs, out): (&mut Vec<Pair>, &mut Vec<u8>),
-) -> Result<(), String> {
+) -> Run {
     let info = handle.snapshot.as_ref().and_then(|snapshot| snapshot.info(volume));
     pairs.retain(|pair| match (&model.root(*pair).snapshot, info) {
         (None, None) => true,
         (Some(state), Some(info)) => state.offset == info.offset && state.chunks.len() == info.chunks as usize,
         _ => false,
     });
-    let Some(pair) = pairs.first() else { return Err(format!("snapshot {info:?} was not expected")) };
+    let Some(pair) = pairs.first() else { return Err(Stop::Wrong(format!("snapshot {info:?} was not expected"))) };
     let (Some(snapshot), Some(state)) = (&handle.snapshot, &model.root(*pair).snapshot) else { return Ok(()) };
     out.resize(out.len().max(volume.info().segment_size as usize), 0);
     for (nth, serial) in state.chunks.iter().enumerate() {
-        let len = snapshot.read(volume, nth as u32, out).map_err(told(&format!("snapshot chunk {nth}")))?;
+        let len = snapshot.read(volume, nth as u32, out).map_err(|error| stop(&format!("snapshot chunk {nth}"), error))?;
         let len = len.ok_or_else(|| format!("snapshot chunk {nth} is missing"))?;
         if out.get(..len) != Some(all.items.get(*serial).0) {
-            return Err(format!("snapshot chunk {nth} is not what was written (serial {serial})"));
+            return Err(Stop::Wrong(format!("snapshot chunk {nth} is not what was written (serial {serial})")));
         }
     }
     match snapshot.read(volume, state.chunks.len() as u32, out) {
         Ok(None) => Ok(()),
-        other => Err(format!("behind the last chunk: {other:?}")),
+        Ok(more) => Err(Stop::Wrong(format!("behind the last chunk: {more:?}"))),
+        Err(error) => Err(stop("behind the last chunk", error)),
     }
 }
 
@@ -222,13 +251,13 @@ fn read_through(
     log: &TestLog,
     (model, all): (&LogModel, &Model),
     (pairs, out): (&mut Vec<Pair>, &mut Vec<u8>),
-) -> Result<(), String> {
+) -> Run {
     let mut cursor = log.cursor(log.start());
     for offset in log.start()..log.end() {
-        let entry = log.next(volume, &mut cursor, out);
-        let Ok(Some(entry)) = entry else { return Err(format!("entry {offset} reads as {entry:?}")) };
+        let entry = log.next(volume, &mut cursor, out).map_err(|error| stop(&format!("entry {offset}"), error))?;
+        let Some(entry) = entry else { return Err(Stop::Wrong(format!("entry {offset} is missing"))) };
         if entry.offset != offset {
-            return Err(format!("entry {offset} says it is {}", entry.offset));
+            return Err(Stop::Wrong(format!("entry {offset} says it is {}", entry.offset)));
         }
         let payload = &out[..entry.len];
         let mut last = None;
@@ -245,17 +274,18 @@ fn read_through(
             }
         });
         if pairs.is_empty() {
-            return Err(format!(
+            return Err(Stop::Wrong(format!(
                 "entry {offset} has {} bytes {:02x?}.., user word {:?}, and not what was appended there (serial {expected:?})",
                 entry.len,
                 &payload[..payload.len().min(8)],
                 entry.user
-            ));
+            )));
         }
     }
     match log.next(volume, &mut cursor, out) {
         Ok(None) => Ok(()),
-        other => Err(format!("behind the last entry: {other:?}")),
+        Ok(more) => Err(Stop::Wrong(format!("behind the last entry: {more:?}"))),
+        Err(error) => Err(stop("behind the last entry", error)),
     }
 }
 
@@ -265,7 +295,7 @@ fn read_at_random(
     (model, all): (&LogModel, &Model),
     (pair, most): (Pair, u64),
     out: &mut [u8],
-) -> Result<(), String> {
+) -> Run {
     let (start, end) = (log.start(), log.end());
     let count = end - start;
     let step = (count / most.max(1)).max(1);
@@ -274,19 +304,19 @@ fn read_at_random(
     while most > 0 && offset > start {
         offset = offset.saturating_sub(step).max(start);
         let at = if count > most { offset.max(start) } else { offset };
-        let entry = log.read(volume, at, out).map_err(told(&format!("entry {at}, read alone")))?;
+        let entry = log.read(volume, at, out).map_err(|error| stop(&format!("entry {at}, read alone"), error))?;
         let same = model.data(pair).at(at).is_some_and(|serial| all.items.get(serial) == (&out[..entry.len], entry.user));
         if entry.offset != at || !same {
-            return Err(format!("entry {at}, read alone, differs from what the cursor gave"));
+            return Err(Stop::Wrong(format!("entry {at}, read alone, differs from what the cursor gave")));
         }
     }
     for outside in [start.checked_sub(1), Some(end), Some(end + 7)].into_iter().flatten() {
         match log.read(volume, outside, out) {
             Err(Error::OutOfRange { .. }) => {}
-            Ok(_) if outside >= end => return Err(format!("entry {outside} behind the end was read")),
-            other if outside >= end => return Err(format!("entry {outside} behind the end: {other:?}")),
+            Ok(_) if outside >= end => return Err(Stop::Wrong(format!("entry {outside} behind the end was read"))),
+            other if outside >= end => return Err(Stop::Wrong(format!("entry {outside} behind the end: {other:?}"))),
             // Before the start is no promise either way but that nothing wrong is read.
-            Err(Error::Volume(volume::Error::Device(error))) => return Err(format!("entry {outside}: {error}")),
+            Err(Error::Volume(volume::Error::Device(error))) => return Err(Stop::Wrong(format!("entry {outside}: {error}"))),
             _ => {}
         }
     }

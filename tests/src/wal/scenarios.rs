@@ -2,7 +2,8 @@
 
 use esker_sim::Fault;
 
-use super::session::{Appended, Run, Session, Stop};
+use super::opened::{Run, Stop};
+use super::session::{Appended, Session};
 use super::shape::{Kind, Shape};
 
 /// A script and the devices it runs on.

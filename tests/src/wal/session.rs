@@ -9,26 +9,8 @@ use esker_sim::{PowerCut, Sim};
 use crate::cli::mix;
 
 use super::model::{LogModel, Model, Serial, SnapshotState};
-use super::opened::{Handle, LogError, Memory, Opened, Scratch, Strictness, TestLog, Vol};
+use super::opened::{Handle, LogError, Memory, Opened, Run, Scratch, Stop, Strictness, TestLog, Vol, stop};
 use super::shape::Shape;
-
-/// Why a script went no further.
-#[derive(Debug)]
-pub enum Stop {
-    /// The device failed, or the engine refuses because it had failed before.
-    Device(LogError),
-    /// The engine did what it must not.
-    Wrong(String),
-}
-
-impl From<String> for Stop {
-    fn from(why: String) -> Self {
-        Self::Wrong(why)
-    }
-}
-
-/// What a script's step comes to.
-pub type Run<T = ()> = Result<T, Stop>;
 
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +21,6 @@ pub enum Appended {
     Full(Option<u64>),
     /// A sync is under way and the buffer is full.
     Pending,
-}
-
-/// Errors of the device are part of the game, all others are wrong.
-fn stop(what: &str, error: LogError) -> Stop {
-    match error {
-        Error::Volume(volume::Error::Device(_) | volume::Error::Poisoned) => Stop::Device(error),
-        other => Stop::Wrong(format!("{what}: {other:?}")),
-    }
 }
 
 /// A session that is replayed says what it does.
@@ -480,7 +454,7 @@ impl Session {
 
     /// Whether the pool's segments are all accounted for.
     pub fn account(&mut self) -> Run {
-        Ok(self.opened.account(self.memory)?)
+        self.opened.account(self.memory)
     }
 
     /// Whether the engine shows at this moment what was done so far.

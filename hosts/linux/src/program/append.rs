@@ -231,7 +231,7 @@ impl Tally {
 fn progress(survey: Option<&Survey>) -> ProgressBar {
     let bytes = survey.map(|survey| survey.bytes);
     let template = match bytes {
-        Some(_) => "{bar:40} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+        Some(_) => "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
         None => "{spinner} {binary_bytes}, {binary_bytes_per_sec}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

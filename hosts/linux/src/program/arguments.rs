@@ -7,7 +7,7 @@ use esker_linux::FileDevice;
 
 /// Esker, a storage engine: logs on files
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "esker", version, arg_required_else_help = true)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,

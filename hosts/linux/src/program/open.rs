@@ -23,8 +23,7 @@ pub const MANY_SLOTS: usize = 1024;
 /// Slots in small segments, such as firmware makes them, where more would take too much room.
 pub const FEW_SLOTS: usize = 16;
 
-/// From this size on, a segment is large. The choice must depend on the volume alone: a log's segments must all be
-/// written with the same number of slots.
+/// From this size on, a segment is large: the many slots take less than a tenth of it.
 pub const LARGE_SEGMENT: u32 = 64 << 10;
 
 /// Marks an entry that no newline followed: the user word of such an entry. (Other user words are other writers'.)
