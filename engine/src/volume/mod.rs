@@ -40,6 +40,8 @@ pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
     generation: u64,
     scanned: u32,
     newest_life: u32,
+    /// The life that the next segment will be given.
+    next_life: u32,
 }
 
 /// A volume in figures.
@@ -158,6 +160,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             generation: 0,
             scanned: 0,
             newest_life: 0,
+            next_life: 0,
         })
     }
 
@@ -226,8 +229,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             return Err(Fault::LogExists);
         }
         let root = LogRoot { id, closed: true, ..LogRoot::default() };
-        if self.roots.logs.push(root).is_err() {
-            return Err(self.medium.fault(Fault::TooManyLogs, LOGS as u32));
+        // A home must hold the longest publish, or one day none would fit.
+        let max = (self.format.home as usize).saturating_sub(FORMAT_RECORD.max(self.granule() as usize));
+        let max = (max.saturating_sub(PUBLISH_HEADER + MAX_OTHER_ROOTS) / MAX_LOG_ROOT).min(LOGS);
+        if self.roots.logs.len() >= max || self.roots.logs.push(root).is_err() {
+            return Err(self.medium.fault(Fault::TooManyLogs, max as u32));
         }
         self.publish()
     }

@@ -1,7 +1,7 @@
 //! What a publish says: the roots of everything on the volume, as a row of varints.
 //!
 //! ```text
-//!   next life, number of retired segments, each of them, number of logs, then each log:
+//!   lives reserved, number of retired segments, each of them, number of logs, then each log:
 //!     id, flags (1: closed, 2: has a snapshot), start, head life, head ordinal, epoch, end,
 //!     the last segment: segment, life, epoch, first, ordinal, previous segment, previous life, window,
 //!     with a snapshot: offset, first, chunks
@@ -83,8 +83,9 @@ pub(crate) const MAX_OTHER_ROOTS: usize = 5 + 1 + 5 * MAX_RETIRED + 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Roots<const LOGS: usize> {
-    /// No segment was ever given a life of this or more.
-    pub(crate) next_life: u32,
+    /// No segment was ever given a life of this or more. So a life is never given twice, even if a cut leaves no trace
+    /// of it but an old seal.
+    pub(crate) lives: u32,
     pub(crate) logs: Vec<LogRoot, LOGS>,
     pub(crate) retired: Vec<u32, MAX_RETIRED>,
 }
@@ -93,7 +94,7 @@ impl<const LOGS: usize> Roots<LOGS> {
     /// Writes the roots into `bytes`; returns how many bytes they take, or would.
     pub(crate) fn encode(&self, bytes: &mut [u8]) -> usize {
         let mut put = PutVarint { bytes, at: 0 };
-        put.u32(self.next_life);
+        put.u32(self.lives);
         put.u32(self.retired.len() as u32);
         for segment in &self.retired {
             put.u32(*segment);
@@ -127,7 +128,7 @@ impl<const LOGS: usize> Roots<LOGS> {
     /// Reads the roots; `None` if there are more logs than `LOGS`.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Option<()> {
         let mut take = TakeVarint(bytes);
-        self.next_life = take.u32();
+        self.lives = take.u32();
         for _ in 0..take.u32().min(MAX_RETIRED as u32) {
             self.retired.push(take.u32()).ok()?;
         }
@@ -184,7 +185,7 @@ mod tests {
             snapshot: Some(SnapshotRoot { offset: u64::MAX, first: u64::MAX, chunks: u32::MAX }),
             ..LogRoot::default()
         };
-        let mut roots = Roots::<3> { next_life: u32::MAX, ..Roots::default() };
+        let mut roots = Roots::<3> { lives: u32::MAX, ..Roots::default() };
         while roots.retired.push(u32::MAX).is_ok() {}
         for logs in 0..=3 {
             let mut bytes = [0; 512];

@@ -5,6 +5,9 @@ use super::{Error, Fault, Volume};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
 
+/// So many lives one publish reserves. A session that takes segments uses up as many at least.
+const LIVES: u32 = 256;
+
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn segment_address(&self, segment: u32) -> u64 {
         let shift = self.format.segment.trailing_zeros();
@@ -39,10 +42,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.scanned < count {
             return Ok(false);
         }
-        self.roots.next_life = self.roots.next_life.max(self.newest_life.wrapping_add(1));
+        self.next_life = self.roots.lives.max(self.newest_life.wrapping_add(1));
         for index in 0..self.roots.logs.len() {
             self.settle(index);
         }
+        self.settle_claims();
         self.medium.has_missed().map_err(|fault| self.medium.explain(fault))?;
         for index in 0..self.roots.retired.len() {
             if let Some(segment) = self.roots.retired.get(index).copied() {
@@ -89,7 +93,19 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if let Some(root) = self.roots.logs.get_mut(index) {
             (root.newest, root.sealed, root.next) = (newest, seal.is_some(), next);
         }
-        self.roots.next_life = self.roots.next_life.max(newest.life.max(next.life).wrapping_add(1));
+    }
+
+    /// A seal may name a segment that was never written, and that another log was given later.
+    fn settle_claims(&mut self) {
+        for index in 0..self.roots.logs.len() {
+            let Some(next) = self.roots.logs.get(index).map(|root| root.next) else { continue };
+            let later = |at: Link| at.segment == next.segment && at.life > next.life;
+            if self.roots.logs.iter().any(|root| later(root.next) || later(root.newest))
+                && let Some(root) = self.roots.logs.get_mut(index)
+            {
+                root.next = Link::NONE;
+            }
+        }
     }
 
     pub(crate) fn set_used(&mut self, segment: u32, used: bool) {
@@ -165,16 +181,23 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Takes a free segment and gives it its next life. On flash its first erase unit is erased; one that can't be is
     /// retired, and the next one is tried.
     #[inline(never)]
-    pub(crate) fn take_segment(&mut self, reserve: bool) -> Result<Link, Fault> {
+    ///
+    /// Lives are reserved by a publish, many at a time. With `publishes` the caller is about to publish anyway, before
+    /// it writes anything into the segment.
+    pub(crate) fn take_segment(&mut self, reserve: bool, publishes: bool) -> Result<Link, Fault> {
         self.medium.check()?;
-        if self.homes.differ {
+        let reserved = self.next_life < self.roots.lives;
+        if !reserved {
+            self.roots.lives = self.next_life.wrapping_add(LIVES);
+        }
+        if self.homes.differ || !reserved && !publishes {
             self.publish()?;
         }
         let kept = if reserve { 0 } else { u32::from(self.format.reserve) };
         while self.segments.free() > kept {
             let Some(segment) = self.segments.take(self.medium.behind()) else { break };
-            let life = self.roots.next_life;
-            self.roots.next_life = life.wrapping_add(1);
+            let life = self.next_life;
+            self.next_life = life.wrapping_add(1);
             let erase_unit = self.format.geometry.erase_unit;
             if erase_unit != 0 {
                 match self.medium.erase(self.segment_address(segment), erase_unit) {

@@ -45,7 +45,7 @@ struct Found {
 }
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
-    fn granule(&self) -> u32 {
+    pub(crate) fn granule(&self) -> u32 {
         let geometry = self.medium.geometry();
         geometry.write_unit.max(geometry.read_unit).max(64)
     }

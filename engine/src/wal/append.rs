@@ -245,7 +245,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let at = volume.take_segment(self.may_use_reserve())?;
+        let at = volume.take_segment(self.may_use_reserve(), false)?;
         let header = self.header_after(volume, at, Some(self.last))?;
         let unit = volume.format.geometry.write_unit;
         self.pad(unit);

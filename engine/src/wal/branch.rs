@@ -73,7 +73,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         reserve: bool,
     ) -> Result<(), Fault> {
         self.note(volume)?;
-        let at = volume.take_segment(reserve)?;
+        let at = volume.take_segment(reserve, true)?;
         self.epoch = self.epoch.wrapping_add(1);
         let header = self.header_after(volume, at, previous)?;
         let header = SegmentHeader { first, ..header };
@@ -155,10 +155,16 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Makes `header` the last segment. It goes to the device with the first records in it.
     pub(super) fn start_segment<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
-        volume: &Volume<D, V, N>,
+        volume: &mut Volume<D, V, N>,
         header: SegmentHeader,
     ) {
         self.last = header;
+        if let Some(root) = volume.root_mut(self.id) {
+            // What the scan of the pool would find, for the next one to open this log on the same volume.
+            (root.newest, root.ordinal, root.sealed, root.next) =
+                (header.at, header.ordinal, false, Link::NONE);
+            root.count = header.ordinal.wrapping_sub(root.head_ordinal).wrapping_add(1);
+        }
         self.full = false;
         self.index = Index::new();
         self.written = 0;

@@ -176,7 +176,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             phase: Phase::Done,
             scan: None,
             other: SegmentHeader::default(),
-            whole: true,
+            whole: false,
             end: End { committed: true, ..End::default() },
             floor: 0,
         };
@@ -290,7 +290,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
                 }
             }
         }
-        self.whole = scan.whole;
+        // Without the end of a batch in it, the segment only passes on what comes after.
+        self.whole = scan.whole || self.whole && !last;
         let log = &mut self.log;
         log.report.replayed = log.report.replayed.wrapping_add(scan.records);
         log.report.damaged = log.report.damaged.wrapping_add(scan.lost);

@@ -79,6 +79,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             bytes: u64::from(segments).wrapping_mul(segment),
         };
         (root.start, root.head_life, root.head_ordinal) = (head.first, head.at.life, head.ordinal);
+        root.count = root.count.wrapping_sub(segments);
         self.start = head.first;
         self.turn = self.turn.wrapping_add(1);
         (head.previous, kept, released)

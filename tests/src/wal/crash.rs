@@ -9,9 +9,8 @@ use esker_sim::{CrashId, CrashState, Policy, Repeats, Sim, Trace, enumerate, rep
 use super::goon::{self, KINDS};
 use super::model::Model;
 use super::opened::{Opened, Run, Scratch, Stop, Strictness};
-use super::scenarios::{SCENARIOS, Scenario, play};
+use super::scenarios::{Job, jobs, play, scenarios_of};
 use super::session::{Session, tell_all};
-use super::shape::Shape;
 use crate::cli::{self, Beat, Found, Settings, guarded, mix};
 
 /// How deep recoveries of recoveries go.
@@ -38,26 +37,6 @@ impl Effort {
             Self { states: Some(1500), deeper: [(8, 15), (6, 5)], every: 1 }
         }
     }
-}
-
-struct Job {
-    scenario: Scenario,
-    shape: Shape,
-    name: String,
-}
-
-fn jobs(settings: &Settings) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for scenario in SCENARIOS {
-        for kind in scenario.kinds {
-            let shape = (scenario.adjust)(Shape::of(*kind));
-            let name = format!("{}/{kind}", scenario.name);
-            if settings.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
-                jobs.push(Job { scenario: *scenario, shape, name });
-            }
-        }
-    }
-    jobs
 }
 
 /// A recorded run with what it promised.
@@ -87,18 +66,13 @@ fn policy(depth: usize, seed: u64) -> Policy {
 /// The checker's entry.
 pub fn run(settings: &Settings) -> (usize, Found) {
     let jobs = jobs(settings);
-    let scenarios = {
-        let mut names: Vec<_> = jobs.iter().map(|job| job.scenario.name).collect();
-        names.dedup();
-        names.len()
-    };
     if let Some(id) = &settings.replay {
         return (1, replay_one(&jobs, settings, id));
     }
     std::panic::set_hook(Box::new(|_| {}));
     let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
     let found = cli::work("crash", settings, &names, |number, beat| Checker::new(&jobs[number], settings, beat).run());
-    (scenarios, found)
+    (scenarios_of(&jobs), found)
 }
 
 fn wrong<T>(run: Run<T>) -> Result<T, String> {

@@ -2,6 +2,8 @@
 
 pub mod crash;
 pub mod goon;
+pub mod ioerr;
+pub mod loose;
 pub mod model;
 pub mod opened;
 pub mod scenarios;

@@ -190,6 +190,16 @@ impl LogModel {
         &self.roots[pair.root]
     }
 
+    /// Every data version that there ever was.
+    pub fn versions(&self) -> &[Data] {
+        &self.data
+    }
+
+    /// Every snapshot that there ever was.
+    pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotState> {
+        self.roots.iter().filter_map(|root| root.snapshot.as_ref())
+    }
+
     /// The newest entries.
     pub fn newest(&self) -> &Data {
         self.data(self.now())

@@ -108,7 +108,7 @@ fn is_root(place: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     let probe = place.join("probe");
     fs::write(&probe, "").unwrap();
-    fs::set_permissions(&probe, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&probe, fs::Permissions::from_mode(0o000)).unwrap();
     let root = fs::File::open(&probe).is_ok();
     fs::remove_file(&probe).unwrap();
     root
