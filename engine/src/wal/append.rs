@@ -362,7 +362,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Makes all entries durable: [`flush`](Self::flush), sync, [`acknowledge`](Self::acknowledge). One write and one
-    /// sync; nothing at all if nothing was appended since the last one.
+    /// sync; nothing at all if nothing was appended since the last one. The first one after an unclean open syncs what
+    /// was recovered, too.
     pub fn commit<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -376,7 +377,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         volume.medium.check()?;
         if !self.dirty && !self.in_flight {
-            return Ok(());
+            return self.secure(volume);
         }
         let ticket = self.try_flush(volume)?;
         volume.medium.sync()?;

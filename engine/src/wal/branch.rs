@@ -79,7 +79,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let header = SegmentHeader { first, ..header };
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
         let kept = previous.map_or(head_life.saturating_sub(1), |previous| previous.at.life);
-        let dead = if self.dead.is_none() { self.last.at } else { self.dead };
+        let dead = self.last.at;
         if let Some(root) = volume.root_mut(self.id) {
             root.epoch = self.epoch;
             root.end = first;
@@ -94,7 +94,6 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.start = first;
         }
         (self.end, self.durable) = (first, first);
-        self.dead = Link::NONE;
         self.free_chain(volume, dead, kept);
         self.start_segment(volume, header);
         self.begun = true;
@@ -190,26 +189,26 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.seed = segment_seed(volume.format.volume_id, at.segment, at.life, epoch);
     }
 
-    /// Frees what an earlier truncation left behind, at open: the scan of the pool takes it for the log's.
-    pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Fault> {
-        let root = volume.root(self.id).copied().unwrap_or_default();
-        let held = self.last.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1);
-        if self.counted <= held || !self.dead.is_none() {
-            return Ok(());
+    /// Segments from the first that is kept to the last.
+    pub(super) fn held<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
+        if self.last.at.is_none() {
+            return 0;
         }
+        let first = volume.root(self.id).map_or(0, |root| root.head_ordinal);
+        self.last.ordinal.wrapping_sub(first).wrapping_add(1)
+    }
+
+    /// Frees what a cut or an earlier truncation left behind, at open: the scan of the pool takes it for the log's.
+    pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &mut Volume<D, V, N>) {
+        let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
         for segment in 0..volume.format.segments() {
-            let Some(header) = volume.first_header(segment) else { continue };
-            if header.log == self.id
-                && header.at.life >= root.head_life
-                && let Ok((holder, _)) = self.locate(volume, header.first)
-                && holder.at != header.at
+            if let Some(header) = volume.first_header(segment)
+                && header.log == self.id
+                && header.at.life >= head_life
+                && !self.locate(volume, header.first).is_ok_and(|(holder, _)| holder.at == header.at)
             {
                 volume.set_used(segment, false);
             }
         }
-        Ok(())
     }
 }

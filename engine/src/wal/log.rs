@@ -65,7 +65,7 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) durable: u64,
-    /// Segments behind the cut, to be freed when the cut is published.
+    /// Segments behind a cut, while recovery has not freed them.
     pub(super) dead: Link,
     /// Segments that the scan of the pool took for this log's.
     pub(super) counted: u32,
@@ -226,6 +226,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if self.unsure {
             volume.medium.sync()?;
             self.unsure = false;
+            self.durable = self.end;
         }
         Ok(())
     }
@@ -279,17 +280,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if long >= CHECKED { long } else { room.saturating_sub(RECORD).min(CHECKED - 1) }
     }
 
-    /// The log in figures. Reads one segment header.
+    /// The log in figures. Costs nothing.
     pub fn info<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Info, Error<D::Error>> {
-        let root = volume.root(self.id).copied().unwrap_or_default();
-        let segments = if self.last.at.is_none() {
-            0
-        } else {
-            self.last.ordinal.saturating_sub(root.head_ordinal).wrapping_add(1)
-        };
+        let segments = self.held(volume);
         let left = if self.full || self.last.at.is_none() {
             0
         } else {

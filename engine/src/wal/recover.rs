@@ -356,18 +356,25 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
             log.end = self.floor;
         }
-        log.durable = log.end;
         if let Some(root) = volume.root(log.id) {
             log.report.clean &= root.end == log.end && root.epoch == log.epoch;
         }
         log.unsure = !log.report.clean;
+        log.durable = if log.unsure { self.floor } else { log.end };
         // Whole records that don't count, or that may be whole when they are read again, must not stand before new ones
         // in one segment: the next segment says where this one ends.
         log.full |= self.end.cut || log.report.unreadable;
         if !log.last.at.is_none() {
             log.resume(volume, self.end);
         }
-        log.sweep(volume)
+        let dead = core::mem::take(&mut log.dead);
+        let kept =
+            volume.root(log.id).map_or(0, |root| root.head_life.saturating_sub(1)).max(log.last.at.life);
+        log.free_chain(volume, dead, kept);
+        if !dead.is_none() || log.counted > log.held(volume) {
+            log.sweep(volume);
+        }
+        Ok(())
     }
 
     /// The recovered log, to read from and append to.

@@ -175,21 +175,22 @@ fn run_job(job: &Job, settings: &Settings, beat: &Beat) -> Found {
 fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
     let draw = mix(nth, mix(seed, way.name.len() as u64));
     let mut device = None;
-    let mut id = None;
+    let (mut id, mut cut) = (None, None);
     let (session, run) = play(&job.scenario, job.shape, |sim| {
         let fault = (way.fault)().nth(nth);
         id = Some(sim.inject(if way.ever { fault.for_ever() } else { fault }));
         if way.lies && draw % 2 == 0 {
             // Cut in the middle, as after the end all may have been saved by a later sync that did not lie.
-            sim.inject(Fault::power_loss().nth(nth * 2 + draw % 23));
+            cut = Some(sim.inject(Fault::power_loss().nth(nth * 2 + draw % 23)));
         }
         device = Some(sim.clone());
     });
     let (Some(mut session), Some(sim)) = (session, device) else { return Ok(false) };
     let struck = id.is_some_and(|id| sim.struck(id) > 0);
+    let was_cut = cut.is_some_and(|cut| sim.struck(cut) > 0);
     match run {
         Err(Stop::Wrong(why)) if !(way.lies && struck) => return Err(why),
-        Err(Stop::Device(error)) if !struck => return Err(format!("nothing has failed, and yet {error:?}")),
+        Err(Stop::Device(error)) if !struck && !was_cut => return Err(format!("nothing has failed, and yet {error:?}")),
         Err(Stop::Device(error)) => refuses(&mut session, &error)?,
         _ => {}
     }
