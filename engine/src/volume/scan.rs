@@ -114,6 +114,16 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
+    /// Frees a segment that log `id` held in one life, unless it has been given to somebody else since.
+    pub(crate) fn free_segment(&mut self, id: u16, at: Link) {
+        let later = |other: Link| other.segment == at.segment && other.life > at.life;
+        let claimed =
+            self.roots.logs.iter().any(|root| root.id != id && (later(root.newest) || later(root.next)));
+        if !claimed && !self.first_header(at.segment).is_some_and(|header| later(header.at)) {
+            self.set_used(at.segment, false);
+        }
+    }
+
     /// The header at the start of `segment`. One that can't be read is none.
     pub(crate) fn first_header(&mut self, segment: u32) -> Option<SegmentHeader> {
         if segment >= self.format.segments() {

@@ -108,7 +108,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         kept: u32,
     ) {
         while !at.is_none() && at.life > kept {
-            volume.set_used(at.segment, false);
+            volume.free_segment(self.id, at);
             at = match volume.read_header(at) {
                 Some(header) => header.previous,
                 // Never written: it was the last one, and is known without its header.
@@ -205,9 +205,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             if let Some(header) = volume.first_header(segment)
                 && header.log == self.id
                 && header.at.life >= head_life
+                && segment != self.last.at.segment
                 && !self.locate(volume, header.first).is_ok_and(|(holder, _)| holder.at == header.at)
             {
-                volume.set_used(segment, false);
+                volume.free_segment(self.id, header.at);
             }
         }
     }

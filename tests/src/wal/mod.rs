@@ -1,7 +1,10 @@
 //! The write-ahead log under test: what it must show, and the runs that are cut, damaged and made to fail.
 
+pub mod corrupt;
 pub mod crash;
+pub mod damage;
 pub mod goon;
+pub mod image;
 pub mod ioerr;
 pub mod loose;
 pub mod model;

@@ -6,7 +6,7 @@
 //! out all that came before it. A found state must be one allowed version of either line, together possible.
 
 use std::ops::RangeInclusive;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Number of an entry (or chunk), never used twice within a lineage of models: so each entry is known by its content.
 pub type Serial = u32;
@@ -22,7 +22,7 @@ struct Item {
 /// All payloads that were ever made. Models of later sessions build on those of earlier ones.
 #[derive(Debug, Default)]
 pub struct Items {
-    base: Option<Rc<Items>>,
+    base: Option<Arc<Items>>,
     first: Serial,
     list: Vec<Item>,
     bytes: Vec<u8>,
@@ -30,7 +30,7 @@ pub struct Items {
 
 impl Items {
     /// An empty table that counts on behind `base`.
-    pub fn after(base: Rc<Self>) -> Self {
+    pub fn after(base: Arc<Self>) -> Self {
         let first = base.first + base.list.len() as Serial;
         Self { base: Some(base), first, list: Vec::new(), bytes: Vec::new() }
     }
@@ -48,6 +48,13 @@ impl Items {
         }));
         self.list.push(Item { at, len, user });
         serial
+    }
+
+    /// The payload and user word of `serial`, if it was made here.
+    pub fn try_get(&self, serial: Serial) -> Option<(&[u8], Option<u64>)> {
+        let own = serial.checked_sub(self.first)? as usize;
+        let item = self.list.get(own)?;
+        Some((&self.bytes[item.at..item.at + item.len], item.user))
     }
 
     /// The payload and user word of `serial`.
@@ -298,7 +305,7 @@ impl LogModel {
 #[derive(Debug, Default)]
 pub struct Model {
     /// Every payload.
-    pub items: Rc<Items>,
+    pub items: Arc<Items>,
     /// The logs that were or may be created.
     pub logs: Vec<LogModel>,
 }
@@ -306,10 +313,10 @@ pub struct Model {
 impl Model {
     /// The next payload.
     pub fn make(&mut self, len: usize, user: Option<u64>) -> Serial {
-        if Rc::get_mut(&mut self.items).is_none() {
-            self.items = Rc::new(Items::after(self.items.clone()));
+        if Arc::get_mut(&mut self.items).is_none() {
+            self.items = Arc::new(Items::after(self.items.clone()));
         }
-        Rc::get_mut(&mut self.items).expect("just made").make(len, user)
+        Arc::get_mut(&mut self.items).expect("just made").make(len, user)
     }
 
     /// A model that begins with what was found.
