@@ -158,14 +158,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         let position = self.position();
         let seed = self.seed.word(position);
-        let body = seed.bytes(user).bytes(payload);
+        let body = seed.bytes(user).bytes(payload).bytes(head.padding());
         let bytes = head.encode(head.seal(body, self.end), head.check(seed), user);
         self.open = Some((position, head, body));
         self.dirty = true;
         self.push(volume, bytes.get(..head.head_len() as usize).unwrap_or_default())?;
         self.push(volume, payload)?;
-        let padding = head.size().wrapping_sub(head.head_len()).wrapping_sub(head.len());
-        self.push(volume, [0xFF; 3].get(..padding as usize).unwrap_or_default())
+        self.push(volume, head.padding())
     }
 
     /// Bytes into the buffer, which is written whenever it is full and more comes.

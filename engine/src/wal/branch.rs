@@ -198,6 +198,23 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.last.ordinal.wrapping_sub(first).wrapping_add(1)
     }
 
+    /// Whether going back from the last segment comes to this one. Lives fall on the way.
+    fn is_on_chain<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        at: Link,
+    ) -> bool {
+        let mut header = self.last;
+        while header.at.life > at.life {
+            let next = if header.jump.life >= at.life { header.jump } else { header.previous };
+            match volume.read_header(next) {
+                Some(further) => header = further,
+                None => return next == at,
+            }
+        }
+        header.at == at
+    }
+
     /// Frees what a cut or an earlier truncation left behind, at open: the scan of the pool takes it for the log's.
     pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &mut Volume<D, V, N>) {
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
@@ -206,7 +223,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 && header.log == self.id
                 && header.at.life >= head_life
                 && segment != self.last.at.segment
-                && !self.locate(volume, header.first).is_ok_and(|(holder, _)| holder.at == header.at)
+                && !self.is_on_chain(volume, header.at)
             {
                 volume.free_segment(self.id, header.at);
             }

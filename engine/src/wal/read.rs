@@ -356,7 +356,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             return Ok(None);
         }
         walk.read(volume, over, record.position.wrapping_add(head.head_len()), out)?;
-        let body = seed.bytes(head.user_word(&bytes)).bytes(out);
+        let body = seed.bytes(head.user_word(&bytes)).bytes(out).bytes(head.padding());
         if head.seal(body, record.offset) != crc {
             return Ok(None);
         }

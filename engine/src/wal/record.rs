@@ -1,8 +1,8 @@
 //! One record: the hot codec, without a device.
 //!
 //! ```text
-//!   0  4 crc     over volume id, segment, life, epoch, position (the seed), then the user word and the payload,
-//!                then the head, then the low half of the offset
+//!   0  4 crc     over volume id, segment, life, epoch, position (the seed), then the user word, the payload and
+//!                its padding, then the head, then the low half of the offset
 //!   4  4 head    bits 0..24 length of the payload, 24..28 commit window, 28 commit, 29 more, 30..32 kind
 //!   8  4 check   only when the payload has 4096 bytes or more: over the seed and the head without its commit bit
 //!   .  8 user    only for kind 2
@@ -24,6 +24,7 @@ pub(crate) const RECORD: u32 = 8;
 pub(crate) const MAX_HEAD: usize = 20;
 /// Payloads from this length on carry a check of their head, so that garbage is not read far.
 pub(crate) const CHECKED: u32 = 4096;
+const PADDING: [u8; 3] = [0xFF; 3];
 const LENGTH: u32 = (1 << 24) - 1;
 const COMMIT: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
@@ -113,6 +114,13 @@ impl Head {
     /// Bytes before the payload.
     pub(crate) fn head_len(self) -> u32 {
         if self.checked() { RECORD.wrapping_add(4) } else { RECORD }.wrapping_add(self.user())
+    }
+
+    /// The bytes behind the payload up to the end of the record. The checksum covers them, so that no unit of the device
+    /// holds so little of a record that reading garbage there could go unnoticed.
+    pub(crate) fn padding(self) -> &'static [u8] {
+        let len = self.size().wrapping_sub(self.head_len()).wrapping_sub(self.len());
+        PADDING.get(..len as usize).unwrap_or_default()
     }
 
     /// Bytes of the whole record, padding included.

@@ -30,8 +30,6 @@ struct Scan {
     lost: u64,
     /// Where the batch began that is not whole yet.
     batch: Option<(u32, u64)>,
-    /// Where the last record and its padding end, and how things stood before it.
-    last: Option<(u32, Before)>,
     /// An entry was seen that ends a batch, or is none: one that began in the segment before is whole.
     whole: bool,
     /// Neither copy of the segment's header is on the device.
@@ -55,31 +53,10 @@ impl Scan {
             records: 0,
             lost: 0,
             batch: None,
-            last: None,
             whole: false,
             bare,
             search: None,
             done: false,
-        }
-    }
-
-    /// The last record of all may end in a unit that was torn and reads differently each time. When little of the record
-    /// is in it, its checksum can come out right by chance, but hardly the padding behind it, too.
-    fn drop_doubtful<D: BlockDevice, B: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, B, N>,
-        floor: u64,
-    ) {
-        let Some((end, before)) = self.last else { return };
-        let address = volume.segment_address(self.walk.segment).wrapping_add(u64::from(end));
-        let padding = self.walk.position.saturating_sub(end);
-        if before.offset >= floor && self.lost == 0 && !volume.is_blank(address, padding, false) {
-            self.walk.position = before.position;
-            self.walk.offset = before.offset;
-            self.committed = before.committed;
-            self.whole = before.whole;
-            // Cut like a batch that is not whole: it may be read as whole the next time.
-            self.batch = before.batch.or(Some((before.position, before.offset)));
         }
     }
 
@@ -99,12 +76,6 @@ impl Scan {
         let Some(from) = self.search else {
             match self.walk.record(volume, Unwritten::NONE) {
                 Ok(Some(record)) => {
-                    let end =
-                        record.position.wrapping_add(record.head.head_len()).wrapping_add(record.head.len());
-                    let Walk { position, offset, .. } = self.walk;
-                    let (committed, batch, whole) = (self.committed, self.batch, self.whole);
-                    let before = Before { position, offset, committed, batch, whole };
-                    self.last = Some((end, before));
                     if self.committed || record.head.window() != self.window {
                         self.progressed = true;
                     }
@@ -132,10 +103,7 @@ impl Scan {
         };
         match self.walk.search(volume, Unwritten::NONE, from, 64) {
             Err(next) => self.search = Some(next),
-            Ok(None) => {
-                self.drop_doubtful(volume, floor);
-                self.done = true;
-            }
+            Ok(None) => self.done = true,
             Ok(Some(record)) => {
                 let later = record.epoch > self.walk.epoch
                     || record.head.window() != self.own_window()
@@ -159,16 +127,6 @@ impl Scan {
             }
         }
     }
-}
-
-/// The state of a [`Scan`] before its last record.
-#[derive(Clone, Copy)]
-struct Before {
-    position: u32,
-    offset: u64,
-    committed: bool,
-    batch: Option<(u32, u64)>,
-    whole: bool,
 }
 
 /// What is being read.

@@ -134,7 +134,7 @@ impl Walk {
         Ok(Some((head, crc, bytes)))
     }
 
-    /// The checksum over seed, user word and payload of the record at `position`, read from the device. `None` when
+    /// The checksum over seed, user word, payload and padding of the record at `position`, read from the device. `None` when
     /// its head belies it already.
     fn body<D: BlockDevice, B: Buffer, const N: usize>(
         &self,
@@ -150,15 +150,16 @@ impl Walk {
         }
         let mut sum = seed.bytes(head.user_word(bytes));
         let from = position.wrapping_add(head.head_len());
-        let to = from.wrapping_add(head.len());
+        let to = position.wrapping_add(head.size());
         let end = if self.segment == over.segment { over.from } else { u32::MAX };
         let stored = end.min(to).saturating_sub(from);
         let base = volume.segment_address(self.segment);
         let ahead = base.wrapping_add(u64::from(end.min(volume.format.segment)));
         sum = volume.medium.checksum(sum, base.wrapping_add(u64::from(from)), stored, ahead)?;
-        if stored < head.len() {
+        let left = to.wrapping_sub(from).saturating_sub(stored) as usize;
+        if left > 0 {
             let skip = from.max(over.from).saturating_sub(over.from) as usize;
-            let part = skip..skip.wrapping_add(head.len().saturating_sub(stored) as usize);
+            let part = skip..skip.wrapping_add(left);
             sum = sum.bytes(over.bytes.get(part).unwrap_or_default());
         }
         Ok(Some(sum))

@@ -3,6 +3,7 @@
 //! Each scenario is run once for each operation that it does and each way in which that can fail. It stops at the first
 //! error. Then nothing may be acknowledged any more; and after a power cut everything acknowledged before must be there.
 
+use esker::device::BlockDevice;
 use esker::volume;
 use esker::wal::Error;
 use esker_sim::{Applied, Counts, Fault, PowerCut, Sim, SimError};
@@ -198,15 +199,22 @@ fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
         return Err(violation.to_string());
     }
     sim.clear_faults();
-    if let Some(fault) = job.scenario.fault {
-        sim.inject(fault(&job.shape));
-    }
     sim.power_cut(match draw % 3 {
         0 => PowerCut::LoseAll,
         1 => PowerCut::KeepAll,
         _ => PowerCut::Random(draw),
     });
     sim.reopen();
+    let flash = sim.geometry().must_erase();
+    let sim = if flash && way.name.starts_with("write-nothing") {
+        // Of a failed call that has left no trace nobody can know; the enumerator of crash states leaves these out, too.
+        Sim::from_image(sim.geometry(), &sim.image()).map_err(|error| error.to_string())?
+    } else {
+        sim
+    };
+    if let Some(fault) = job.scenario.fault {
+        sim.inject(fault(&job.shape));
+    }
     if way.lies { after_lie(job, &session, &sim)? } else { afterwards(job, session, &sim, draw)? }
     Ok(struck)
 }
