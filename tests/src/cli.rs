@@ -103,7 +103,9 @@ fn conclude(checker: &str, settings: &Settings, scenarios: usize, found: &Found,
     for (id, why) in found.violations.iter().take(TOLD) {
         let seed = if settings.seed == 0 { String::new() } else { format!(" --seed {}", settings.seed) };
         eprintln!("VIOLATION {id}: {why}");
-        eprintln!("  cargo run --profile checked -p esker-tests --bin {checker} -- wal{seed} --replay '{id}'");
+        eprintln!(
+            "  cargo run --profile checked -p esker-tests --bin {checker} -- wal{seed} --replay '{id}'"
+        );
     }
     if found.violations.len() > TOLD {
         eprintln!("... and {} more", found.violations.len() - TOLD);
@@ -163,7 +165,8 @@ pub fn work(
             std::thread::sleep(Duration::from_millis(20));
             for (beat, (count, since)) in beats.iter().zip(&mut seen) {
                 let now = beat.count.load(Ordering::Relaxed);
-                let done = beat.job.load(Ordering::Relaxed) + 1 >= jobs.len() && running.load(Ordering::Relaxed) < THREADS;
+                let done = beat.job.load(Ordering::Relaxed) + 1 >= jobs.len()
+                    && running.load(Ordering::Relaxed) < THREADS;
                 if now != *count || done && since.elapsed() < HANG * 3 {
                     if now != *count {
                         (*count, *since) = (now, Instant::now());

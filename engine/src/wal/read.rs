@@ -356,7 +356,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             return Ok(None);
         }
         walk.read(volume, over, record.position.wrapping_add(head.head_len()), out)?;
-        let body = seed.bytes(head.user_word(&bytes)).bytes(out).bytes(head.padding());
+        let mut padding = [0; ALIGN as usize];
+        let padding = padding.get_mut(..head.padding().len()).unwrap_or_default();
+        let behind = record.position.wrapping_add(head.head_len()).wrapping_add(head.len());
+        walk.read(volume, over, behind, padding)?;
+        let body = seed.bytes(head.user_word(&bytes)).bytes(out).bytes(padding);
         if head.seal(body, record.offset) != crc {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use super::record::ALIGN;
 use super::walk::{Unwritten, Walk};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
-use crate::space::{Link, SegmentHeader};
+use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
 use crate::volume::{Buffer, Fault, PAGE, Volume};
 
 /// Reads one segment from its start to its last whole record, in steps.
@@ -32,6 +32,8 @@ struct Scan {
     batch: Option<(u32, u64)>,
     /// An entry was seen that ends a batch, or is none: one that began in the segment before is whole.
     whole: bool,
+    /// Behind the end stands a whole record of the window that was cut.
+    stray: bool,
     /// Neither copy of the segment's header is on the device.
     bare: bool,
     search: Option<u32>,
@@ -54,6 +56,7 @@ impl Scan {
             lost: 0,
             batch: None,
             whole: false,
+            stray: false,
             bare,
             search: None,
             done: false,
@@ -109,6 +112,7 @@ impl Scan {
                     || record.head.window() != self.own_window()
                     || self.walk.offset < floor;
                 if !later {
+                    self.stray = true;
                     self.search = Some(record.position.wrapping_add(ALIGN));
                     return;
                 }
@@ -123,6 +127,7 @@ impl Scan {
                 self.progressed = true;
                 self.whole = true;
                 self.batch = None;
+                self.stray = false;
                 self.search = None;
             }
         }
@@ -307,8 +312,10 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             log.end = offset;
             log.epoch = log.epoch.max(scan.walk.epoch);
             log.window = scan.own_window();
-            let cut = scan.batch.is_some();
-            self.end = End { position, committed: scan.committed && !cut, cut };
+            let cut = scan.batch.is_some() || scan.stray;
+            self.end = End { position, committed: scan.committed && scan.batch.is_none(), cut };
+            // A segment without a record may be one whose erase for somebody else was interrupted.
+            log.full |= position == SEGMENT_HEADER as u32;
         }
         let header = scan.header;
         let head_life = volume.root(log.id).map_or(0, |root| root.head_life);

@@ -68,7 +68,9 @@ pub fn run(settings: &Settings) -> (usize, Found) {
     std::panic::set_hook(Box::new(|_| {}));
     let jobs = jobs(&images, settings);
     let names: Vec<String> = jobs.iter().map(|job| format!("{} {}/{SHARES}", job.name, job.share)).collect();
-    found.add(cli::work("corrupt", settings, &names, |number, beat| run_job(&images, &jobs[number], settings, beat)));
+    found.add(cli::work("corrupt", settings, &names, |number, beat| {
+        run_job(&images, &jobs[number], settings, beat)
+    }));
     (images.len(), found)
 }
 
@@ -146,12 +148,15 @@ impl Measure {
     fn of(image: &Image, ranges: &[Range<usize>], how: How) -> Self {
         let pool = image.shape.segment_address(0) as usize;
         let home = pool / 2;
-        let hit = |bytes: Range<usize>| ranges.iter().any(|range| range.start < bytes.end && bytes.start < range.end);
+        let hit = |bytes: Range<usize>| {
+            ranges.iter().any(|range| range.start < bytes.end && bytes.start < range.end)
+        };
         let homeless = hit(0..home) && hit(home..pool);
         let segment = |range: &Range<usize>| range.start / image.shape.segment as usize;
         // Each segment is described twice, at both ends; a larger damage can hit both.
         let small = ranges.iter().all(|range| range.len() <= 512);
-        let apart = how != How::Swap || image.clean && ranges.first().map(segment) != ranges.last().map(segment);
+        let apart =
+            how != How::Swap || image.clean && ranges.first().map(segment) != ranges.last().map(segment);
         Self { homeless, strict: small && apart && !homeless }
     }
 }
@@ -211,7 +216,8 @@ fn examine_log(
     // With something whole left of the last window, nothing before it may go; with nothing left, nobody can know that
     // there was such a window.
     let mut last_window = (image.last_window[n]..data.end()).filter_map(|offset| data.at(offset));
-    let least = if last_window.all(|serial| image.is_hit(serial, ranges)) { first } else { image.last_window[n] };
+    let least =
+        if last_window.all(|serial| image.is_hit(serial, ranges)) { first } else { image.last_window[n] };
     let cut = !image.clean && (least..data.end()).contains(&end);
     if start != first || !whole && !cut {
         return Err(format!("{start}..{end}, not {first}..{}; {report:?}", data.end()));
@@ -271,7 +277,9 @@ fn examine_snapshot(
     for (nth, serial) in state.chunks.iter().enumerate() {
         match snapshot.read(volume, nth as u32, &mut out) {
             Ok(Some(len)) if image.model.items.get(*serial).0 == &out[..len] => {}
-            Err(error) if is_honest(&error) && (!measure.strict || image.is_hit(*serial, ranges)) => lost += 1,
+            Err(error) if is_honest(&error) && (!measure.strict || image.is_hit(*serial, ranges)) => {
+                lost += 1
+            }
             other => return Err(format!("chunk {nth} reads as {other:?}")),
         }
     }
@@ -303,8 +311,8 @@ fn go_on(image: &Image, damage: &Damage) -> Result<(), String> {
         }
     }
     sim.power_cut(esker_sim::PowerCut::LoseAll);
-    let mut opened =
-        Opened::open(&sim, memory, ids.iter().copied()).map_err(|error| format!("going on, open again: {error:?}"))?;
+    let mut opened = Opened::open(&sim, memory, ids.iter().copied())
+        .map_err(|error| format!("going on, open again: {error:?}"))?;
     let after = readable(&mut opened);
     for (n, (before, after)) in before.iter().zip(&after).enumerate() {
         if let Some(entry) = before.iter().find(|entry| !after.contains(entry)) {

@@ -71,7 +71,9 @@ pub fn run(settings: &Settings) -> (usize, Found) {
     }
     std::panic::set_hook(Box::new(|_| {}));
     let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
-    let found = cli::work("crash", settings, &names, |number, beat| Checker::new(&jobs[number], settings, beat).run());
+    let found = cli::work("crash", settings, &names, |number, beat| {
+        Checker::new(&jobs[number], settings, beat).run()
+    });
     (scenarios_of(&jobs), found)
 }
 
@@ -138,7 +140,11 @@ impl<'a> Checker<'a> {
             } else if mix(state.hash(), self.seed) % visited < sample {
                 self.go_deeper(state, 0, recorded, &id.to_string());
             }
-            if self.found.violations.len() < ENOUGH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if self.found.violations.len() < ENOUGH {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         });
         self.found.states += summary.distinct;
     }
@@ -167,7 +173,12 @@ impl<'a> Checker<'a> {
     }
 
     /// What is on the device of `depth`, opened and compared; `None`: no volume, and none need be there.
-    fn open(&mut self, depth: usize, recorded: &Recorded, cut: usize) -> Result<Option<(Opened, Model)>, String> {
+    fn open(
+        &mut self,
+        depth: usize,
+        recorded: &Recorded,
+        cut: usize,
+    ) -> Result<Option<(Opened, Model)>, String> {
         let ids = recorded.model.logs.iter().map(|log| log.id);
         let mut opened = match Opened::open(&self.sims[depth], self.job.shape.memory(), ids) {
             Ok(opened) => opened,
@@ -203,7 +214,11 @@ impl<'a> Checker<'a> {
             } else if next != 0 && mix(state.hash(), self.seed).is_multiple_of(next) {
                 self.go_deeper(state, depth + 1, &inner, &id.to_string());
             }
-            if self.found.violations.len() < ENOUGH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if self.found.violations.len() < ENOUGH {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
         });
         self.found.recovery_states += summary.distinct;
     }
@@ -220,7 +235,8 @@ impl<'a> Checker<'a> {
         sim.record();
         let Some((opened, model)) = self.open(depth, recorded, state.cut())? else { return Ok(None) };
         let mut session = Session::over(&sim, self.job.shape, model, opened);
-        wrong(goon::run(&mut session, kind, false)).map_err(|why| format!("recovery session ({kind}): {why}"))?;
+        wrong(goon::run(&mut session, kind, false))
+            .map_err(|why| format!("recovery session ({kind}): {why}"))?;
         broken_rules(&sim)?;
         Ok(Some(Recorded { trace: sim.take_trace(), model: session.model, formatted_at: 0 }))
     }
@@ -271,11 +287,15 @@ fn replay_one(jobs: &[Job], settings: &Settings, id: &str) -> Found {
             eprintln!("{name}: nothing wrong without a crash");
             return Ok(());
         };
-        for (number, op) in recorded.trace.ops().iter().enumerate().take(first.cut + 2).skip(first.cut.saturating_sub(12)) {
+        for (number, op) in
+            recorded.trace.ops().iter().enumerate().take(first.cut + 2).skip(first.cut.saturating_sub(12))
+        {
             eprintln!("{number}: {}", op_text(op));
         }
-        replay(&recorded.trace, &policy(0, settings.seed), first, |state| checker.follow(state, 0, &recorded, &rest))
-            .unwrap_or_else(|| Err("no such state".into()))
+        replay(&recorded.trace, &policy(0, settings.seed), first, |state| {
+            checker.follow(state, 0, &recorded, &rest)
+        })
+        .unwrap_or_else(|| Err("no such state".into()))
     })();
     if let Err(why) = result {
         found.violations.push((id.to_owned(), why));
@@ -285,8 +305,9 @@ fn replay_one(jobs: &[Job], settings: &Settings, id: &str) -> Found {
 
 fn op_text(op: &esker_sim::Op) -> String {
     match op {
-        esker_sim::Op::Write { address, data } => format!("write {address:#x}..{:#x}", address + data.len() as u64),
+        esker_sim::Op::Write { address, data } => {
+            format!("write {address:#x}..{:#x}", address + data.len() as u64)
+        }
         other => format!("{other:x?}").chars().take(80).collect(),
     }
 }
-

@@ -90,7 +90,8 @@ impl Damage {
             How::Stale => {
                 let old = &image.earlier[self.other][ranges[0].clone()];
                 // The same content as in an image that comes later is visited there.
-                old != here && image.earlier[self.other + 1..].iter().all(|later| later[ranges[0].clone()] != *old)
+                old != here
+                    && image.earlier[self.other + 1..].iter().all(|later| later[ranges[0].clone()] != *old)
             }
             How::Swap => *here != image.bytes[ranges[1].clone()],
         }

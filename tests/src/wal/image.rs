@@ -133,7 +133,9 @@ impl Image {
     /// Whether damage to `ranges` can have hit the record of `serial`.
     pub fn is_hit(&self, serial: Serial, ranges: &[Range<usize>]) -> bool {
         match self.places.get(serial as usize) {
-            Some(Some(place)) => ranges.iter().any(|range| range.start < place.end && place.start < range.end),
+            Some(Some(place)) => {
+                ranges.iter().any(|range| range.start < place.end && place.start < range.end)
+            }
             _ => true,
         }
     }

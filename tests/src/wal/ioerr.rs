@@ -191,7 +191,9 @@ fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
     let was_cut = cut.is_some_and(|cut| sim.struck(cut) > 0);
     match run {
         Err(Stop::Wrong(why)) if !(way.lies && struck) => return Err(why),
-        Err(Stop::Device(error)) if !struck && !was_cut => return Err(format!("nothing has failed, and yet {error:?}")),
+        Err(Stop::Device(error)) if !struck && !was_cut => {
+            return Err(format!("nothing has failed, and yet {error:?}"));
+        }
         Err(Stop::Device(error)) => refuses(&mut session, &error)?,
         _ => {}
     }
@@ -215,7 +217,11 @@ fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
     if let Some(fault) = job.scenario.fault {
         sim.inject(fault(&job.shape));
     }
-    if way.lies { after_lie(job, &session, &sim)? } else { afterwards(job, session, &sim, draw)? }
+    if way.lies {
+        after_lie(job, &session, &sim)?
+    } else {
+        afterwards(job, session, &sim, draw)?
+    }
     Ok(struck)
 }
 
@@ -261,7 +267,8 @@ fn wrong<T>(run: Run<T>) -> Result<T, String> {
 /// The device works again: everything acknowledged is there, nothing else, and the log goes on.
 fn afterwards(job: &Job, session: Session, sim: &Sim, draw: u64) -> Result<(), String> {
     let ids = session.model.logs.iter().map(|log| log.id);
-    let mut opened = Opened::open(sim, job.shape.memory(), ids).map_err(|error| format!("open: {error:?}"))?;
+    let mut opened =
+        Opened::open(sim, job.shape.memory(), ids).map_err(|error| format!("open: {error:?}"))?;
     let mut scratch = Scratch::default();
     let found = wrong(opened.examine(&session.model, usize::MAX, Strictness::CRASH, &mut scratch))?;
     let model = session.model.found(&found);

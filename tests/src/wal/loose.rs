@@ -11,7 +11,9 @@ pub fn is_honest(error: &LogError) -> bool {
     matches!(
         error,
         Error::Corrupt { .. }
-            | Error::Volume(volume::Error::Device(_) | volume::Error::Corrupt { .. } | volume::Error::NotFormatted)
+            | Error::Volume(
+                volume::Error::Device(_) | volume::Error::Corrupt { .. } | volume::Error::NotFormatted
+            )
     )
 }
 
@@ -36,10 +38,14 @@ pub fn one_history(opened: &mut Opened, model: &Model) -> Result<u64, String> {
                     });
                     if possible.is_empty() {
                         let id = log.id;
-                        return Err(format!("log {id}: entry {offset} fits no history ({before} fitted until there)"));
+                        return Err(format!(
+                            "log {id}: entry {offset} fits no history ({before} fitted until there)"
+                        ));
                     }
                 }
-                Ok(None) => return Err(format!("log {}: entry {offset} is missing without an error", log.id)),
+                Ok(None) => {
+                    return Err(format!("log {}: entry {offset} is missing without an error", log.id));
+                }
                 Err(error) if is_honest(&error) => {
                     lost += 1;
                     cursor.skip();

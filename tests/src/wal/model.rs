@@ -42,7 +42,9 @@ impl Items {
         let head = serial.to_le_bytes();
         self.bytes.extend((0..len).map(|n| {
             head.get(n).copied().unwrap_or_else(|| {
-                let noise = (serial ^ 0x5EED).wrapping_mul(0x9E37_79B1).wrapping_add((n as u32).wrapping_mul(0x85EB_CA6B));
+                let noise = (serial ^ 0x5EED)
+                    .wrapping_mul(0x9E37_79B1)
+                    .wrapping_add((n as u32).wrapping_mul(0x85EB_CA6B));
                 (noise >> 13) as u8
             })
         }));
@@ -248,7 +250,12 @@ impl LogModel {
     }
 
     /// The newest root with another start and snapshot. `with_data`: its call has made data up to here durable first.
-    pub fn next_root(&self, start: RangeInclusive<u64>, snapshot: Option<SnapshotState>, with_data: usize) -> Root {
+    pub fn next_root(
+        &self,
+        start: RangeInclusive<u64>,
+        snapshot: Option<SnapshotState>,
+        with_data: usize,
+    ) -> Root {
         Root { exists: true, start, snapshot, needs_data: with_data }
     }
 

@@ -36,7 +36,10 @@ impl From<String> for Stop {
 pub fn stop(what: &str, error: LogError) -> Stop {
     match error {
         Error::Volume(
-            volume::Error::Device(_) | volume::Error::Poisoned | volume::Error::Corrupt { .. } | volume::Error::NotFormatted,
+            volume::Error::Device(_)
+            | volume::Error::Poisoned
+            | volume::Error::Corrupt { .. }
+            | volume::Error::NotFormatted,
         )
         | Error::Corrupt { .. } => Stop::Device(error),
         other => Stop::Wrong(format!("{what}: {other:?}")),
@@ -126,8 +129,8 @@ impl Opened {
         let mut found = Vec::with_capacity(model.logs.len());
         for (handle, log) in self.logs.iter().zip(&model.logs) {
             log.allowed(cut, &mut scratch.pairs);
-            let pair = examine_log(&mut self.volume, handle, log, model, how, scratch)
-                .map_err(|why| match why {
+            let pair =
+                examine_log(&mut self.volume, handle, log, model, how, scratch).map_err(|why| match why {
                     Stop::Wrong(why) => Stop::Wrong(format!("log {}: {why}", log.id)),
                     device @ Stop::Device(_) => device,
                 })?;
@@ -147,8 +150,8 @@ impl Opened {
         }
         let companions: Vec<u16> = self.volume.logs().filter(|id| id & COMPANION != 0).collect();
         for id in companions {
-            let chunks: TestLog =
-                Log::open(&mut self.volume, id, vec![0; memory.log]).map_err(|error| stop("opening the companion", error))?;
+            let chunks: TestLog = Log::open(&mut self.volume, id, vec![0; memory.log])
+                .map_err(|error| stop("opening the companion", error))?;
             held += chunks.info(&mut self.volume).map_err(|error| stop("info", error))?.segments;
         }
         let (known, all) = (info.free_segments + held, info.segments);
@@ -210,7 +213,8 @@ fn describe(model: &LogModel, pairs: &[Pair]) -> String {
             let (root, data) = (model.root(*pair), model.data(*pair));
             let exists = if root.exists { "" } else { " or absent" };
             let start = root.start.start();
-            let snapshot = root.snapshot.as_ref().map_or(String::new(), |at| format!(" snapshot at {}", at.offset));
+            let snapshot =
+                root.snapshot.as_ref().map_or(String::new(), |at| format!(" snapshot at {}", at.offset));
             format!("{start}..{}{snapshot}{exists}", data.end())
         })
         .collect();
@@ -230,7 +234,9 @@ fn check_snapshot(
     let info = handle.snapshot.as_ref().and_then(|snapshot| snapshot.info(volume));
     pairs.retain(|pair| match (&model.root(*pair).snapshot, info) {
         (None, None) => true,
-        (Some(state), Some(info)) => state.offset == info.offset && state.chunks.len() == info.chunks as usize,
+        (Some(state), Some(info)) => {
+            state.offset == info.offset && state.chunks.len() == info.chunks as usize
+        }
         _ => false,
     });
     let (Some(snapshot), Some(info)) = (&handle.snapshot, info) else {
@@ -267,7 +273,8 @@ fn read_through(
 ) -> Run {
     let mut cursor = log.cursor(log.start());
     for offset in log.start()..log.end() {
-        let entry = log.next(volume, &mut cursor, out).map_err(|error| stop(&format!("entry {offset}"), error))?;
+        let entry =
+            log.next(volume, &mut cursor, out).map_err(|error| stop(&format!("entry {offset}"), error))?;
         let Some(entry) = entry else { return Err(Stop::Wrong(format!("entry {offset} is missing"))) };
         if entry.offset != offset {
             return Err(Stop::Wrong(format!("entry {offset} says it is {}", entry.offset)));
@@ -317,8 +324,12 @@ fn read_at_random(
     while most > 0 && offset > start {
         offset = offset.saturating_sub(step).max(start);
         let at = if count > most { offset.max(start) } else { offset };
-        let entry = log.read(volume, at, out).map_err(|error| stop(&format!("entry {at}, read alone"), error))?;
-        let same = model.data(pair).at(at).is_some_and(|serial| all.items.get(serial) == (&out[..entry.len], entry.user));
+        let entry =
+            log.read(volume, at, out).map_err(|error| stop(&format!("entry {at}, read alone"), error))?;
+        let same = model
+            .data(pair)
+            .at(at)
+            .is_some_and(|serial| all.items.get(serial) == (&out[..entry.len], entry.user));
         if entry.offset != at || !same {
             return Err(Stop::Wrong(format!("entry {at}, read alone, differs from what the cursor gave")));
         }
@@ -326,10 +337,16 @@ fn read_at_random(
     for outside in [start.checked_sub(1), Some(end), Some(end + 7)].into_iter().flatten() {
         match log.read(volume, outside, out) {
             Err(Error::OutOfRange { .. }) => {}
-            Ok(_) if outside >= end => return Err(Stop::Wrong(format!("entry {outside} behind the end was read"))),
-            other if outside >= end => return Err(Stop::Wrong(format!("entry {outside} behind the end: {other:?}"))),
+            Ok(_) if outside >= end => {
+                return Err(Stop::Wrong(format!("entry {outside} behind the end was read")));
+            }
+            other if outside >= end => {
+                return Err(Stop::Wrong(format!("entry {outside} behind the end: {other:?}")));
+            }
             // Before the start is no promise either way but that nothing wrong is read.
-            Err(Error::Volume(volume::Error::Device(error))) => return Err(Stop::Wrong(format!("entry {outside}: {error}"))),
+            Err(Error::Volume(volume::Error::Device(error))) => {
+                return Err(Stop::Wrong(format!("entry {outside}: {error}")));
+            }
             _ => {}
         }
     }

@@ -88,7 +88,8 @@ impl Session {
 
     /// A number below `below`, the same in each run of a script.
     pub fn draw(&mut self, below: u64) -> u64 {
-        self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.noise =
+            self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.noise >> 33) % below.max(1)
     }
 
@@ -288,7 +289,9 @@ impl Session {
         let root = self.model.logs[n].begin_root(from, root);
         let released = answer.map_err(|error| stop("release", error))?;
         if start < before || start > offset.max(before) || released.entries != start - before {
-            return Err(Stop::Wrong(format!("release before {offset}: {before} became {start}, {released:?}")));
+            return Err(Stop::Wrong(format!(
+                "release before {offset}: {before} became {start}, {released:?}"
+            )));
         }
         let at = self.ops();
         self.model.logs[n].acknowledge_root(at, root);
@@ -306,7 +309,10 @@ impl Session {
         if offset + 1 == self.end(n) {
             // Nothing to drop, and nothing promised.
             let (volume, log) = engine(&mut self.opened, n)?;
-            return log.truncate_after(volume, offset).map(|()| true).map_err(|error| stop("truncate", error));
+            return log
+                .truncate_after(volume, offset)
+                .map(|()| true)
+                .map_err(|error| stop("truncate", error));
         }
         let data = self.model.logs[n].newest();
         let (first, mut entries) = (data.first, data.items.clone());
@@ -474,7 +480,8 @@ impl Session {
             let mut cursor = log.cursor(start);
             for offset in start..end {
                 let entry = log.next(volume, &mut cursor, &mut out).map_err(|error| stop("next", error))?;
-                let expected = self.model.logs[n].newest().at(offset).map(|serial| self.model.items.get(serial));
+                let expected =
+                    self.model.logs[n].newest().at(offset).map(|serial| self.model.items.get(serial));
                 if entry.map(|entry| (&out[..entry.len], entry.user)) != expected {
                     return Err(Stop::Wrong(format!("entry {offset} is wrong while the log is open")));
                 }

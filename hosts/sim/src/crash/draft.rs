@@ -1,8 +1,9 @@
 //! A state under construction: what it changes in the base image, and its hash.
 
-use crate::condition::Condition;
+use crate::condition::{Condition, Reading};
 use crate::crash::walk::Step;
 use crate::medium::Medium;
+use crate::rng::Rng;
 
 /// Where the bytes of a change are. Whole units of a write are not copied: there are millions of states.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +76,13 @@ impl Draft {
         let size = base.unit();
         let offset = self.arena.len();
         match (self.slots[unit] as usize).checked_sub(1).map(|at| self.patches[at].source) {
-            None => self.arena.extend_from_slice(base.unit_bytes(unit)),
+            None => {
+                self.arena.extend_from_slice(base.unit_bytes(unit));
+                if base.condition(unit).reading() != Reading::Good {
+                    // What the image holds of a torn unit is what was meant: a second tear does not bring that back.
+                    Rng::new(base_hash).fill(&mut self.arena[offset..]);
+                }
+            }
             Some(Source::Step { step, offset }) => {
                 self.arena.extend_from_slice(&steps[step].data()[offset..offset + size]);
             }
