@@ -232,29 +232,30 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Fault> {
         let unit = self.geometry.read_unit;
         let start = align_down(address, unit);
-        let end = address.wrapping_add(len as u64).max(ahead_to).min(self.geometry.capacity);
-        let end = align_down(end.wrapping_add(u64::from(unit.saturating_sub(1))), unit);
-        let wanted = align_up(len.min(8) as u32, unit) as usize;
-        let len = (self.io as u64).min(end.saturating_sub(start)) as usize;
-        if len == 0 {
-            return Err(Fault::Damaged);
-        }
-        // Once more, and with the least that serves, before it counts as a failure: one bad unit must not take its
+        let up_to = |end: u64| {
+            let end = end.wrapping_add(u64::from(unit.saturating_sub(1))).min(self.geometry.capacity);
+            (self.io as u64).min(align_down(end, unit).saturating_sub(start)) as usize
+        };
+        let wanted = address.wrapping_add(len as u64);
+        let least = address.wrapping_add(len.min(8) as u64);
+        // Again, and with no more than what serves, before it counts as a failure: one bad unit must not take its
         // neighbours along, and some failures pass.
-        let least = len.min(wanted);
+        let tries = [up_to(wanted.max(ahead_to)), up_to(wanted), up_to(least)];
         self.cached = start;
         self.cached_len = 0;
-        let read = match self.fill_once(start, len) {
-            Ok(()) => len,
-            Err(_) => {
-                let done = self.fill_once(start, least);
-                self.missed |= done.is_err();
-                done?;
-                least
+        let mut done = Err(Fault::Damaged);
+        for len in tries {
+            if len == 0 {
+                break;
             }
-        };
-        self.cached_len = read;
-        Ok(())
+            done = self.fill_once(start, len);
+            if done.is_ok() {
+                self.cached_len = len;
+                return done;
+            }
+        }
+        self.missed = true;
+        done
     }
 
     fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Fault> {

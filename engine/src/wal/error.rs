@@ -100,8 +100,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             }
             Fault::Full => {
                 // Releasing helps as soon as the first segment holds nothing that is kept.
-                let bound = self.locate(volume, self.start).map(|(_, bound)| bound).ok();
-                Error::Full { release_before: bound.filter(|bound| *bound < self.end) }
+                match self.locate(volume, self.start) {
+                    Ok((_, bound)) => Error::Full { release_before: (bound < self.end).then_some(bound) },
+                    Err(fault) => self.explain(volume, fault),
+                }
             }
             fault => Error::Volume(volume.medium.explain(fault)),
         }

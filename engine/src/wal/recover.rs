@@ -207,7 +207,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
         let first = volume.first_header(newest.segment).filter(|header| header.at == newest);
         log.full = first.is_none() || root.sealed;
-        log.counted = root.count.wrapping_add(u32::from(first.is_none()));
+        // Without its header the last segment is not in the count, and others may be that are not the log's any more.
+        log.counted = if first.is_none() { u32::MAX } else { root.count };
         let header = match first.or_else(|| volume.read_header(newest)) {
             Some(header) => header,
             None if root.tail.at == newest => root.tail.header(root.id),
