@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How a checker was called.
@@ -46,6 +46,7 @@ pub struct Beat {
     count: AtomicU64,
     job: AtomicUsize,
     place: [AtomicU64; 2],
+    idle: AtomicBool,
 }
 
 impl Beat {
@@ -61,7 +62,7 @@ impl Beat {
 const HANG: Duration = Duration::from_secs(20);
 const THREADS: usize = 2;
 /// So many violations are told in full.
-const TOLD: usize = 400;
+const TOLD: usize = 40;
 
 /// Parses the arguments: `wal [--full] [--seed N] [--replay ID] [--only NAME]`.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
@@ -157,21 +158,18 @@ pub fn work(
                     );
                     total.lock().expect("no worker panics while it adds").add(found);
                 }
+                beat.idle.store(true, Ordering::Relaxed);
                 running.fetch_sub(1, Ordering::Relaxed);
             });
         }
-        let mut seen = [(u64::MAX, Instant::now()); THREADS];
+        let mut seen = [(0, Instant::now()); THREADS];
         while running.load(Ordering::Relaxed) != 0 {
             std::thread::sleep(Duration::from_millis(20));
             for (beat, (count, since)) in beats.iter().zip(&mut seen) {
                 let now = beat.count.load(Ordering::Relaxed);
-                let done = beat.job.load(Ordering::Relaxed) + 1 >= jobs.len()
-                    && running.load(Ordering::Relaxed) < THREADS;
-                if now != *count || done && since.elapsed() < HANG * 3 {
-                    if now != *count {
-                        (*count, *since) = (now, Instant::now());
-                    }
-                } else if since.elapsed() > HANG && next.load(Ordering::Relaxed) <= jobs.len() + THREADS {
+                if now != *count || beat.idle.load(Ordering::Relaxed) {
+                    (*count, *since) = (now, Instant::now());
+                } else if since.elapsed() > HANG {
                     let name = jobs.get(beat.job.load(Ordering::Relaxed)).map_or("", |name| name.as_str());
                     let [cut, variant] = [0, 1].map(|at: usize| beat.place[at].load(Ordering::Relaxed));
                     let mut found = total.lock().expect("no worker panics while it adds").clone();

@@ -112,8 +112,9 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         let missed = core::mem::take(&mut self.missed);
         if missed {
             let mut bytes = [0; 128];
+            let home = u64::from(super::format::home_size(&self.geometry));
             self.forget();
-            self.read(0, &mut bytes, 0)?;
+            self.read(0, &mut bytes, 0).or_else(|_| self.read(home, &mut bytes, 0))?;
         }
         Ok(missed)
     }

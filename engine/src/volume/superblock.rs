@@ -86,6 +86,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let granule = self.granule();
         let geometry = self.medium.geometry();
         let base = self.home(home);
+        let format = super::format::read_format(&mut self.medium, base);
+        let formatted = matches!(format, Ok(Some(format)) if format == self.format);
         let mut found = Found { generation: 0, at: 0, next: 0 };
         let mut at = align_up(FORMAT_RECORD as u32, granule);
         let (mut next, mut torn) = (at, false);
@@ -111,8 +113,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         } else if found.generation == 0 {
             found.next = align_up(FORMAT_RECORD as u32, granule);
         }
-        if !matches!(super::format::read_format(&mut self.medium, base), Ok(Some(format)) if format == self.format)
-        {
+        if !formatted {
             found.next = 0;
         }
         found

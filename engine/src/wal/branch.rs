@@ -35,15 +35,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 Err(Fault::Device) if volume.retire(self.last.at.segment) => {
                     volume.medium.forgive();
                     (self.filled, self.dirty, self.open) = (0, false, None);
+                    self.bad = true;
                 }
                 Err(error) => return Err(error),
             }
-        }
-        if self.bare {
-            // The superblock is about to name another last segment, and with that to forget this one's header.
-            self.write_seal(volume, Link::NONE)?;
-            volume.medium.sync()?;
-            self.bare = false;
         }
         // An empty last segment is given up, so that opening again and again takes no space.
         let empty = self.last.first == self.end && !self.last.at.is_none();
@@ -73,6 +68,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         reserve: bool,
     ) -> Result<(), Fault> {
         self.note(volume)?;
+        if previous.is_some_and(|previous| previous.at == self.last.at) {
+            self.seal_early(volume)?;
+        }
         let at = volume.take_segment(reserve, true)?;
         self.epoch = self.epoch.wrapping_add(1);
         let header = self.header_after(volume, at, previous)?;
@@ -98,6 +96,24 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.start_segment(volume, header);
         self.begun = true;
         Ok(())
+    }
+
+    /// Seals the last segment before the log goes on elsewhere, so that a second copy of its header is on the device:
+    /// the superblock is about to name another last segment, and may hold the only one.
+    fn seal_early<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        let area = Self::seal_area(volume);
+        let at = volume.format.segment.wrapping_sub(area);
+        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(at));
+        let written =
+            volume.format.geometry.must_erase() && at < self.erased && !volume.is_blank(address, area, false);
+        if self.bad || written || volume.read_seal_of(self.last.at).is_some() {
+            return Ok(());
+        }
+        self.write_seal(volume, Link::NONE)?;
+        volume.medium.sync()
     }
 
     /// Frees the segments of this log from `at` back to those with a life of `kept` or less.
@@ -165,6 +181,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             root.count = header.ordinal.wrapping_sub(root.head_ordinal).wrapping_add(1);
         }
         self.full = false;
+        self.bad = false;
         self.index = Index::new();
         self.written = 0;
         // The first unit was erased when the segment was taken.

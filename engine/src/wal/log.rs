@@ -45,8 +45,8 @@ pub struct Log<B, const SLOTS: usize = 16> {
     /// Up to here the segment is erased; beyond, an erase comes before the first write.
     pub(super) erased: u32,
     pub(super) epoch: u32,
-    /// The header of the last segment is missing on the device: a seal must carry it before the log goes on elsewhere.
-    pub(super) bare: bool,
+    /// A write to the last segment has failed.
+    pub(super) bad: bool,
     /// The end of the log was recovered and may not be durable yet.
     pub(super) unsure: bool,
     /// The epoch has begun: appending may go on.
@@ -169,7 +169,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             written: 0,
             erased: 0,
             epoch: 0,
-            bare: false,
+            bad: false,
             unsure: false,
             begun: false,
             full: false,

@@ -305,7 +305,6 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         log.report.damaged = log.report.damaged.wrapping_add(scan.lost);
         if last {
             // New records don't go where the header is missing.
-            log.bare = scan.bare;
             log.full |= scan.bare;
             log.last = scan.header;
             // A batch that is not whole never was.

@@ -174,7 +174,7 @@ fn check(image: &Image, damage: &Damage, sim: &Sim) -> Result<(), String> {
     if counts.writes + counts.erases != 0 {
         return Err("opening and reading has written".into());
     }
-    if mix(damage.unit as u64, damage.other as u64) % 32 == 0 && !measure.homeless {
+    if mix(damage.unit as u64, damage.other as u64).is_multiple_of(32) && !measure.homeless {
         go_on(image, damage)?;
     }
     Ok(())
@@ -278,7 +278,7 @@ fn examine_snapshot(
         match snapshot.read(volume, nth as u32, &mut out) {
             Ok(Some(len)) if image.model.items.get(*serial).0 == &out[..len] => {}
             Err(error) if is_honest(&error) && (!measure.strict || image.is_hit(*serial, ranges)) => {
-                lost += 1
+                lost += 1;
             }
             other => return Err(format!("chunk {nth} reads as {other:?}")),
         }

@@ -9,7 +9,7 @@ use esker_sim::{CrashId, CrashState, Policy, Repeats, Sim, Trace, enumerate, rep
 use super::goon::{self, KINDS};
 use super::model::Model;
 use super::opened::{Opened, Run, Scratch, Stop, Strictness};
-use super::scenarios::{Job, jobs, play, scenarios_of};
+use super::play::{Job, jobs, play, scenarios_of};
 use super::session::{Session, tell_all};
 use crate::cli::{self, Beat, Found, Settings, guarded, mix};
 
@@ -21,20 +21,18 @@ const ENOUGH: usize = 4;
 /// How many states are visited.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
-    /// Of each scenario; `None`: all.
-    states: Option<u64>,
+    /// Of each scenario at most, spread over all of them.
+    states: u64,
     /// So many states of a scenario have their recovery cut, in so many ways each; then the same one level down.
     deeper: [(u64, u64); DEPTH],
-    /// Every so many states the log is used on.
-    every: u64,
 }
 
 impl Effort {
     fn of(settings: &Settings) -> Self {
         if settings.full {
-            Self { states: None, deeper: [(40, 45), (30, 10)], every: 1 }
+            Self { states: 40_000, deeper: [(40, 45), (30, 10)] }
         } else {
-            Self { states: Some(1500), deeper: [(8, 15), (6, 5)], every: 1 }
+            Self { states: 3000, deeper: [(12, 20), (6, 5)] }
         }
     }
 }
@@ -128,7 +126,7 @@ impl<'a> Checker<'a> {
     fn visit_all(&mut self, recorded: &Recorded) {
         let mut policy = policy(0, self.seed);
         let planned = enumerate(&recorded.trace, &policy, |_| ControlFlow::Continue(())).visited;
-        let visited = self.effort.states.map_or(planned, |most| most.min(planned)).max(1);
+        let visited = self.effort.states.min(planned).max(1);
         policy = policy.stride(planned.div_ceil(visited));
         let (sample, _) = self.effort.deeper[0];
         let name = self.job.name.clone();
@@ -154,10 +152,8 @@ impl<'a> Checker<'a> {
         let kind = self.kind_of(state, depth);
         self.load(state, depth);
         let Some((opened, model)) = self.open(depth, recorded, state.cut())? else { return Ok(()) };
-        if mix(state.hash(), 1) % self.effort.every == 0 {
-            let mut session = Session::over(&self.sims[depth], self.job.shape, model, opened);
-            wrong(goon::run(&mut session, kind, true)).map_err(|why| format!("going on ({kind}): {why}"))?;
-        }
+        let mut session = Session::over(&self.sims[depth], self.job.shape, model, opened);
+        wrong(goon::run(&mut session, kind, true)).map_err(|why| format!("going on ({kind}): {why}"))?;
         broken_rules(&self.sims[depth])
     }
 
@@ -262,8 +258,8 @@ impl<'a> Checker<'a> {
 }
 
 /// `name/kind:cut.variant>session/cut.variant>...`, taken apart.
-fn parse_id(text: &str) -> Option<(String, CrashId, Vec<(u64, CrashId)>)> {
-    let (name, path) = text.split_once(':')?;
+fn parse_id(text: &str) -> Option<(CrashId, Vec<(u64, CrashId)>)> {
+    let (_, path) = text.split_once(':')?;
     let mut parts = path.split('>');
     let first = parts.next()?.parse().ok()?;
     let mut rest = Vec::new();
@@ -271,7 +267,7 @@ fn parse_id(text: &str) -> Option<(String, CrashId, Vec<(u64, CrashId)>)> {
         let (kind, id) = part.split_once('/')?;
         rest.push((kind.parse().ok()?, id.parse().ok()?));
     }
-    Some((name.to_owned(), first, rest))
+    Some((first, rest))
 }
 
 fn replay_one(jobs: &[Job], settings: &Settings, id: &str) -> Found {
@@ -283,7 +279,7 @@ fn replay_one(jobs: &[Job], settings: &Settings, id: &str) -> Found {
         let job = jobs.iter().find(|job| job.name == name).ok_or("no such scenario")?;
         let mut checker = Checker::new(job, settings, &beat);
         let recorded = guarded(|| checker.record())?;
-        let Some((_, first, rest)) = parse_id(id) else {
+        let Some((first, rest)) = parse_id(id) else {
             eprintln!("{name}: nothing wrong without a crash");
             return Ok(());
         };

@@ -73,9 +73,9 @@ impl Damage {
     pub fn ranges(&self) -> Vec<Range<usize>> {
         let unit = |number: usize| number * self.size..(number + 1) * self.size;
         match self.how {
-            How::Bit => vec![self.unit / 8..self.unit / 8 + 1],
+            How::Bit => std::iter::once(self.unit / 8..self.unit / 8 + 1).collect(),
             How::Swap => vec![unit(self.unit), unit(self.other)],
-            _ => vec![unit(self.unit)],
+            _ => std::iter::once(unit(self.unit)).collect(),
         }
     }
 

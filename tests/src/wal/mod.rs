@@ -9,6 +9,7 @@ pub mod ioerr;
 pub mod loose;
 pub mod model;
 pub mod opened;
+pub mod play;
 pub mod scenarios;
 pub mod session;
 pub mod shape;
