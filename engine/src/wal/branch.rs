@@ -68,10 +68,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         reserve: bool,
     ) -> Result<(), Fault> {
         self.note(volume)?;
+        let at = volume.take_segment(reserve, true)?;
         if previous.is_some_and(|previous| previous.at == self.last.at) {
             self.seal_early(volume)?;
         }
-        let at = volume.take_segment(reserve, true)?;
         self.epoch = self.epoch.wrapping_add(1);
         let header = self.header_after(volume, at, previous)?;
         let header = SegmentHeader { first, ..header };

@@ -209,6 +209,9 @@ impl Device {
     }
 
     fn put_partly(&mut self, at: usize, data: &[u8], applied: Applied, strike: Strike) {
+        if applied == Applied::Nothing {
+            return;
+        }
         let unit = self.medium.unit();
         let whole = match applied {
             Applied::Nothing => 0,

@@ -5,7 +5,8 @@ use std::ops::Range;
 /// How much of a failing call reaches the device before it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// Nothing. On flash the units count as touched all the same: the caller can't know.
+    /// Nothing: a write never began, as a program that has moved a cell shows. An erase leaves no trace that can be
+    /// trusted, so after it the units are unreliable all the same.
     Nothing,
     /// The first half, with one unit torn; up to the bad unit if the fault is bound to a range. Of a sync, the
     /// first half of the pending writes.

@@ -30,9 +30,9 @@ struct Effort {
 impl Effort {
     fn of(settings: &Settings) -> Self {
         if settings.full {
-            Self { states: 40_000, deeper: [(40, 45), (30, 10)] }
+            Self { states: 60_000, deeper: [(40, 45), (30, 10)] }
         } else {
-            Self { states: 3000, deeper: [(12, 20), (6, 5)] }
+            Self { states: 5000, deeper: [(12, 20), (6, 5)] }
         }
     }
 }

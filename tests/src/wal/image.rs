@@ -122,8 +122,8 @@ impl Image {
             let found = (payload.len() >= 12).then(|| {
                 let mut all = self.bytes.windows(payload.len()).enumerate().skip(pool);
                 let one = all.find(|(_, bytes)| *bytes == payload).map(|(at, _)| at);
-                // Before it stand at most 16 bytes of head.
-                one.map(|at| at - 16..at + payload.len())
+                // Before it stand at most 16 bytes of head, behind it padding up to a multiple of 4.
+                one.map(|at| at - 16..(at + payload.len()).next_multiple_of(4))
             });
             self.places.push(found.flatten());
             serial += 1;

@@ -40,11 +40,7 @@ pub fn scenarios_of(jobs: &[Job]) -> usize {
 
 /// Formats a device, adds log 3 and runs the script on it, recording from where the scenario begins. Calls `before` when
 /// the recording has begun.
-pub fn play(
-    scenario: &Scenario,
-    shape: Shape,
-    before: impl FnOnce(&esker_sim::Sim),
-) -> (Option<Session>, Run) {
+pub fn play(scenario: &Scenario, shape: Shape, before: impl FnOnce(&mut Session)) -> (Option<Session>, Run) {
     let sim = shape.sim();
     if scenario.formats {
         sim.record();
@@ -64,7 +60,7 @@ pub fn play(
     if let Some(fault) = scenario.fault {
         sim.inject(fault(&shape));
     }
-    before(&sim);
+    before(&mut session);
     let run = (scenario.run)(&mut session);
     (Some(session), run)
 }

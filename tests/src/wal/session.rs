@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use esker::device::BlockDevice;
 use esker::volume::{self, Volume};
 use esker::wal::{Error, Log, Snapshot, Ticket};
 use esker_sim::{PowerCut, Sim};
@@ -50,6 +51,10 @@ pub struct Session {
     chunks: Vec<Vec<Serial>>,
     scratch: Scratch,
     noise: u64,
+    /// The device that the script began on: where faults were injected.
+    pub device: Sim,
+    /// At each reopening the device forgets what a failed call has touched without a trace.
+    pub forgets_burns: bool,
     /// Operations after which the volume was there.
     pub formatted_at: usize,
 }
@@ -78,6 +83,8 @@ impl Session {
             scratch: Scratch::default(),
             noise: 0,
             formatted_at: 0,
+            device: sim.clone(),
+            forgets_burns: false,
         }
     }
 
@@ -442,9 +449,20 @@ impl Session {
         self.reopen_as(Strictness::CRASH)
     }
 
+    /// A device with the same content, on which all that reads as blank may be programmed.
+    pub fn without_burns(&self) -> Result<Sim, String> {
+        if let Some(violation) = self.sim.violations().first() {
+            return Err(violation.to_string());
+        }
+        Sim::from_image(self.sim.geometry(), &self.sim.image()).map_err(|error| error.to_string())
+    }
+
     /// [`reopen`](Self::reopen), with another measure.
     pub fn reopen_as(&mut self, how: Strictness) -> Run {
         self.tell(format_args!("reopen"));
+        if self.forgets_burns {
+            self.sim = self.without_burns()?;
+        }
         let at = self.ops();
         let ids = self.model.logs.iter().map(|log| log.id);
         self.opened = Opened::open(&self.sim, self.memory, ids).map_err(|error| stop("open", error))?;
