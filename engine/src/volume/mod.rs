@@ -40,6 +40,8 @@ pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
     generation: u64,
     scanned: u32,
     newest_life: u32,
+    /// Something could not be read when the pool was scanned.
+    pub(crate) missed: bool,
     /// The life that the next segment will be given.
     next_life: u32,
 }
@@ -160,6 +162,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             generation: 0,
             scanned: 0,
             newest_life: 0,
+            missed: false,
             next_life: 0,
         })
     }

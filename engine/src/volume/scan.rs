@@ -47,7 +47,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             self.settle(index);
         }
         self.settle_claims();
-        self.medium.has_missed().map_err(|fault| self.medium.explain(fault))?;
+        self.missed = self.medium.has_missed().map_err(|fault| self.medium.explain(fault))?;
         for index in 0..self.roots.retired.len() {
             if let Some(segment) = self.roots.retired.get(index).copied() {
                 self.set_used(segment, true);

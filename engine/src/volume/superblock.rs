@@ -54,30 +54,35 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if home == 0 { 0 } else { u64::from(self.format.home) }
     }
 
-    /// Finds the newest publish and takes the roots from it.
+    /// Finds the newest publish and takes the roots from it. A publish that was torn may read as whole once and not the
+    /// next time: then the search begins anew.
     #[inline(never)]
     pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
-        let found = [self.scan_home(0), self.scan_home(1)];
-        let [a, b] = &found;
-        let best = usize::from(b.generation > a.generation);
-        self.homes.next = [a.next, b.next];
-        self.homes.differ = a.generation != b.generation;
-        self.homes.first = 1_usize.wrapping_sub(best);
-        let Some(newest) = found.get(best) else { return Ok(()) };
-        let address = self.home(best).wrapping_add(u64::from(newest.at));
-        let Some(len) = self.publish_at(address)?.map(|(_, len)| len) else {
-            return Err(self.medium.fault(Fault::Damaged, address as u32));
-        };
-        self.generation = newest.generation;
-        let needed = len as usize;
-        let mut roots = Roots::default();
-        let fits = match self.medium.view(address, needed)? {
-            Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),
-            None => return Err(self.medium.fault(Fault::Short, len)),
-        };
-        fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
-        self.roots = roots;
-        Ok(())
+        for _ in 0..4 {
+            let found = [self.scan_home(0), self.scan_home(1)];
+            let [a, b] = &found;
+            let best = usize::from(b.generation > a.generation);
+            self.homes.next = [a.next, b.next];
+            self.homes.differ = a.generation != b.generation;
+            self.homes.first = 1_usize.wrapping_sub(best);
+            let Some(newest) = found.get(best) else { break };
+            self.generation = newest.generation;
+            let address = self.home(best).wrapping_add(u64::from(newest.at));
+            self.medium.detail = address as u32;
+            let Ok(Some((_, len))) = self.publish_at(address) else { continue };
+            let mut roots = Roots::default();
+            let fits = match self.medium.view(address, len as usize)? {
+                Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),
+                None => return Err(self.medium.fault(Fault::Short, len)),
+            };
+            fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
+            self.roots = roots;
+            return Ok(());
+        }
+        // Nothing whole in either home, or a device that no longer answers.
+        let detail = self.medium.detail;
+        self.medium.has_missed()?;
+        Err(self.medium.fault(Fault::Damaged, detail))
     }
 
     /// The newest publish of a home. Damage is passed over: the other home is there for that.

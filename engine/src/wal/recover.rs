@@ -360,7 +360,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let log = &mut self.log;
-        log.report.unreadable = volume.medium.has_missed()?;
+        log.report.unreadable = volume.medium.has_missed()? || volume.missed;
         if log.end < self.floor {
             log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
             log.end = self.floor;

@@ -216,7 +216,10 @@ impl Walk {
         if told.is_some_and(|epoch| epoch <= self.epoch) {
             return Ok(None);
         }
-        let most = u64::from(position.saturating_sub(self.position) / RECORD);
+        // What is missing had a place here, unless it was lost and new records were put there since: the record that
+        // begins their epoch tells.
+        let room = u64::from(position.saturating_sub(self.position) / RECORD);
+        let most = if told.is_some() { room.max(1 << 16) } else { room };
         for epoch in [told.unwrap_or(self.epoch), told.unwrap_or(self.epoch.wrapping_add(1))] {
             let seed = self.seed_of(volume, epoch);
             if let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? {
