@@ -5,4 +5,5 @@
 //! with one line of JSON, and names for each violation the command that shows it again.
 
 pub mod cli;
+pub mod planted;
 pub mod wal;

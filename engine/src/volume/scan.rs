@@ -60,7 +60,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     fn settle(&mut self, index: usize) {
         let Some(root) = self.roots.logs.get(index).copied() else { return };
-        let (newest, ordinal) = if root.tail.at.life > root.newest.life {
+        let (mut newest, mut ordinal) = if root.tail.at.life > root.newest.life {
             (root.tail.at, root.tail.ordinal)
         } else {
             (root.newest, root.ordinal)
@@ -68,15 +68,28 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if newest.is_none() || newest.life < root.head_life {
             return;
         }
+        let mut sealed = false;
+        let mut next = Link::NONE;
         self.set_used(newest.segment, true);
-        let seal = self.read_seal(newest.segment).filter(|seal| seal.header.at == newest);
-        let mut next = seal.map_or(Link::NONE, |seal| seal.next);
-        let there = !next.is_none()
-            && self.first_header(next.segment).is_some_and(|header| header.at.life >= next.life);
-        if next.life <= newest.life || there {
-            next = Link::NONE;
-        } else {
-            self.set_used(next.segment, true);
+        // Lives rise from seal to seal, so this comes to an end.
+        while let Some(seal) = self.read_seal(newest.segment).filter(|seal| seal.header.at == newest) {
+            sealed = true;
+            if seal.next.life <= newest.life {
+                break;
+            }
+            match self.first_header(seal.next.segment) {
+                // It could not be read a moment ago.
+                Some(header) if header.at == seal.next && header.log == root.id => {
+                    (newest, ordinal, sealed) = (header.at, header.ordinal, false);
+                }
+                Some(header) if header.at.life > seal.next.life => break,
+                _ => {
+                    next = seal.next;
+                    self.set_used(next.segment, true);
+                    break;
+                }
+            }
+            self.set_used(newest.segment, true);
         }
         let expected = ordinal.wrapping_sub(root.head_ordinal).wrapping_add(1);
         if root.count != expected {
@@ -91,7 +104,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
         }
         if let Some(root) = self.roots.logs.get_mut(index) {
-            (root.newest, root.sealed, root.next) = (newest, seal.is_some(), next);
+            (root.newest, root.sealed, root.next) = (newest, sealed, next);
         }
     }
 
