@@ -5,5 +5,6 @@
 //! with one line of JSON, and names for each violation the command that shows it again.
 
 pub mod cli;
+pub mod fuzz;
 pub mod planted;
 pub mod wal;

@@ -56,6 +56,8 @@ pub fn main() -> ExitCode {
     while let Some(arg) = args.next() {
         match (arg.as_str(), &mut only) {
             ("--skip-clean", _) => skip_clean = true,
+            // The quick checkers are what must catch them.
+            ("--full", _) => {}
             ("--only", only) => *only = args.next(),
             _ => {
                 eprintln!("unknown argument {arg}\nusage: planted [--only NAME] [--skip-clean]");
@@ -192,7 +194,14 @@ impl Bench {
     fn build(&self, checkers: &[&str]) -> Result<(), String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.current_dir(&self.tree).args(["build", "--quiet", "--profile", "checked", "-p", "esker-tests"]);
+        command.current_dir(&self.tree).args([
+            "build",
+            "--quiet",
+            "--profile",
+            "checked",
+            "-p",
+            "esker-tests",
+        ]);
         for checker in checkers {
             command.args(["--bin", checker]);
         }
@@ -256,8 +265,11 @@ impl Bench {
     fn look_for(&mut self, patch: &Patch) -> Result<Option<(Check, String)>, String> {
         // The copy may lie inside a repository, which must not matter.
         let mut apply = Command::new("git");
-        apply.current_dir(&self.tree).env("GIT_CEILING_DIRECTORIES", self.tree.parent().unwrap_or(&self.tree));
-        let output = apply.args(["apply", "-p1"]).arg(fs::canonicalize(&patch.path).unwrap_or_default()).output();
+        apply
+            .current_dir(&self.tree)
+            .env("GIT_CEILING_DIRECTORIES", self.tree.parent().unwrap_or(&self.tree));
+        let output =
+            apply.args(["apply", "-p1"]).arg(fs::canonicalize(&patch.path).unwrap_or_default()).output();
         let output = output.map_err(|error| format!("git: {error}"))?;
         if !output.status.success() {
             return Err(format!("no longer applies: {}", String::from_utf8_lossy(&output.stderr).trim()));

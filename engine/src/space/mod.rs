@@ -9,5 +9,5 @@ mod segment;
 mod segments;
 
 pub(crate) use seal::{SEAL, Seal};
-pub(crate) use segment::{Link, SEGMENT_HEADER, SegmentHeader};
+pub(crate) use segment::{Link, SEGMENT_HEADER, SegmentHeader, TRAIL};
 pub(crate) use segments::Segments;

@@ -12,13 +12,15 @@
 //! 36  8 jump       segment, life: one further back (skew-binary), so that any offset is found in O(log n) reads
 //! 44  8 jump first offset of the first entry of `jump`
 //! 52  1 window     commit window in which this header was written
-//! 53  3 reserved   0
+//! 53  3 trail      sum over all segments of this log before it: tells at open whether one is missing or too many
 //! ```
 
 use crate::codec::{Checksum, Put, Take};
 
 /// Bytes of a segment's header.
 pub(crate) const SEGMENT_HEADER: usize = 56;
+/// A trail has 24 bits.
+pub(crate) const TRAIL: u32 = 0xFF_FFFF;
 const MAGIC: u16 = u16::from_le_bytes(*b"SG");
 
 /// A segment in one of its lives. Life 0 is no segment.
@@ -34,6 +36,11 @@ impl Link {
     pub(crate) const fn is_none(self) -> bool {
         self.life == 0
     }
+
+    /// What this segment adds to a trail.
+    pub(crate) const fn mark(self) -> u32 {
+        (self.segment.wrapping_mul(0x9E37_79B1) ^ self.life.wrapping_mul(0x85EB_CA6B)) >> 8
+    }
 }
 
 /// See the module.
@@ -48,6 +55,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) jump: Link,
     pub(crate) jump_first: u64,
     pub(crate) window: u8,
+    pub(crate) trail: u32,
 }
 
 fn checksum(volume_id: u32, segment: u32, bytes: &[u8]) -> u32 {
@@ -55,6 +63,11 @@ fn checksum(volume_id: u32, segment: u32, bytes: &[u8]) -> u32 {
 }
 
 impl SegmentHeader {
+    /// The trail of the segment that follows this one.
+    pub(crate) fn trail_after(&self) -> u32 {
+        self.trail.wrapping_add(self.at.mark()) & TRAIL
+    }
+
     pub(crate) fn encode(&self, volume_id: u32) -> [u8; SEGMENT_HEADER] {
         let mut bytes = [0; SEGMENT_HEADER];
         Put::new(&mut bytes)
@@ -70,7 +83,7 @@ impl SegmentHeader {
             .u32(self.jump.segment)
             .u32(self.jump.life)
             .u64(self.jump_first)
-            .u32(u32::from(self.window));
+            .u32(u32::from(self.window) | self.trail << 8);
         let crc = checksum(volume_id, self.at.segment, bytes.get(4..).unwrap_or_default());
         Put::new(&mut bytes).u32(crc);
         bytes
@@ -83,9 +96,8 @@ impl SegmentHeader {
         if fields.u16() != MAGIC || crc != checksum(volume_id, segment, bytes.get(4..)?) {
             return None;
         }
-        let log = fields.u16();
-        let header = Self {
-            log,
+        let mut header = Self {
+            log: fields.u16(),
             at: Link { segment, life: fields.u32() },
             epoch: fields.u32(),
             first: fields.u64(),
@@ -93,8 +105,10 @@ impl SegmentHeader {
             previous: Link { segment: fields.u32(), life: fields.u32() },
             jump: Link { segment: fields.u32(), life: fields.u32() },
             jump_first: fields.u64(),
-            window: (fields.u32() & 15) as u8,
+            ..Self::default()
         };
+        let last = fields.u32();
+        (header.window, header.trail) = ((last & 15) as u8, last >> 8);
         // Chains go back in time; a header that says otherwise could send a walk in circles.
         let life = header.at.life;
         (life != 0 && header.previous.life < life && header.jump.life < life).then_some(header)
@@ -117,6 +131,7 @@ mod tests {
             jump: Link { segment: 1, life: 2 },
             jump_first: 1 << 33,
             window: 15,
+            trail: 0xAB_CDEF,
         };
         let bytes = header.encode(77);
         assert_eq!(SegmentHeader::decode(&bytes, 77, 3), Some(header));

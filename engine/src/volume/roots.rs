@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   lives reserved, number of retired segments, each of them, number of logs, then each log:
-//!     id, flags (1: closed, 2: has a snapshot), start, head life, head ordinal, epoch, end,
-//!     the last segment: segment, life, epoch, first, ordinal, previous segment, previous life, window,
+//!     id, flags (1: closed, 2: has a snapshot), start, head life, head ordinal, head trail, epoch, end,
+//!     the last segment: segment, life, epoch, first, ordinal, previous segment, previous life, window, trail,
 //!     with a snapshot: offset, first, chunks
 //! ```
 //! By hand and not by serde: postcard's code for these few numbers is 4 KiB on a Cortex-M, half of the whole log's.
@@ -11,7 +11,7 @@
 use heapless::Vec;
 
 use crate::codec::{PutVarint, TakeVarint};
-use crate::space::{Link, SegmentHeader};
+use crate::space::{Link, SegmentHeader, TRAIL};
 
 /// So many segments can be retired at most; one more is simply tried again each time round.
 pub(crate) const MAX_RETIRED: usize = 8;
@@ -38,6 +38,8 @@ pub(crate) struct LogRoot {
     pub(crate) head_life: u32,
     /// Ordinal of the first segment that is kept.
     pub(crate) head_ordinal: u32,
+    /// Its trail.
+    pub(crate) head_trail: u32,
     /// The newest epoch when this was published.
     pub(crate) epoch: u32,
     /// Entries before this one were durable when this was published.
@@ -45,13 +47,15 @@ pub(crate) struct LogRoot {
     /// The log's last segment when this was published: a second copy of its header.
     pub(crate) tail: TailRoot,
     pub(crate) snapshot: Option<SnapshotRoot>,
-    /// From here on found by the scan of the pool, not published: the last segment, its ordinal, whether it is sealed,
-    /// the segment behind it if its header is missing, and how many segments there are.
+    /// From here on found by the scan of the pool, not published: the last segment, the trail behind it, whether it is
+    /// sealed, and the segment behind it if its header is missing.
     pub(crate) newest: Link,
-    pub(crate) ordinal: u32,
+    pub(crate) trail: u32,
     pub(crate) sealed: bool,
     pub(crate) next: Link,
-    pub(crate) count: u32,
+    /// The sum over the headers that were found, and whether it is not what the trail says.
+    pub(crate) sum: u32,
+    pub(crate) odd: bool,
 }
 
 /// A segment's header without what the log's root says already, and without its jump.
@@ -63,17 +67,19 @@ pub(crate) struct TailRoot {
     pub(crate) ordinal: u32,
     pub(crate) previous: Link,
     pub(crate) window: u8,
+    pub(crate) trail: u32,
 }
 
 impl TailRoot {
     pub(crate) fn new(header: &SegmentHeader) -> Self {
-        let SegmentHeader { at, epoch, first, ordinal, previous, window, .. } = *header;
-        Self { at, epoch, first, ordinal, previous, window }
+        let SegmentHeader { at, epoch, first, ordinal, previous, window, trail, .. } = *header;
+        Self { at, epoch, first, ordinal, previous, window, trail }
     }
 
     pub(crate) fn header(&self, log: u16) -> SegmentHeader {
-        let Self { at, epoch, first, ordinal, previous, window } = *self;
-        SegmentHeader { log, at, epoch, first, ordinal, previous, window, jump: Link::NONE, jump_first: 0 }
+        let Self { at, epoch, first, ordinal, previous, window, trail } = *self;
+        let (jump, jump_first) = (Link::NONE, 0);
+        SegmentHeader { log, at, epoch, first, ordinal, previous, jump, jump_first, window, trail }
     }
 }
 
@@ -106,6 +112,7 @@ impl<const LOGS: usize> Roots<LOGS> {
             put.u64(log.start);
             put.u32(log.head_life);
             put.u32(log.head_ordinal);
+            put.u32(log.head_trail);
             put.u32(log.epoch);
             put.u64(log.end);
             put.u32(log.tail.at.segment);
@@ -116,6 +123,7 @@ impl<const LOGS: usize> Roots<LOGS> {
             put.u32(log.tail.previous.segment);
             put.u32(log.tail.previous.life);
             put.u32(u32::from(log.tail.window));
+            put.u32(log.tail.trail);
             if let Some(snapshot) = log.snapshot {
                 put.u64(snapshot.offset);
                 put.u64(snapshot.first);
@@ -140,6 +148,7 @@ impl<const LOGS: usize> Roots<LOGS> {
             log.start = take.u64();
             log.head_life = take.u32();
             log.head_ordinal = take.u32();
+            log.head_trail = take.u32() & TRAIL;
             log.epoch = take.u32();
             log.end = take.u64();
             log.tail.at = Link { segment: take.u32(), life: take.u32() };
@@ -148,6 +157,7 @@ impl<const LOGS: usize> Roots<LOGS> {
             log.tail.ordinal = take.u32();
             log.tail.previous = Link { segment: take.u32(), life: take.u32() };
             log.tail.window = take.u32() as u8 & 15;
+            log.tail.trail = take.u32() & TRAIL;
             if flags & 2 != 0 {
                 log.snapshot =
                     Some(SnapshotRoot { offset: take.u64(), first: take.u64(), chunks: take.u32() });
@@ -164,7 +174,7 @@ mod tests {
 
     #[test]
     fn roots_come_back_and_have_a_longest_form() {
-        let big = Link { segment: u32::MAX, life: u32::MAX };
+        let big = Link { segment: 65_535, life: u32::MAX };
         let tail = TailRoot {
             at: big,
             epoch: u32::MAX,
@@ -172,6 +182,7 @@ mod tests {
             ordinal: u32::MAX,
             previous: big,
             window: 15,
+            trail: TRAIL,
         };
         let log = LogRoot {
             id: u16::MAX,
@@ -179,6 +190,7 @@ mod tests {
             start: u64::MAX,
             head_life: u32::MAX,
             head_ordinal: u32::MAX,
+            head_trail: TRAIL,
             epoch: u32::MAX,
             end: u64::MAX,
             tail,

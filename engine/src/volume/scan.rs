@@ -3,7 +3,7 @@
 use super::medium::Buffer;
 use super::{Error, Fault, Volume};
 use crate::device::BlockDevice;
-use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
+use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader, TRAIL};
 
 /// So many lives one publish reserves. A session that takes segments uses up as many at least.
 const LIVES: u32 = 256;
@@ -32,9 +32,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             let Some(root) = self.root_mut(header.log) else { continue };
             if root.head_life != 0 && at.life >= root.head_life {
-                root.count = root.count.wrapping_add(1);
+                root.sum = root.sum.wrapping_add(at.mark()) & TRAIL;
                 if at.life > root.newest.life {
-                    (root.newest, root.ordinal) = (at, header.ordinal);
+                    (root.newest, root.trail) = (at, header.trail_after());
                 }
                 self.set_used(segment, true);
             }
@@ -60,10 +60,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     fn settle(&mut self, index: usize) {
         let Some(root) = self.roots.logs.get(index).copied() else { return };
-        let (mut newest, mut ordinal) = if root.tail.at.life > root.newest.life {
-            (root.tail.at, root.tail.ordinal)
+        let (mut newest, mut trail) = if root.tail.at.life > root.newest.life {
+            (root.tail.at, root.tail.header(root.id).trail_after())
         } else {
-            (root.newest, root.ordinal)
+            (root.newest, root.trail)
         };
         if newest.is_none() || newest.life < root.head_life {
             return;
@@ -80,7 +80,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             match self.first_header(seal.next.segment) {
                 // It could not be read a moment ago.
                 Some(header) if header.at == seal.next && header.log == root.id => {
-                    (newest, ordinal, sealed) = (header.at, header.ordinal, false);
+                    (newest, trail, sealed) = (header.at, header.trail_after(), false);
                 }
                 Some(header) if header.at.life > seal.next.life => break,
                 _ => {
@@ -91,8 +91,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             self.set_used(newest.segment, true);
         }
-        let expected = ordinal.wrapping_sub(root.head_ordinal).wrapping_add(1);
-        if root.count != expected {
+        let odd = trail.wrapping_sub(root.head_trail) & TRAIL != root.sum;
+        if odd {
             let mut at = newest;
             while at.life >= root.head_life && !at.is_none() {
                 self.set_used(at.segment, true);
@@ -104,7 +104,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
         }
         if let Some(root) = self.roots.logs.get_mut(index) {
-            (root.newest, root.sealed, root.next) = (newest, sealed, next);
+            (root.newest, root.sealed, root.next, root.odd) = (newest, sealed, next, odd);
         }
     }
 

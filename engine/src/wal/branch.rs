@@ -84,7 +84,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             root.closed = false;
             root.tail = TailRoot::new(&header);
             if previous.is_none() {
-                (root.start, root.head_life, root.head_ordinal) = (first, at.life, header.ordinal);
+                (root.start, root.head_life) = (first, at.life);
+                (root.head_ordinal, root.head_trail) = (header.ordinal, header.trail);
             }
         }
         volume.publish()?;
@@ -153,6 +154,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let Some(previous) = previous else { return Ok(header) };
         header.previous = previous.at;
         header.ordinal = previous.ordinal.wrapping_add(1);
+        header.trail = previous.trail_after();
         header.jump = previous.at;
         header.jump_first = previous.first;
         if !previous.jump.is_none()
@@ -176,9 +178,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.last = header;
         if let Some(root) = volume.root_mut(self.id) {
             // What the scan of the pool would find, for the next one to open this log on the same volume.
-            (root.newest, root.ordinal, root.sealed, root.next) =
-                (header.at, header.ordinal, false, Link::NONE);
-            root.count = header.ordinal.wrapping_sub(root.head_ordinal).wrapping_add(1);
+            (root.newest, root.sealed, root.next, root.odd) = (header.at, false, Link::NONE, false);
         }
         self.full = false;
         self.bad = false;

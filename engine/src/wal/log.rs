@@ -67,8 +67,6 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) durable: u64,
     /// Segments behind a cut, while recovery has not freed them.
     pub(super) dead: Link,
-    /// Segments that the scan of the pool took for this log's.
-    pub(super) counted: u32,
     /// Changes when a cursor's place may have gone.
     pub(super) turn: u32,
     pub(super) pace: Pace,
@@ -183,7 +181,6 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             end: 0,
             durable: 0,
             dead: Link::NONE,
-            counted: 0,
             turn: 0,
             pace: Pace::default(),
             report: Report::default(),

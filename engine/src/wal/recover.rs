@@ -207,8 +207,6 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
         let first = volume.first_header(newest.segment).filter(|header| header.at == newest);
         log.full = first.is_none() || root.sealed;
-        // Without its header the last segment is not in the count, and others may be that are not the log's any more.
-        log.counted = if first.is_none() { u32::MAX } else { root.count };
         let header = match first.or_else(|| volume.read_header(newest)) {
             Some(header) => header,
             None if root.tail.at == newest => root.tail.header(root.id),
@@ -226,6 +224,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
                 epoch: seal.epoch,
                 first: seal.end,
                 ordinal: header.ordinal.wrapping_add(1),
+                trail: header.trail_after(),
                 previous: newest,
                 jump: Link::NONE,
                 window: seal.window,
@@ -380,7 +379,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         let kept =
             volume.root(log.id).map_or(0, |root| root.head_life.saturating_sub(1)).max(log.last.at.life);
         log.free_chain(volume, dead, kept);
-        if !dead.is_none() || log.counted > log.held(volume) {
+        if !dead.is_none() || volume.root(log.id).is_some_and(|root| root.odd) {
             log.sweep(volume);
         }
         Ok(())

@@ -78,8 +78,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             segments,
             bytes: u64::from(segments).wrapping_mul(segment),
         };
-        (root.start, root.head_life, root.head_ordinal) = (head.first, head.at.life, head.ordinal);
-        root.count = root.count.wrapping_sub(segments);
+        (root.start, root.head_life) = (head.first, head.at.life);
+        (root.head_ordinal, root.head_trail) = (head.ordinal, head.trail);
         self.start = head.first;
         self.turn = self.turn.wrapping_add(1);
         (head.previous, kept, released)

@@ -179,6 +179,8 @@ fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
     let (session, run) = play(&job.scenario, job.shape, |session| {
         // What a failed call leaves without a trace cannot be known after reopening; the crash states leave it out, too.
         session.forgets_burns = way.name.starts_with("write-nothing") && job.shape.geometry().must_erase();
+        // While reads fail, a log may say that entries are damaged.
+        session.strictness.whole = way.call != Call::Read;
         let sim = &session.sim;
         let fault = (way.fault)().nth(nth);
         id = Some(sim.inject(if way.ever { fault.for_ever() } else { fault }));

@@ -53,6 +53,8 @@ pub struct Session {
     noise: u64,
     /// The device that the script began on: where faults were injected.
     pub device: Sim,
+    /// How much is asked at each reopening.
+    pub strictness: Strictness,
     /// At each reopening the device forgets what a failed call has touched without a trace.
     pub forgets_burns: bool,
     /// Operations after which the volume was there.
@@ -84,6 +86,7 @@ impl Session {
             noise: 0,
             formatted_at: 0,
             device: sim.clone(),
+            strictness: Strictness::CRASH,
             forgets_burns: false,
         }
     }
@@ -446,19 +449,6 @@ impl Session {
 
     /// Drops everything that is open and opens it again, on the device as it is. What is found must be allowed.
     pub fn reopen(&mut self) -> Run {
-        self.reopen_as(Strictness::CRASH)
-    }
-
-    /// A device with the same content, on which all that reads as blank may be programmed.
-    pub fn without_burns(&self) -> Result<Sim, String> {
-        if let Some(violation) = self.sim.violations().first() {
-            return Err(violation.to_string());
-        }
-        Sim::from_image(self.sim.geometry(), &self.sim.image()).map_err(|error| error.to_string())
-    }
-
-    /// [`reopen`](Self::reopen), with another measure.
-    pub fn reopen_as(&mut self, how: Strictness) -> Run {
         self.tell(format_args!("reopen"));
         if self.forgets_burns {
             self.sim = self.without_burns()?;
@@ -466,7 +456,7 @@ impl Session {
         let at = self.ops();
         let ids = self.model.logs.iter().map(|log| log.id);
         self.opened = Opened::open(&self.sim, self.memory, ids).map_err(|error| stop("open", error))?;
-        let found = self.opened.examine(&self.model, usize::MAX, how, &mut self.scratch)?;
+        let found = self.opened.examine(&self.model, usize::MAX, self.strictness, &mut self.scratch)?;
         for (log, (pair, _)) in self.model.logs.iter_mut().zip(found) {
             log.reopened(at, pair);
         }
