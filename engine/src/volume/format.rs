@@ -68,15 +68,20 @@ impl Format {
         let pool = u64::from(home).saturating_mul(2);
         let room = geometry.capacity.saturating_sub(pool);
         let segment = if options.segment_size == 0 {
-            let least = block.max(4096).max(geometry.erase_unit.saturating_mul(2)).min(MAX_SEGMENT);
+            let least = block
+                .max(4096)
+                .max(geometry.write_unit.saturating_mul(4))
+                .max(geometry.erase_unit.saturating_mul(2))
+                .min(MAX_SEGMENT);
             let wanted = (room / 64).min(u64::from(MAX_SEGMENT)) as u32;
             wanted.checked_next_power_of_two().unwrap_or(MAX_SEGMENT).clamp(least, MAX_SEGMENT)
         } else {
             options.segment_size
         };
-        if !segment.is_power_of_two() || segment < block || !(1024..=MAX_SEGMENT).contains(&segment) {
+        let least = block.max(geometry.write_unit.saturating_mul(2));
+        if !segment.is_power_of_two() || segment < least || !(1024..=MAX_SEGMENT).contains(&segment) {
             return Err(Error::Options(
-                "the segment size must be a power of two from 1 KiB to 16 MiB and no less than the device's units",
+                "the segment size must be a power of two from 1 KiB to 16 MiB, no less than the device's units and two write units",
             ));
         }
         let wanted = if options.pool_size == 0 { room } else { options.pool_size };

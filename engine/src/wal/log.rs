@@ -154,7 +154,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !volume::aligned(buffer.as_ref(), geometry.alignment) {
             return Err(volume::Error::Misaligned { alignment: geometry.alignment }.into());
         }
-        if Self::limit(volume) < volume.format.segment / 2 {
+        if Self::limit(volume) < volume.format.segment / 4 {
             return Err(
                 volume::Error::Options("the index has too many slots for segments of this size").into()
             );

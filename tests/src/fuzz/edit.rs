@@ -60,7 +60,9 @@ fn one(base: &Base, image: &mut [u8], [what, which, a, b, width, c, d, e]: [u8; 
             for (start, size) in targets(base, what % 12, pick) {
                 let at = start + usize::from(c) % size;
                 let at = if d & 3 == 0 { at } else { at & !3 };
-                let old = image.get(at..at + 4).map_or(0, |old| u32::from_le_bytes([old[0], old[1], old[2], old[3]]));
+                let old = image
+                    .get(at..at + 4)
+                    .map_or(0, |old| u32::from_le_bytes([old[0], old[1], old[2], old[3]]));
                 put(image, at, width, value(which, e, old));
             }
         }

@@ -180,7 +180,8 @@ impl User<'_> {
         if let Some(info) = snapshot.info(volume) {
             for nth in 0..info.chunks.min(READS as u32) {
                 let Ok(Some(len)) = snapshot.read(next(volume), nth, &mut self.out) else { continue };
-                if self.honest && !self.base.chunks.contains(&self.out[..len]) && self.out[..len] != [3; 150] {
+                if self.honest && !self.base.chunks.contains(&self.out[..len]) && self.out[..len] != [3; 150]
+                {
                     return Err(format!("log {id}: chunk {nth} of its snapshot was never written"));
                 }
             }
@@ -231,14 +232,17 @@ impl User<'_> {
         }
         let known = self.base.entries.get(&(id, offset));
         if known.is_none_or(|known| known.iter().all(|payload| payload[..] != self.out[..len])) {
-            return Err(format!("log {id}: entry {offset} reads as {len} bytes that were never appended there"));
+            return Err(format!(
+                "log {id}: entry {offset} reads as {len} bytes that were never appended there"
+            ));
         }
         Ok(())
     }
 
     /// Whether a payload is one that this session appends.
     fn own(&self, payload: &[u8]) -> bool {
-        payload == b"with a word" || payload.first().is_none_or(|first| payload.iter().all(|byte| byte == first))
+        payload == b"with a word"
+            || payload.first().is_none_or(|first| payload.iter().all(|byte| byte == first))
     }
 
     /// What was committed after the damage must be there, or be known to be damaged.
@@ -254,7 +258,9 @@ impl User<'_> {
                 Ok(entry) if self.out[..entry.len] == payload[..] => {}
                 Err(Error::Corrupt { .. }) => {}
                 Ok(_) => return Err(format!("log {id}: the new entry {offset} reads as something else")),
-                Err(error) => return Err(format!("log {id}: the new entry {offset} is not there: {error:?}")),
+                Err(error) => {
+                    return Err(format!("log {id}: the new entry {offset} is not there: {error:?}"));
+                }
             }
         }
         Ok(())

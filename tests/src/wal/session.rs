@@ -466,6 +466,14 @@ impl Session {
         Ok(())
     }
 
+    /// A device with the same content, on which all that reads as blank may be programmed.
+    pub fn without_burns(&self) -> Result<Sim, String> {
+        if let Some(violation) = self.sim.violations().first() {
+            return Err(violation.to_string());
+        }
+        Sim::from_image(self.sim.geometry(), &self.sim.image()).map_err(|error| error.to_string())
+    }
+
     /// Whether the pool's segments are all accounted for.
     pub fn account(&mut self) -> Run {
         self.opened.account(self.memory)
