@@ -74,7 +74,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         // Lives rise from seal to seal, so this comes to an end.
         while let Some(seal) = self.read_seal(newest.segment).filter(|seal| seal.header.at == newest) {
             sealed = true;
-            if seal.next.life <= newest.life {
+            if seal.next.life <= newest.life || seal.next.segment >= self.format.segments() {
                 break;
             }
             match self.first_header(seal.next.segment) {

@@ -15,7 +15,7 @@
 
 use super::format::FORMAT_RECORD;
 use super::medium::{Buffer, PAGE};
-use super::roots::Roots;
+use super::roots::{Roots, TailRoot};
 use super::{Fault, Volume};
 use crate::codec::{Checksum, Put, Take, align_up};
 use crate::device::BlockDevice;
@@ -76,6 +76,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 None => return Err(self.medium.fault(Fault::Short, len)),
             };
             fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
+            // A checksum is no signature: what is no segment must not be taken for one.
+            let count = self.format.segments();
+            for log in &mut roots.logs {
+                if log.tail.at.segment >= count || log.tail.previous.segment >= count {
+                    log.tail = TailRoot::default();
+                }
+            }
             self.roots = roots;
             return Ok(());
         }

@@ -10,6 +10,7 @@ mod edit;
 mod session;
 mod structures;
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -18,13 +19,18 @@ use std::time::{Duration, Instant};
 use crate::cli::{guarded, mix};
 use base::{Base, Kind};
 
+thread_local! {
+    /// Where the last panic of this thread was.
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 const QUICK: u64 = 60_000;
 const FULL: u64 = 1_000_000;
 const THREADS: usize = 2;
 /// An input that takes longer than this hangs.
 const HANG: Duration = Duration::from_secs(20);
-/// After so many violations the rest is left.
-const ENOUGH: usize = 20;
+/// So many violations of one kind are told.
+const TOLD: usize = 3;
 
 /// The valid images that edits begin with: two devices, each closed in order, stopped, and cut in mid-commit.
 fn bases() -> &'static [Base] {
@@ -131,7 +137,10 @@ pub fn main() -> ExitCode {
         let violations: Vec<_> = result.err().map(|why| (iteration, why)).into_iter().collect();
         return conclude(&settings, 1, &violations, begun);
     }
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or(String::new(), |at| format!(" ({}:{})", at.file(), at.line()));
+        PLACE.set(place);
+    }));
     let (states, violations) = run(&settings, begun);
     conclude(&settings, states, &violations, begun)
 }
@@ -154,10 +163,7 @@ fn run(settings: &Settings, begun: Instant) -> (u64, Vec<(u64, String)>) {
                     }
                     if let Err(why) = guarded(|| examine(&input(settings.seed, iteration))) {
                         let mut violations = violations.lock().expect("nobody panics while adding");
-                        violations.push((iteration, why));
-                        if violations.len() >= ENOUGH {
-                            next.fetch_max(settings.iterations, Ordering::Relaxed);
-                        }
+                        violations.push((iteration, why + &PLACE.take()));
                     }
                 }
                 done.store(true, Ordering::Relaxed);
@@ -190,7 +196,18 @@ fn run(settings: &Settings, begun: Instant) -> (u64, Vec<(u64, String)>) {
 
 fn conclude(settings: &Settings, states: u64, violations: &[(u64, String)], begun: Instant) -> ExitCode {
     let seed = if settings.seed == 0 { String::new() } else { format!(" --seed {}", settings.seed) };
+    let mut kinds: Vec<(String, usize)> = Vec::new();
     for (iteration, why) in violations {
+        // Numbers apart, it is the same.
+        let kind: String = why.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        let at = kinds.iter().position(|(other, _)| *other == kind).unwrap_or(kinds.len());
+        if at == kinds.len() {
+            kinds.push((kind, 0));
+        }
+        kinds[at].1 += 1;
+        if kinds[at].1 > TOLD {
+            continue;
+        }
         eprintln!("VIOLATION {iteration}: {why}");
         eprintln!("  cargo run --profile checked -p esker-tests --bin fuzz --{seed} --replay {iteration}");
     }

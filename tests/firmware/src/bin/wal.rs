@@ -5,6 +5,7 @@
 
 use core::hint::black_box;
 use core::ops::Range;
+use core::sync::atomic::AtomicU8;
 
 use esker::device::{BlockDevice, Geometry};
 use esker::volume::Volume;
@@ -55,6 +56,12 @@ fn main() -> ! {
 
 /// One log on the volume, as in a data logger.
 type LoggerVolume<'a> = Volume<Nor, &'a mut [u8], 1>;
+
+const RAM_BYTES: usize = size_of::<LoggerVolume<'_>>() + size_of::<Log<&mut [u8]>>();
+
+/// As many bytes as the volume and the log take beside the buffers that are lent to them, so that they show as `.bss`.
+#[used]
+static RAM: [AtomicU8; RAM_BYTES] = [const { AtomicU8::new(0) }; RAM_BYTES];
 
 fn run() -> Result<(), Error<NorError>> {
     let mut volume_memory = [0; 256];
