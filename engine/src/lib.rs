@@ -4,6 +4,11 @@
 //! trait. All memory is lent by the caller. The rooms, lower floors first:
 //!
 //! - [`device`]: what a device is; windows, counters, a RAM device, adapters to the ecosystem's traits.
+//! - [`volume`]: a formatted device: the superblock in two homes, and the pool of segments.
+//! - [`wal`]: the write-ahead log: entries in, entries out, and nothing acknowledged is ever lost.
+//!
+//! Begin with [`wal::Log`], which has an example. `FORMAT.md` in the crate's folder is the format on the device, to the
+//! byte.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
