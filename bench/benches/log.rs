@@ -8,7 +8,7 @@ use esker::wal::{Error, Log};
 
 type Memory = Vec<u8>;
 
-fn volume() -> (Volume<Ram<Memory>, Memory>, Log<Memory, 256>) {
+fn setup() -> (Volume<Ram<Memory>, Memory>, Log<Memory, 256>) {
     let geometry = Geometry::blocks(64 << 20, 512);
     let device = Ram::new(vec![0; 64 << 20], geometry);
     let options = FormatOptions { volume_id: 1, segment_size: 1 << 20, ..FormatOptions::default() };
@@ -35,18 +35,18 @@ fn log(criterion: &mut Criterion) {
         let entry = vec![0xA5; len];
         let mut group = criterion.benchmark_group(format!("{len} B"));
         group.throughput(Throughput::Bytes(len as u64));
-        let (mut volume, mut log) = self::volume();
+        let (mut volume, mut log) = setup();
         group.bench_function("append", |bencher| {
-            bencher.iter(|| append(&mut log, &mut volume, black_box(&entry)))
+            bencher.iter(|| append(&mut log, &mut volume, black_box(&entry)));
         });
-        let (mut volume, mut log) = self::volume();
+        let (mut volume, mut log) = setup();
         group.bench_function("append and commit", |bencher| {
             bencher.iter(|| {
                 append(&mut log, &mut volume, black_box(&entry));
                 log.commit(&mut volume).expect("memory does not fail");
             });
         });
-        let (mut volume, mut log) = self::volume();
+        let (mut volume, mut log) = setup();
         for _ in 0..1000 {
             append(&mut log, &mut volume, &entry);
         }

@@ -47,7 +47,17 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             self.settle(index);
         }
         self.settle_claims();
-        self.missed = self.medium.has_missed().map_err(|fault| self.medium.explain(fault))?;
+        let missed = self.medium.has_missed().map_err(|fault| self.medium.explain(fault))?;
+        if missed && !self.missed {
+            // Once more: it may have passed.
+            self.missed = true;
+            self.scanned = 0;
+            for root in &mut self.roots.logs {
+                (root.newest, root.sum) = (Link::NONE, 0);
+            }
+            return self.scan(segments);
+        }
+        self.missed = missed;
         for index in 0..self.roots.retired.len() {
             if let Some(segment) = self.roots.retired.get(index).copied() {
                 self.set_used(segment, true);

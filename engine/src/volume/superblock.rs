@@ -58,7 +58,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// next time: then the search begins anew.
     #[inline(never)]
     pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
-        for _ in 0..4 {
+        for attempt in 0..4 {
             let found = [self.scan_home(0), self.scan_home(1)];
             let [a, b] = &found;
             let best = usize::from(b.generation > a.generation);
@@ -70,6 +70,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let address = self.home(best).wrapping_add(u64::from(newest.at));
             self.medium.detail = address as u32;
             let Ok(Some((_, len))) = self.publish_at(address) else { continue };
+            if attempt == 0 && self.medium.has_missed()? {
+                continue;
+            }
             let mut roots = Roots::default();
             let fits = match self.medium.view(address, len as usize)? {
                 Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),

@@ -245,7 +245,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let at = volume.take_segment(self.may_use_reserve(), false)?;
-        let header = self.header_after(volume, at, Some(self.last))?;
+        let place = self.place_after(volume, &self.last);
+        let header = self.header_at(place, at, self.end);
         let unit = volume.format.geometry.write_unit;
         self.pad(unit);
         if self.filled != 0 {

@@ -40,58 +40,45 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 Err(error) => return Err(error),
             }
         }
-        // An empty last segment is given up, so that opening again and again takes no space.
-        let empty = self.last.first == self.end && !self.last.at.is_none();
-        let previous = if empty { self.before_last(volume)? } else { Some(self.last) };
-        let previous = previous.filter(|header| !header.at.is_none());
-        self.branch(volume, self.end, previous, self.may_use_reserve())
+        // An empty last segment is given up, so that opening again and again takes no space: the new one takes its place.
+        let empty = self.last.first == self.end || self.last.at.is_none();
+        let place = if empty { self.last } else { self.place_after(volume, &self.last) };
+        self.branch(volume, self.end, place, self.may_use_reserve())
     }
 
-    /// The segment before the last one, if the log still holds it.
-    fn before_last<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<Option<SegmentHeader>, Fault> {
-        let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
-        let at = self.last.previous;
-        if at.is_none() || at.life < head_life { Ok(None) } else { Ok(volume.read_header(at)) }
-    }
-
-    /// Goes on at offset `first` in a new segment behind `previous`, in a new epoch; by one publish. The segments that
-    /// were behind `previous` are free afterwards.
+    /// Goes on at offset `first` in a new segment at `place` in the chain, in a new epoch; by one publish. The segments
+    /// that were behind the one before it are free afterwards.
     #[inline(never)]
     pub(super) fn branch<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         first: u64,
-        previous: Option<SegmentHeader>,
+        place: SegmentHeader,
         reserve: bool,
     ) -> Result<(), Fault> {
         self.note(volume)?;
         let at = volume.take_segment(reserve, true)?;
-        if previous.is_some_and(|previous| previous.at == self.last.at) {
+        if place.previous == self.last.at && !self.last.at.is_none() {
             self.seal_early(volume)?;
         }
         self.epoch = self.epoch.wrapping_add(1);
-        let header = self.header_after(volume, at, previous)?;
-        let header = SegmentHeader { first, ..header };
-        let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
-        let kept = previous.map_or(head_life.saturating_sub(1), |previous| previous.at.life);
+        let header = self.header_at(place, at, first);
         let dead = self.last.at;
+        let mut kept = header.previous.life;
         if let Some(root) = volume.root_mut(self.id) {
             root.epoch = self.epoch;
             root.end = first;
             root.closed = false;
             root.tail = TailRoot::new(&header);
-            if previous.is_none() {
+            if kept < root.head_life || root.head_life == 0 {
+                // The log begins with it.
+                kept = root.head_life.saturating_sub(1);
                 (root.start, root.head_life) = (first, at.life);
                 (root.head_ordinal, root.head_trail) = (header.ordinal, header.trail);
+                self.start = first;
             }
         }
         volume.publish()?;
-        if previous.is_none() {
-            self.start = first;
-        }
         (self.end, self.durable) = (first, first);
         self.free_chain(volume, dead, kept);
         self.start_segment(volume, header);
@@ -136,37 +123,35 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
     }
 
-    /// The header of a segment behind `previous`, with its jump: see Myers, "An applicative random-access stack".
-    pub(super) fn header_after<D: BlockDevice, V: Buffer, const N: usize>(
+    /// The place in the chain behind `previous`, with its jump: see Myers, "An applicative random-access stack".
+    pub(super) fn place_after<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        at: Link,
-        previous: Option<SegmentHeader>,
-    ) -> Result<SegmentHeader, Fault> {
-        let mut header = SegmentHeader {
-            log: self.id,
-            at,
-            epoch: self.epoch,
-            first: self.end,
-            window: self.window,
+        previous: &SegmentHeader,
+    ) -> SegmentHeader {
+        let mut place = SegmentHeader {
+            previous: previous.at,
+            ordinal: previous.ordinal.wrapping_add(1),
+            trail: previous.trail_after(),
+            jump: previous.at,
+            jump_first: previous.first,
             ..SegmentHeader::default()
         };
-        let Some(previous) = previous else { return Ok(header) };
-        header.previous = previous.at;
-        header.ordinal = previous.ordinal.wrapping_add(1);
-        header.trail = previous.trail_after();
-        header.jump = previous.at;
-        header.jump_first = previous.first;
         if !previous.jump.is_none()
             && let Some(near) = volume.read_header(previous.jump)
             && !near.jump.is_none()
             && let Some(far) = volume.read_header(near.jump)
             && previous.ordinal.wrapping_sub(near.ordinal) == near.ordinal.wrapping_sub(far.ordinal)
         {
-            header.jump = far.at;
-            header.jump_first = far.first;
+            place.jump = far.at;
+            place.jump_first = far.first;
         }
-        Ok(header)
+        place
+    }
+
+    /// The header of segment `at` at a place in the chain, as of now.
+    pub(super) fn header_at(&self, place: SegmentHeader, at: Link, first: u64) -> SegmentHeader {
+        SegmentHeader { log: self.id, at, epoch: self.epoch, first, window: self.window, ..place }
     }
 
     /// Makes `header` the last segment. It goes to the device with the first records in it.

@@ -35,7 +35,9 @@ pub(crate) struct Index<const SLOTS: usize> {
 
 impl<const SLOTS: usize> Index<SLOTS> {
     pub(crate) const fn new() -> Self {
-        const { assert!(SLOTS >= 2 && SLOTS.is_multiple_of(2) && SLOTS <= 4096, "2 to 4096 slots, an even number") };
+        const {
+            assert!(SLOTS >= 2 && SLOTS.is_multiple_of(2) && SLOTS <= 4096, "2 to 4096 slots, an even number")
+        };
         Self { words: [0; SLOTS], used: 0, stride: 0 }
     }
 

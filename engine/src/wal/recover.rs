@@ -7,11 +7,11 @@
 //! log ends there. Nothing is written: the next append begins a new epoch behind the cut, and until then recovery
 //! comes to the same result however often it is run.
 
-use super::Error;
 use super::index::{Index, Slot};
 use super::log::Log;
 use super::record::ALIGN;
 use super::walk::{Unwritten, Walk};
+use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
@@ -158,6 +158,8 @@ pub struct Recovery<B, const SLOTS: usize = 16> {
     /// Where the log ends, as far as is known.
     end: End,
     floor: u64,
+    /// Something could not be read, and all was read once more.
+    again: bool,
 }
 
 /// The end of a log in its last segment.
@@ -184,6 +186,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             whole: false,
             end: End { committed: true, ..End::default() },
             floor: 0,
+            again: false,
         };
         match recovery.find_tail(volume) {
             Ok(()) => Ok(recovery),
@@ -358,8 +361,19 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
+        let missed = volume.medium.has_missed()?;
+        if missed && !self.again {
+            // What can't be read may be torn, and then it counts as never written. So it must not be a passing failure.
+            self.again = true;
+            self.whole = false;
+            self.end = End { committed: true, ..End::default() };
+            let log = &mut self.log;
+            (log.index, log.report, log.last) = (Index::new(), Report::default(), SegmentHeader::default());
+            (log.full, log.dead) = (false, Link::NONE);
+            return self.find_tail(volume);
+        }
         let log = &mut self.log;
-        log.report.unreadable = volume.medium.has_missed()? || volume.missed;
+        log.report.unreadable = missed || volume.missed;
         if log.end < self.floor {
             log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
             log.end = self.floor;

@@ -122,15 +122,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         self.try_commit(volume)?;
         let (holder, _) = self.locate(volume, end)?;
-        let previous = if holder.first < end {
-            Some(holder)
-        } else if holder.previous.is_none() || holder.first == self.start {
-            None
-        } else {
-            let header = volume.read_header(holder.previous);
-            Some(header.ok_or(volume.medium.fault(Fault::Damaged, holder.previous.segment))?)
-        };
-        self.branch(volume, end, previous, true)
+        let place = if holder.first < end { self.place_after(volume, &holder) } else { holder };
+        self.branch(volume, end, place, true)
     }
 
     /// Drops all entries, durably, and goes on at offset `next`: for a log whose beginning came as a snapshot from
@@ -140,7 +133,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         next: u64,
     ) -> Result<(), Error<D::Error>> {
-        let done = self.try_commit(volume).and_then(|()| self.branch(volume, next, None, true));
+        let done =
+            self.try_commit(volume).and_then(|()| self.branch(volume, next, SegmentHeader::default(), true));
         done.map_err(|fault| self.explain(volume, fault))
     }
 }

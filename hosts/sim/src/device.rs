@@ -213,6 +213,7 @@ impl Device {
             return;
         }
         let unit = self.medium.unit();
+        let before = self.medium.bytes(at..at + data.len()).to_vec();
         let whole = match applied {
             Applied::Nothing => 0,
             Applied::All => data.len(),
@@ -236,7 +237,8 @@ impl Device {
             }
             self.put(torn, &bytes);
         }
-        if self.geometry.must_erase() {
+        // A program that shows nothing has moved no cell.
+        if self.geometry.must_erase() && self.medium.bytes(at..at + data.len()) != before {
             let range = at..at + data.len();
             self.medium.set_condition(&range, Condition::BURNT);
             self.note_spoilt(range);
