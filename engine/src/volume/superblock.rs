@@ -79,10 +79,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 None => return Err(self.medium.fault(Fault::Short, len)),
             };
             fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
-            // A checksum is no signature: what is no segment must not be taken for one.
+            // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
             let count = self.format.segments();
             for log in &mut roots.logs {
-                if log.tail.at.segment >= count || log.tail.previous.segment >= count {
+                let TailRoot { at, previous, .. } = log.tail;
+                let older = previous.is_none() || previous.life < at.life;
+                if at.segment >= count || previous.segment >= count || !older {
                     log.tail = TailRoot::default();
                 }
             }

@@ -35,7 +35,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 Err(Fault::Device) if volume.retire(self.last.at.segment) => {
                     volume.medium.forgive();
                     (self.filled, self.dirty, self.open) = (0, false, None);
-                    self.bad = true;
+                    (self.bad, self.full) = (true, true);
                 }
                 Err(error) => return Err(error),
             }
