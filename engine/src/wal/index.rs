@@ -36,7 +36,10 @@ pub(crate) struct Index<const SLOTS: usize> {
 impl<const SLOTS: usize> Index<SLOTS> {
     pub(crate) const fn new() -> Self {
         const {
-            assert!(SLOTS >= 2 && SLOTS.is_multiple_of(2) && SLOTS <= 4096, "2 to 4096 slots, an even number")
+            assert!(
+                SLOTS >= 2 && SLOTS.is_multiple_of(2) && SLOTS <= 4096,
+                "2 to 4096 slots, an even number"
+            );
         };
         Self { words: [0; SLOTS], used: 0, stride: 0 }
     }
@@ -90,7 +93,7 @@ mod tests {
                 index.note(nth, Slot { position: 56 + nth as u32 * 40, epochs: (nth / 100) as u32 });
             }
             let apart = 1 << index.stride();
-            assert!(apart as u64 * 8 <= entries.max(8) * 2, "{entries} entries, stride {apart}");
+            assert!(apart * 8 <= entries.max(8) * 2, "{entries} entries, stride {apart}");
             for nth in 0..entries {
                 let (of, slot) = index.find(nth).unwrap();
                 assert!(of <= nth && nth - of < apart, "{nth} of {entries}: {of}");

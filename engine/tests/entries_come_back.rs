@@ -88,8 +88,7 @@ fn the_pool_wraps_and_fills() {
     for (geometry, segment) in geometries() {
         let mut volume = fresh(geometry, segment);
         let mut log = open_log(&mut volume);
-        let mut next = 0;
-        for round in 0..900 {
+        for next in 0..900 {
             match log.append(&mut volume, &payload(next)) {
                 Ok(offset) => assert_eq!(offset, next),
                 Err(Error::Full { release_before: Some(offset) }) => {
@@ -98,11 +97,10 @@ fn the_pool_wraps_and_fills() {
                     assert_eq!(log.start(), offset);
                     log.append(&mut volume, &payload(next)).unwrap();
                 }
-                Err(error) => panic!("{error:?} in round {round}"),
+                Err(error) => panic!("{error:?} at {next}"),
             }
-            next += 1;
             log.commit(&mut volume).unwrap();
-            if round % 150 == 149 {
+            if next % 150 == 149 {
                 volume = Volume::open(volume.into_device(), memory(&geometry)).unwrap();
                 log = open_log(&mut volume);
             }
