@@ -26,7 +26,7 @@ fn options() -> FormatOptions {
 /// What opening says; the image must be as before.
 fn refusal(image: &mut [u8], geometry: Geometry) -> Error<RamError> {
     let before = image.to_vec();
-    let refused = Volume::<Device<'_>, _>::open(Ram::new(image, geometry), [0; 512]).err();
+    let refused = Volume::<Device<'_>, _>::open(Ram::new(image, geometry), vec![0; 8192]).err();
     assert!(image == before, "{refused:?}, and yet something was written");
     refused.expect("must be refused")
 }
@@ -55,12 +55,15 @@ fn what_is_no_volume_of_this_device_is_refused_by_name() {
     assert_eq!(refusal(&mut newer, BLOCKS), Error::NewerVersion { found: 2, supported: 1 });
 
     let mut short = good[..32 * 1024].to_vec();
-    assert!(matches!(refusal(&mut short, BLOCKS), Error::Geometry { recorded, device }
-        if recorded.capacity == 64 * 1024 && device.capacity == 32 * 1024));
+    let refused = refusal(&mut short, BLOCKS);
+    let Error::Geometry { recorded, device } = refused else { panic!("{refused:?}") };
+    assert_eq!((recorded.capacity, device.capacity), (64 * 1024, 32 * 1024));
     let coarse = Geometry::blocks(0, 4096);
-    assert!(matches!(refusal(&mut good.clone(), coarse), Error::Geometry { .. }));
+    let refused = refusal(&mut good.clone(), coarse);
+    assert!(matches!(refused, Error::Geometry { .. }), "{refused:?}");
     let flash = Geometry::flash(0, 4, 4096);
-    assert!(matches!(refusal(&mut good.clone(), flash), Error::Geometry { .. }));
+    let refused = refusal(&mut good.clone(), flash);
+    assert!(matches!(refused, Error::Geometry { .. }), "{refused:?}");
 
     assert!(matches!(refusal(&mut [], BLOCKS), Error::Options(_)), "nothing at all");
 
