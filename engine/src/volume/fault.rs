@@ -20,5 +20,6 @@ pub(crate) enum Fault {
     /// The detail says which.
     NewerVersion,
     TooManyLogs,
+    TooManySlots,
     LogExists,
 }

@@ -138,6 +138,9 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             }
             (Fault::TooManyLogs, _) => Error::TooManyLogs { max: self.detail as usize },
             (Fault::LogExists, _) => Error::LogExists,
+            (Fault::TooManySlots, _) => {
+                Error::Options("the index has too many slots for segments of this size")
+            }
             _ => Error::Poisoned,
         }
     }

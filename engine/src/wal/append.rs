@@ -65,7 +65,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         payloads: &[&[u8]],
         user: Option<u64>,
     ) -> Result<u64, Fault> {
-        volume.medium.check()?;
+        self.check(volume)?;
         self.make_room(volume, payloads, user)?;
         let first = self.end;
         let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
@@ -82,7 +82,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(first)
     }
 
-    #[inline(never)]
+    /// Whether anything may be written.
+    pub(super) fn check<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        if Self::limit(volume) < SEGMENT_HEADER as u32 + 256 {
+            return Err(Fault::TooManySlots);
+        }
+        volume.medium.check()
+    }
+
     fn append_one<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,

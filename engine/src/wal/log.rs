@@ -14,7 +14,8 @@ use crate::volume::{self, Buffer, Fault, TailRoot, Volume};
 /// One log of a volume, open for reading and appending.
 ///
 /// `B` is the write buffer, lent or given; `SLOTS` the slots of each segment's offset index: reading at random passes
-/// over about `entries in a segment / SLOTS` entries.
+/// over about `entries in a segment / SLOTS` entries. Reading takes any number; appending is refused where so many slots
+/// leave no room for entries.
 ///
 /// ```
 /// # use esker::{device::{Geometry, Ram}, volume::{FormatOptions, Volume}, wal::Log};
@@ -153,11 +154,6 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         if !volume::aligned(buffer.as_ref(), geometry.alignment) {
             return Err(volume::Error::Misaligned { alignment: geometry.alignment }.into());
-        }
-        if Self::limit(volume) < volume.format.segment / 4 {
-            return Err(
-                volume::Error::Options("the index has too many slots for segments of this size").into()
-            );
         }
         let log = Self {
             id,

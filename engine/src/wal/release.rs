@@ -112,7 +112,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
     ) -> Result<(), Fault> {
-        volume.medium.check()?;
+        self.check(volume)?;
         if offset < self.start || offset >= self.end {
             return Err(Fault::OutOfRange);
         }
