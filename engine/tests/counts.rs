@@ -127,6 +127,40 @@ fn a_commit_is_one_write_and_one_sync() {
 }
 
 #[test]
+fn nothing_of_the_next_window_is_written_while_a_sync_is_under_way() {
+    for geometry in [Geometry::blocks(1 << 20, 512), Geometry::flash(1 << 20, 4, 4096)] {
+        let ram = Ram::new(vec![0; geometry.capacity as usize], geometry);
+        let mut volume: Volume<_, _> =
+            Volume::format(Counted::new(ram), vec![0; 4096], &FormatOptions::default()).unwrap();
+        volume.create_log(0).unwrap();
+        let mut log: Log<_> = Log::open(&mut volume, 0, vec![0; 1024]).unwrap();
+        let mut total = 0;
+        for round in 0..100 {
+            log.append(&mut volume, &[7; 100]).unwrap();
+            let ticket = log.flush(&mut volume).unwrap();
+            let before = volume.device().counts();
+            let mut appended = 0;
+            let refused = loop {
+                match log.append(&mut volume, &[8; 100]) {
+                    Ok(_) => appended += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(refused, Error::SyncPending, "round {round}");
+            total += appended;
+            assert_eq!(log.flush(&mut volume), Err(Error::SyncPending));
+            assert_eq!(volume.device().counts(), before, "the buffer has to do");
+            volume.sync().unwrap();
+            log.acknowledge(ticket);
+            assert_eq!(log.durable(), log.end() - appended);
+            log.commit(&mut volume).unwrap();
+            assert_eq!(log.durable(), log.end());
+        }
+        assert!(total > 700, "a kibibyte takes nine entries, but for the end of a segment: {total}");
+    }
+}
+
+#[test]
 fn opening_reads_one_header_a_segment_and_one_segment() {
     for geometry in [Geometry::flash(8 << 20, 4, 4096), Geometry::blocks(8 << 20, 512)] {
         let segment = 8192_u64;
