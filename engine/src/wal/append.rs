@@ -27,8 +27,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Appends one entry and returns its offset. It is durable after the next [`commit`](Self::commit).
     ///
     /// Costs no device operation until the write buffer is full; then one write for each buffer of data. Where the
-    /// segment is full: the write of its seal, at most three header reads, and on flash the erase of one unit; and on
-    /// flash one more erase for each erase unit that the data reaches. The first append after an open also begins an
+    /// segment is full: the write of its seal, at most three header reads, for every 256th segment (and the first
+    /// of a session) a publish, and on flash the erase of one unit; and on flash one more erase for each erase unit that the data reaches. The first append after an open also begins an
     /// epoch.
     pub fn append<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,

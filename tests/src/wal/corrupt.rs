@@ -216,18 +216,8 @@ fn examine_log(
     // With something whole left of the last window, nothing before it may go; with nothing left, nobody can know that
     // there was such a window.
     let mut last_window = (image.last_window[n]..data.end()).filter_map(|offset| data.at(offset));
-    // Where the log goes on is said twice, in the seal of one segment and in the header of the next: a swap of these two
-    // is two faults at once, and without a publish since, nothing else knows of the last segment.
-    let pool = image.shape.segment_address(0) as usize;
-    let segment = image.shape.segment as usize;
-    let begins = |range: &Range<usize>| range.start >= pool && (range.start - pool).is_multiple_of(segment);
-    let ends = |range: &Range<usize>| range.end > pool && (range.end - pool).is_multiple_of(segment);
-    let both = match ranges {
-        [a, b] => begins(a) && ends(b) || begins(b) && ends(a),
-        _ => false,
-    };
-    let gone = both || last_window.all(|serial| image.is_hit(serial, ranges));
-    let least = if gone { first } else { image.last_window[n] };
+    let least =
+        if last_window.all(|serial| image.is_hit(serial, ranges)) { first } else { image.last_window[n] };
     let cut = !image.clean && (least..data.end()).contains(&end);
     if start != first || !whole && !cut {
         return Err(format!("{start}..{end}, not {first}..{}; {report:?}", data.end()));
