@@ -1,0 +1,51 @@
+//! A log on a device, as an application would use it.
+
+use esker::device::BlockDevice;
+use esker::volume::{FormatOptions, Volume};
+use esker::wal::{self, Log};
+use esker_linux::DeviceError;
+
+pub type Error = wal::Error<DeviceError>;
+
+/// A volume with one log, open.
+pub struct Session<D: BlockDevice<Error = DeviceError>> {
+    pub volume: Volume<D, Vec<u8>>,
+    pub log: Log<Vec<u8>>,
+}
+
+const MEMORY: usize = 128 << 10;
+
+impl<D: BlockDevice<Error = DeviceError>> Session<D> {
+    pub fn format(device: D, segment_size: u32) -> Result<Self, Error> {
+        let options = FormatOptions { volume_id: 7, segment_size, ..FormatOptions::default() };
+        let mut volume = Volume::format(device, vec![0; MEMORY], &options)?;
+        volume.create_log(0)?;
+        Self::with(volume)
+    }
+
+    pub fn open(device: D) -> Result<Self, Error> {
+        Self::with(Volume::open(device, vec![0; MEMORY])?)
+    }
+
+    fn with(mut volume: Volume<D, Vec<u8>>) -> Result<Self, Error> {
+        let log = Log::open(&mut volume, 0, vec![0; MEMORY])?;
+        Ok(Self { volume, log })
+    }
+
+    /// Appends and makes durable.
+    pub fn commit(&mut self, payload: &[u8]) -> Result<u64, Error> {
+        let offset = self.log.append(&mut self.volume, payload)?;
+        self.log.commit(&mut self.volume)?;
+        Ok(offset)
+    }
+
+    pub fn entries(&mut self) -> Vec<Vec<u8>> {
+        let mut bytes = vec![0; 1 << 16];
+        (self.log.start()..self.log.end())
+            .map(|offset| {
+                let entry = self.log.read(&mut self.volume, offset, &mut bytes).unwrap();
+                bytes[..entry.len].to_vec()
+            })
+            .collect()
+    }
+}
