@@ -156,9 +156,8 @@ fn parse(status: Option<i32>, output: &str) -> Option<Probe> {
         Some(8) => return Some(Probe::Found(Found::Several)),
         _ => return None,
     }
-    let value = |key: &str| {
-        output.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
-    };
+    let value =
+        |key: &str| output.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(unquoted);
     let (kind, name) = match (value("TYPE"), value("PTTYPE")) {
         (Some(name), _) => {
             let kind = match value("USAGE").as_deref() {
@@ -174,6 +173,16 @@ fn parse(status: Option<i32>, output: &str) -> Option<Probe> {
         (None, None) => return Some(Probe::Nothing),
     };
     Some(Probe::Found(Found::Signature { kind, name, label: value("LABEL") }))
+}
+
+/// It writes a backslash before what a shell would take for its own.
+fn unquoted(value: &str) -> String {
+    let mut text = String::new();
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        text.extend(if letter == '\\' { letters.next() } else { Some(letter) });
+    }
+    text
 }
 
 /// Whether all bytes are 0, or all 0xFF.
@@ -206,7 +215,7 @@ mod tests {
             let (name, label) = (name.to_owned(), label.map(str::to_owned));
             Some(Probe::Found(Found::Signature { kind, name, label }))
         };
-        let ext4 = "DEVNAME=/dev/sdx\nLABEL=my data\nUUID=1\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n";
+        let ext4 = "DEVNAME=/dev/sdx\nLABEL=my\\ data\nUUID=1\nVERSION=1.0\nTYPE=ext4\nUSAGE=filesystem\n";
         assert_eq!(parse(Some(0), ext4), found(SignatureKind::FileSystem, "ext4", Some("my data")));
         assert_eq!(parse(Some(0), "PTTYPE=gpt\n"), found(SignatureKind::PartitionTable, "gpt", None));
         assert_eq!(

@@ -1,1 +1,134 @@
-//! x
+//! Whoever comes second is told who was first.
+
+use std::fs;
+use std::path::Path;
+
+use esker::device::{BlockDevice, Geometry};
+use esker::volume;
+use esker_linux::{Access, Device, DeviceError, FileDevice, Holder, Place, Replace, contents};
+
+use crate::loops::{Loop, run, skip};
+use crate::session::Session;
+
+/// A process that keeps the lock of a file until the value goes.
+struct Locker(std::process::Child);
+
+impl Locker {
+    /// flock(1) of util-linux.
+    fn new(path: &Path) -> Option<Self> {
+        use std::io::Read;
+        let mut command = std::process::Command::new("flock");
+        command.arg(path).args(["--command", "echo; exec cat"]);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let Ok(mut child) = command.spawn() else {
+            skip("`flock` is not installed (util-linux)");
+            return None;
+        };
+        // It has the lock when it speaks.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Some(Self(child))
+    }
+}
+
+impl Drop for Locker {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+fn holder(error: volume::Error<DeviceError>) -> Holder {
+    match error {
+        volume::Error::Device(DeviceError::InUse(holder)) => holder,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn second(path: &Path, access: Access) -> Holder {
+    holder(Device::open(path, access).unwrap_err())
+}
+
+#[test]
+fn a_file_names_its_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dev");
+    let device = FileDevice::create(&path, Geometry::blocks(1 << 20, 512)).unwrap();
+    assert_eq!(second(&path, Access::ReadOnly), Holder::Myself);
+    drop(device);
+
+    let Some(locker) = Locker::new(&path) else { return };
+    let pid = locker.0.id();
+    let Holder::Process { pid: told, name: Some(name) } = second(&path, Access::ReadWrite) else { panic!() };
+    assert_eq!((told, name.as_str()), (pid, "flock"));
+    let error = Device::create(&path, Geometry::blocks(512, 512), Replace::Anything).unwrap_err();
+    assert_eq!(error.to_string(), format!("in use by process {pid} (flock); wait until that has closed it"));
+    assert!(matches!(contents(&path), Err(DeviceError::InUse(_))));
+    assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
+    drop(locker);
+    Device::create(&path, Geometry::blocks(512, 512), Replace::Blank).unwrap();
+}
+
+fn formatted(disk: &Loop) -> Device {
+    let Place::Disk(info) = Device::survey(disk.path()).unwrap() else { panic!() };
+    let device = Device::create(disk.path(), info.geometry(), Replace::Blank).unwrap();
+    drop(Session::format(device, 65_536).unwrap());
+    Device::open(disk.path(), Access::ReadWrite).unwrap()
+}
+
+#[test]
+fn a_disk_has_one_writer_or_many_readers() {
+    let Some(disk) = Loop::new(4 << 20, 512) else { return };
+    let writer = formatted(&disk);
+    assert_eq!(second(disk.path(), Access::ReadWrite), Holder::Myself);
+    assert_eq!(second(disk.path(), Access::ReadOnly), Holder::Myself);
+    // Not even mkfs and mount, which know nothing of us.
+    if let Some(mkfs) = run("mkfs.ext4", &["-F", disk.name()]) {
+        assert!(!mkfs.status.success(), "mkfs took the disk");
+    }
+    drop(writer);
+
+    let readers = [0; 2].map(|_| Device::open(disk.path(), Access::ReadOnly).unwrap());
+    assert_eq!(second(disk.path(), Access::ReadWrite), Holder::Myself);
+    drop(readers);
+    let Some(locker) = Locker::new(disk.path()) else { return };
+    let told = second(disk.path(), Access::ReadWrite);
+    assert_eq!(told, Holder::Process { pid: locker.0.id(), name: Some("flock".into()) });
+    drop(locker);
+    Device::open(disk.path(), Access::ReadWrite).unwrap();
+}
+
+#[test]
+fn a_mounted_disk_is_left_alone() {
+    let Some(mut disk) = Loop::new(16 << 20, 512) else { return };
+    let Some(at) = disk.mount() else { return };
+    fs::write(at.join("file"), "dear to somebody").unwrap();
+    let Place::Disk(info) = Device::survey(disk.path()).unwrap() else { panic!() };
+    let error = Device::create(disk.path(), info.geometry(), Replace::Anything).unwrap_err();
+    assert_eq!(error.to_string(), format!("mounted at {}; unmount it first", at.display()));
+    assert_eq!(fs::read(at.join("file")).unwrap(), b"dear to somebody");
+}
+
+#[test]
+fn a_disk_that_is_swapped_to_is_left_alone() {
+    let Some(disk) = Loop::new(4 << 20, 4096) else { return };
+    if crate::loops::must_run("mkswap", &[disk.name()]).is_none() {
+        return;
+    }
+    match run("swapon", &[disk.name()]) {
+        Some(output) if output.status.success() => {}
+        _ => return skip("`swapon` is not possible here"),
+    }
+    let Place::Disk(info) = Device::survey(disk.path()).unwrap() else { panic!() };
+    let error = Device::create(disk.path(), info.geometry(), Replace::Anything).unwrap_err();
+    run("swapoff", &[disk.name()]);
+    assert!(matches!(error, DeviceError::InUse(Holder::Swap)), "{error:?}");
+}
+
+#[test]
+fn a_disk_goes_with_its_device() {
+    let Some(disk) = Loop::new(4 << 20, 512) else { return };
+    let mut device = formatted(&disk);
+    device.sync().unwrap();
+    drop(device);
+    drop(Device::open(disk.path(), Access::ReadWrite).unwrap());
+}
