@@ -26,9 +26,8 @@ const SIGNATURES: u64 = 1 << 20;
 /// What is discarded at once.
 const DISCARD: u64 = 1 << 30;
 
-/// How often, every 20 ms, a disk is asked for again that the device manager has: it looks at every disk that was closed
-/// after writing, for a moment.
-const PATIENCE: u32 = 100;
+/// How often, every 20 ms, a disk is asked for again that somebody has for a moment.
+const PATIENCE: u32 = 50;
 
 /// What a disk says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,28 +257,33 @@ fn open_disk(path: &Path, access: Access) -> Result<File, DeviceError> {
         // Without `O_CREAT`, and of a disk, this means: unless somebody has claimed it.
         options.write(true).custom_flags(OFlags::EXCL.bits() as i32);
     }
-    let file = options.open(path).map_err(|error| {
-        if holder::is_busy(&error) {
-            DeviceError::InUse(holder::of_disk(&metadata))
-        } else {
-            DeviceError::Io { action: "open", error }
-        }
-    })?;
-    check_kind(&file.metadata().map_err(DeviceError::io("open"))?)?;
-    lock(&file, access)?;
-    Ok(file)
+    patiently(|| {
+        let file = options.open(path).map_err(|error| {
+            if holder::is_busy(&error) {
+                DeviceError::InUse(holder::of_disk(&metadata))
+            } else {
+                DeviceError::Io { action: "open", error }
+            }
+        })?;
+        check_kind(&file.metadata().map_err(DeviceError::io("open"))?)?;
+        open::lock(&file, access)?;
+        Ok(file)
+    })
 }
 
-fn lock(file: &File, access: Access) -> Result<(), DeviceError> {
+/// The device manager (udev) looks at every disk that was closed after writing. And when a process with several threads
+/// closes a disk, a child that another thread has just forked still has it, until it runs its own program; then nobody
+/// is named. Neither takes long.
+fn patiently(mut claim: impl FnMut() -> Result<File, DeviceError>) -> Result<File, DeviceError> {
     for _ in 0..PATIENCE {
-        match open::lock(file, access) {
-            Err(DeviceError::InUse(Holder::Process { name: Some(name), .. })) if name.contains("udev") => {
-                thread::sleep(Duration::from_millis(20));
-            }
+        match claim() {
+            Err(DeviceError::InUse(Holder::Unknown)) => {}
+            Err(DeviceError::InUse(Holder::Process { name: Some(name), .. })) if name.contains("udev") => {}
             result => return result,
         }
+        thread::sleep(Duration::from_millis(20));
     }
-    open::lock(file, access)
+    claim()
 }
 
 fn info(file: &mut File) -> Result<DiskInfo, DeviceError> {

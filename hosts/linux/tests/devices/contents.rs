@@ -83,7 +83,7 @@ fn file_systems_swap_and_partition_tables() {
     let Place::Disk(info) = Device::survey(disk.path()).unwrap() else { panic!() };
     let geometry = info.geometry();
     let name = disk.name();
-    let refused = || refused(disk.path(), &disk.image(), geometry);
+    let refused = || refused(disk.path(), disk.image(), geometry);
     assert_eq!(contents(disk.path()).unwrap(), None);
 
     if must_run("mkfs.ext4", &["-q", "-F", "-L", "my data", name]).is_some() {

@@ -44,6 +44,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// A loop device that is taken down with the value.
 pub struct Loop {
     path: PathBuf,
+    image: PathBuf,
     dir: TempDir,
     mounted: bool,
     _turn: MutexGuard<'static, ()>,
@@ -53,19 +54,16 @@ impl Loop {
     /// A disk of `size` zero bytes in sectors of `sector`. `None`: there are no loop devices here, and the test was
     /// skipped.
     pub fn new(size: u64, sector: u32) -> Option<Self> {
-        Self::with(size, sector, &[])
-    }
-
-    /// With more arguments for losetup(8).
-    pub fn with(size: u64, sector: u32, more: &[&str]) -> Option<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("image");
+        Self::over(image, dir, size, sector)
+    }
+
+    /// The same over an image in a place of the caller's; `dir` lives as long.
+    pub fn over(image: PathBuf, dir: TempDir, size: u64, sector: u32) -> Option<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         File::create(&image).unwrap().set_len(size).unwrap();
-        let sector = sector.to_string();
-        let mut arguments = vec!["--find", "--show", "--sector-size", &sector];
-        arguments.extend(more);
-        arguments.push(image.to_str().unwrap());
+        let arguments = ["--find", "--show", "--sector-size", &sector.to_string(), image.to_str().unwrap()];
         let Some(output) = run("losetup", &arguments) else {
             skip("`losetup` is not installed (package `mount`, of util-linux)");
             return None;
@@ -76,7 +74,7 @@ impl Loop {
             return None;
         }
         let path = String::from_utf8_lossy(&output.stdout).trim().into();
-        Some(Self { path, dir, mounted: false, _turn: turn })
+        Some(Self { path, image, dir, mounted: false, _turn: turn })
     }
 
     pub fn path(&self) -> &Path {
@@ -88,8 +86,8 @@ impl Loop {
     }
 
     /// The file behind it.
-    pub fn image(&self) -> PathBuf {
-        self.dir.path().join("image")
+    pub fn image(&self) -> &Path {
+        &self.image
     }
 
     /// Puts an ext4 on it and mounts that; `None`: skipped. Its journal is written only when it is asked to.
