@@ -5,7 +5,6 @@
 //! says what was acknowledged when it was, and its last word is not believed: what is on the device is looked at.
 
 use std::env;
-use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::Command;
 
@@ -62,8 +61,7 @@ fn child() {
 
 /// A line that the parent finds among those of the test runner.
 fn say(word: &str, what: &str) {
-    writeln!(stdout(), "\n@{word} {what}").unwrap();
-    stdout().flush().unwrap();
+    println!("\n@{word} {what}");
 }
 
 fn append(device: Device) {
