@@ -257,7 +257,7 @@ fn open_disk(path: &Path, access: Access) -> Result<File, DeviceError> {
         // Without `O_CREAT`, and of a disk, this means: unless somebody has claimed it.
         options.write(true).custom_flags(OFlags::EXCL.bits() as i32);
     }
-    patiently(|| {
+    patiently(path, || {
         let file = options.open(path).map_err(|error| {
             if holder::is_busy(&error) {
                 DeviceError::InUse(holder::of_disk(&metadata))
@@ -274,7 +274,7 @@ fn open_disk(path: &Path, access: Access) -> Result<File, DeviceError> {
 /// The device manager (udev) looks at every disk that was closed after writing. And when a process with several threads
 /// closes a disk, a child that another thread has just forked still has it, until it runs its own program; then nobody
 /// is named. Neither takes long.
-fn patiently(mut claim: impl FnMut() -> Result<File, DeviceError>) -> Result<File, DeviceError> {
+fn patiently(path: &Path, mut claim: impl FnMut() -> Result<File, DeviceError>) -> Result<File, DeviceError> {
     for _ in 0..PATIENCE {
         match claim() {
             Err(DeviceError::InUse(Holder::Unknown)) => {}
@@ -283,7 +283,10 @@ fn patiently(mut claim: impl FnMut() -> Result<File, DeviceError>) -> Result<Fil
         }
         thread::sleep(Duration::from_millis(20));
     }
-    claim()
+    claim().map_err(|error| match error {
+        DeviceError::InUse(Holder::Unknown) => DeviceError::InUse(holder::of_open(path)),
+        error => error,
+    })
 }
 
 fn info(file: &mut File) -> Result<DiskInfo, DeviceError> {
@@ -297,4 +300,35 @@ fn info(file: &mut File) -> Result<DiskInfo, DeviceError> {
         discard: sysfs.queue("discard_max_bytes").is_some_and(|bytes| bytes > 0),
         write_protected: sysfs.is_read_only(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(logical: u32, physical: u32) -> DiskInfo {
+        DiskInfo { capacity: (1 << 30) + 512, logical, physical, discard: false, write_protected: false }
+    }
+
+    #[test]
+    fn the_write_unit_is_the_physical_sector() {
+        let of = |logical, physical| disk(logical, physical).geometry();
+        assert_eq!(of(512, 512), Geometry::blocks((1 << 30) + 512, 512));
+        assert_eq!(of(4096, 4096), Geometry::blocks(1 << 30, 4096));
+        // Most disks of today: they take 512 bytes, and read and write 4096 to store them.
+        assert_eq!(of(512, 4096), Geometry { read_unit: 512, ..Geometry::blocks(1 << 30, 4096) });
+        assert_eq!(of(512, 1 << 20).write_unit, 1 << 16, "the engine knows no larger one");
+        assert_eq!(of(4096, 512).write_unit, 4096, "nonsense is survived");
+        for (logical, physical) in [(512, 512), (512, 4096), (4096, 4096), (512, 1 << 20)] {
+            assert_eq!(of(logical, physical).check(), Ok(()));
+            assert!(disk(logical, physical).check(&of(logical, physical)).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_write_that_would_take_its_neighbours_along_is_refused() {
+        let check = |unit| disk(512, 4096).check(&Geometry::blocks(1 << 20, unit));
+        assert!(matches!(check(512), Err(DeviceError::UnitTooSmall { unit: 512, least: 4096 })));
+        assert!(check(4096).is_ok() && check(65_536).is_ok());
+    }
 }

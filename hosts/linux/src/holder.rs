@@ -1,10 +1,10 @@
 //! Who has a file or a disk.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::{fmt, process};
 
 use rustix::fs::{major, minor};
 
@@ -62,11 +62,7 @@ pub(crate) fn of_lock(metadata: &fs::Metadata) -> Holder {
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
     match pid_of_lock(&locks, metadata.dev(), metadata.ino()) {
         None | Some(0) => Holder::Unknown,
-        Some(pid) if pid == process::id() => Holder::Myself,
-        Some(pid) => {
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-            Holder::Process { pid, name: name.map(|name| name.trim_end().to_owned()) }
-        }
+        Some(pid) => process(pid),
     }
 }
 
@@ -87,6 +83,27 @@ pub(crate) fn of_disk(metadata: &fs::Metadata) -> Holder {
         return Holder::Disks { names };
     }
     of_lock(metadata)
+}
+
+/// Who has opened the disk at this path, without a lock: a process that has claimed it, or one of them.
+pub(crate) fn of_open(path: &Path) -> Holder {
+    let Ok(path) = fs::canonicalize(path) else { return Holder::Unknown };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    // The names of the links only: to follow them might wait for a dead server of files.
+    let has_it = |pid: &u32| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|link| link == path)
+    };
+    pids.into_iter().find(has_it).map_or(Holder::Unknown, process)
+}
+
+fn process(pid: u32) -> Holder {
+    if pid == std::process::id() {
+        return Holder::Myself;
+    }
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    Holder::Process { pid, name: name.map(|name| name.trim_end().to_owned()) }
 }
 
 fn read(path: &str) -> String {

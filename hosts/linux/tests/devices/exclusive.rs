@@ -98,6 +98,16 @@ fn a_disk_has_one_writer_or_many_readers() {
 }
 
 #[test]
+fn a_disk_names_who_has_claimed_it_without_a_lock() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let Some(disk) = Loop::new(4 << 20, 512) else { return };
+    let claim = fs::OpenOptions::new().read(true).custom_flags(0o200).open(disk.path()).unwrap();
+    assert_eq!(second(disk.path(), Access::ReadWrite), Holder::Myself);
+    drop(claim);
+    drop(formatted(&disk));
+}
+
+#[test]
 fn a_mounted_disk_is_left_alone() {
     let Some(mut disk) = Loop::new(16 << 20, 512) else { return };
     let Some(at) = disk.mount() else { return };
