@@ -8,7 +8,7 @@ use esker_linux::{
     Access, AlignedBuffer, Device, DeviceError, DiskInfo, FileDevice, Place, RawDisk, Replace,
 };
 
-use crate::loops::{Loop, must_run, run};
+use crate::loops::Loop;
 use crate::session::Session;
 
 fn info(disk: &Loop) -> DiskInfo {
@@ -140,15 +140,12 @@ fn an_erase_is_a_discard() {
 
 #[test]
 fn a_write_protected_disk_is_read() {
-    let Some(disk) = Loop::new(4 << 20, 512) else { return };
+    let Some(mut disk) = Loop::new(4 << 20, 512) else { return };
     let mut session = Session::format(blank(&disk), 65_536).unwrap();
     session.commit(b"kept").unwrap();
     drop(session);
     let image = fs::read(disk.image()).unwrap();
-    let name = disk.name();
-    if must_run("blockdev", &["--setro", name]).is_none() {
-        return;
-    }
+    disk.protect(true);
     let refused = RawDisk::open(disk.path(), Access::ReadWrite).unwrap_err();
     let overwritten = Device::create(disk.path(), info(&disk).geometry(), Replace::Anything).unwrap_err();
     let read = Device::open(disk.path(), Access::ReadOnly).unwrap();
@@ -156,7 +153,6 @@ fn a_write_protected_disk_is_read() {
     assert_eq!(session.entries(), [b"kept"]);
     assert!(matches!(session.commit(b"no"), Err(e) if format!("{e:?}").contains("ReadOnly")));
     drop(session);
-    run("blockdev", &["--setrw", name]);
     assert!(matches!(refused, volume::Error::Device(DeviceError::WriteProtected)), "{refused:?}");
     assert!(matches!(overwritten, DeviceError::WriteProtected), "{overwritten:?}");
     assert!(fs::read(disk.image()).unwrap() == image);
@@ -216,20 +212,14 @@ fn geometries_that_a_disk_cannot_have() {
 
 #[test]
 fn a_blank_disk_is_nothing_else_any_more() {
-    let Some(disk) = Loop::new(8 << 20, 512) else { return };
-    let limit = format!("/sys/block/{}/queue/discard_max_bytes", disk.path().file_name().unwrap().display());
-    let before = fs::read(&limit).unwrap();
-    // A disk that takes no discards: what is not written stays.
-    if fs::write(&limit, "0").is_err() {
-        return crate::loops::skip("the kernel does not let discards be switched off");
-    }
+    let Some(mut disk) = Loop::new(8 << 20, 512) else { return };
+    // What is not written stays.
+    disk.refuse_discards();
+    assert!(!info(&disk).discard);
     fs::write(disk.path(), pattern(8 << 20)).unwrap();
-    let without = info(&disk).discard;
     let mut device = Device::create(disk.path(), info(&disk).geometry(), Replace::Anything).unwrap();
     device.erase(2 << 20..3 << 20).unwrap();
     drop(device);
-    let _ = fs::write(&limit, before.trim_ascii());
-    assert!(!without);
     let image = fs::read(disk.image()).unwrap();
     assert!(image[..1 << 20].iter().chain(&image[7 << 20..]).all(|byte| *byte == 0));
     assert!(image[1 << 20..7 << 20] == pattern(8 << 20)[1 << 20..7 << 20], "more was touched than it takes");

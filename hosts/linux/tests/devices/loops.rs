@@ -47,6 +47,9 @@ pub struct Loop {
     image: PathBuf,
     dir: TempDir,
     mounted: bool,
+    protected: bool,
+    /// The limit of discards, if it was changed: it stays with the device's number, as write protection does.
+    discards: Option<Vec<u8>>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -74,7 +77,7 @@ impl Loop {
             return None;
         }
         let path = String::from_utf8_lossy(&output.stdout).trim().into();
-        Some(Self { path, image, dir, mounted: false, _turn: turn })
+        Some(Self { path, image, dir, mounted: false, protected: false, discards: None, _turn: turn })
     }
 
     pub fn path(&self) -> &Path {
@@ -100,6 +103,23 @@ impl Loop {
         Some(at)
     }
 
+    /// Sets or lifts write protection.
+    pub fn protect(&mut self, on: bool) {
+        self.protected = on;
+        run("blockdev", &[if on { "--setro" } else { "--setrw" }, self.name()]);
+    }
+
+    /// From now on it takes no discards.
+    pub fn refuse_discards(&mut self) {
+        let path = self.queue("discard_max_bytes");
+        self.discards = fs::read(&path).ok();
+        fs::write(path, "0").unwrap();
+    }
+
+    fn queue(&self, name: &str) -> String {
+        format!("/sys/block/{}/queue/{name}", self.path.file_name().unwrap().display())
+    }
+
     /// What went through it so far.
     pub fn traffic(&self) -> Traffic {
         let name = self.path.file_name().unwrap().to_str().unwrap();
@@ -116,6 +136,12 @@ impl Drop for Loop {
     fn drop(&mut self) {
         if self.mounted {
             run("umount", &[self.dir.path().join("mnt").to_str().unwrap()]);
+        }
+        if self.protected {
+            self.protect(false);
+        }
+        if let Some(limit) = &self.discards {
+            let _ = fs::write(self.queue("discard_max_bytes"), limit.trim_ascii());
         }
         run("losetup", &["--detach", self.name()]);
     }
