@@ -8,7 +8,7 @@ use esker_linux::{
     Access, AlignedBuffer, Device, DeviceError, DiskInfo, FileDevice, Place, RawDisk, Replace,
 };
 
-use crate::loops::Loop;
+use crate::loops::{Loop, Memory};
 use crate::session::Session;
 
 fn info(disk: &Loop) -> DiskInfo {
@@ -212,9 +212,10 @@ fn geometries_that_a_disk_cannot_have() {
 
 #[test]
 fn a_blank_disk_is_nothing_else_any_more() {
-    let Some(mut disk) = Loop::new(8 << 20, 512) else { return };
-    // What is not written stays.
-    disk.refuse_discards();
+    // Of its files no part can be given back, so a disk made of one takes no discards: what is not written stays.
+    let Some(folder) = Memory::mount("ramfs", "rw") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = Loop::over(folder.path().join("image"), dir, 8 << 20, 512) else { return };
     assert!(!info(&disk).discard);
     fs::write(disk.path(), pattern(8 << 20)).unwrap();
     let mut device = Device::create(disk.path(), info(&disk).geometry(), Replace::Anything).unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 use esker::device::{BlockDevice, Geometry};
 use esker_linux::{Access, AlignedBuffer, Device, DeviceError, FileDevice, RawDisk, Replace};
 
-use crate::loops::{Loop, must_run, run, skip};
+use crate::loops::{Loop, Memory, run, skip};
 use crate::session::Session;
 
 /// Entries that a job appends.
@@ -311,23 +311,9 @@ fn without_a_ring_everything_goes_by_plain_calls() {
 /// ones a loop device keeps what fits, and says that all is well.
 #[test]
 fn a_disk_that_begins_to_fail() {
+    let Some(folder) = Memory::mount("tmpfs", "size=3m") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let mount = dir.path().to_str().unwrap();
-    match run("mount", &["-t", "tmpfs", "-o", "size=3m", "tmpfs", mount]) {
-        Some(output) if output.status.success() => {}
-        _ => return skip("no tmpfs can be mounted (it takes root)"),
-    }
-    let result = std::panic::catch_unwind(|| fill(dir.path()));
-    must_run("umount", &[mount]);
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn fill(folder: &Path) {
-    let Some(disk) = Loop::over(folder.join("image"), tempfile::tempdir().unwrap(), 8 << 20, 4096) else {
-        return;
-    };
+    let Some(disk) = Loop::over(folder.path().join("image"), dir, 8 << 20, 4096) else { return };
     let geometry = RawDisk::info(disk.path()).unwrap().geometry();
     let device = Device::create(disk.path(), geometry, Replace::Blank).unwrap();
     let mut session = Session::format(device, 256 << 10).unwrap();

@@ -48,8 +48,6 @@ pub struct Loop {
     dir: TempDir,
     mounted: bool,
     protected: bool,
-    /// The limit of discards, if it was changed: it stays with the device's number, as write protection does.
-    discards: Option<Vec<u8>>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -77,7 +75,7 @@ impl Loop {
             return None;
         }
         let path = String::from_utf8_lossy(&output.stdout).trim().into();
-        Some(Self { path, image, dir, mounted: false, protected: false, discards: None, _turn: turn })
+        Some(Self { path, image, dir, mounted: false, protected: false, _turn: turn })
     }
 
     pub fn path(&self) -> &Path {
@@ -109,17 +107,6 @@ impl Loop {
         run("blockdev", &[if on { "--setro" } else { "--setrw" }, self.name()]);
     }
 
-    /// From now on it takes no discards.
-    pub fn refuse_discards(&mut self) {
-        let path = self.queue("discard_max_bytes");
-        self.discards = fs::read(&path).ok();
-        fs::write(path, "0").unwrap();
-    }
-
-    fn queue(&self, name: &str) -> String {
-        format!("/sys/block/{}/queue/{name}", self.path.file_name().unwrap().display())
-    }
-
     /// What went through it so far.
     pub fn traffic(&self) -> Traffic {
         let name = self.path.file_name().unwrap().to_str().unwrap();
@@ -138,12 +125,38 @@ impl Drop for Loop {
             run("umount", &[self.dir.path().join("mnt").to_str().unwrap()]);
         }
         if self.protected {
+            // Else the next disk of this number would be.
             self.protect(false);
         }
-        if let Some(limit) = &self.discards {
-            let _ = fs::write(self.queue("discard_max_bytes"), limit.trim_ascii());
-        }
         run("losetup", &["--detach", self.name()]);
+    }
+}
+
+/// A file system in memory, unmounted with the value.
+pub struct Memory(TempDir);
+
+impl Memory {
+    /// Of a type ("tmpfs", "ramfs") and with options as mount(8) takes them. `None`: skipped.
+    pub fn mount(kind: &str, options: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().to_str().unwrap();
+        match run("mount", &["-t", kind, "-o", options, kind, at]) {
+            Some(output) if output.status.success() => Some(Self(dir)),
+            _ => {
+                skip(&format!("no {kind} can be mounted (it takes root)"));
+                None
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        run("umount", &[self.path().to_str().unwrap()]);
     }
 }
 
