@@ -13,7 +13,7 @@ use esker::volume::{self, Volume};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::FileError;
+use crate::{FileError, FileSync};
 
 /// What is done with a file in one call when much of it is filled with one byte.
 const CHUNK: usize = 1 << 20;
@@ -126,6 +126,14 @@ impl FileDevice {
     /// What the device was opened for.
     pub fn access(&self) -> Access {
         self.access
+    }
+
+    /// The device's sync, to be called while somebody else has the device.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn sync_handle(&self) -> Result<FileSync, FileError> {
+        FileSync::new(&self.file)
     }
 
     /// Writes all of it once, durably.

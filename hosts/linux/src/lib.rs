@@ -30,6 +30,8 @@
 
 mod file;
 mod file_error;
+mod sync_handle;
 
 pub use file::{Access, FileDevice};
 pub use file_error::FileError;
+pub use sync_handle::{FileSync, SyncHandle};
