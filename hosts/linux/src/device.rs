@@ -9,7 +9,7 @@ use std::path::Path;
 use esker::device::{BlockDevice, Geometry};
 use esker::volume;
 
-use crate::{Access, DeviceError, DiskInfo, FileDevice, RawDisk, contents};
+use crate::{Access, DeviceError, DiskInfo, FileDevice, FileSync, RawDisk, contents};
 
 /// What is at a path, for the choice of a geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,16 @@ pub enum Device {
     File(FileDevice),
     /// A disk or a partition.
     Disk(RawDisk),
+}
+
+/// The same call of whichever it is.
+macro_rules! either {
+    ($self:expr, $device:ident => $call:expr) => {
+        match $self {
+            Self::File($device) => $call,
+            Self::Disk($device) => $call,
+        }
+    };
 }
 
 impl Device {
@@ -116,21 +126,16 @@ impl Device {
 
     /// What the device was opened for.
     pub fn access(&self) -> Access {
-        match self {
-            Self::File(file) => file.access(),
-            Self::Disk(disk) => disk.access(),
-        }
+        either!(self, device => device.access())
     }
-}
 
-/// The same call of whichever it is.
-macro_rules! either {
-    ($self:expr, $device:ident => $call:expr) => {
-        match $self {
-            Self::File($device) => $call,
-            Self::Disk($device) => $call,
-        }
-    };
+    /// The device's sync, to be called while somebody else has the device.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn sync_handle(&self) -> Result<FileSync, DeviceError> {
+        either!(self, device => device.sync_handle())
+    }
 }
 
 impl BlockDevice for Device {

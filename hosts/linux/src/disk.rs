@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::io::Handle;
 use crate::open::{self, Access, allow};
 use crate::sysfs::Sysfs;
-use crate::{DeviceError, Holder, holder};
+use crate::{DeviceError, FileSync, Holder, holder};
 
 /// At both ends of a disk: file systems, partition tables and RAIDs keep their signatures there.
 const SIGNATURES: u64 = 1 << 20;
@@ -165,6 +165,14 @@ impl RawDisk {
     /// they go one after the other.
     pub fn has_ring(&self) -> bool {
         self.handle.has_ring()
+    }
+
+    /// The device's sync, to be called while somebody else has the device.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn sync_handle(&self) -> Result<FileSync, DeviceError> {
+        self.handle.flush().map(FileSync)
     }
 
     fn wipe(&mut self) -> Result<(), DeviceError> {

@@ -12,9 +12,9 @@ use esker::volume;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::DeviceError;
 use crate::io::Handle;
 use crate::open::{self, Access, allow};
+use crate::{DeviceError, FileSync};
 
 /// What is done with a file in one call when much of it is filled with one byte.
 const CHUNK: usize = 1 << 20;
@@ -143,6 +143,14 @@ impl FileDevice {
         self.handle.access()
     }
 
+    /// The device's sync, to be called while somebody else has the device.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn sync_handle(&self) -> Result<FileSync, DeviceError> {
+        self.handle.flush().map(FileSync)
+    }
+
     /// Writes all of it once, durably.
     fn blank(&mut self) -> Result<(), DeviceError> {
         let capacity = self.geometry.capacity;
@@ -153,7 +161,7 @@ impl FileDevice {
             Err(error) => return Err(DeviceError::io("allocate space for")(error.into())),
         }
         self.fill(0..capacity, if self.geometry.must_erase() { 0xFF } else { 0 })?;
-        self.handle.sync_all().map_err(DeviceError::io("sync"))
+        self.handle.sync_all()
     }
 
     fn fill(&mut self, range: Range<u64>, byte: u8) -> Result<(), DeviceError> {

@@ -37,6 +37,7 @@ mod file;
 mod holder;
 mod io;
 mod open;
+mod sync_handle;
 mod sysfs;
 
 pub use contents::{Found, SignatureKind, contents};
@@ -47,3 +48,4 @@ pub use file::FileDevice;
 pub use holder::Holder;
 pub use io::AlignedBuffer;
 pub use open::Access;
+pub use sync_handle::{FileSync, SyncHandle};

@@ -1,31 +1,29 @@
 //! An open file or block device.
 
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{IoSlice, IoSliceMut};
 
 use super::direct::Direct;
+use super::flush::Flush;
 use super::whole;
 use crate::{Access, DeviceError};
 
 /// See the module. Addresses and lengths were checked by the device above.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    file: File,
+    flush: Flush,
     access: Access,
     /// `None`: through the page cache.
     direct: Option<Direct>,
-    failed: Arc<AtomicBool>,
 }
 
 impl Handle {
     pub(crate) fn new(file: File, access: Access) -> Self {
-        Self { file, access, direct: None, failed: Arc::default() }
+        Self { flush: Flush::new(file), access, direct: None }
     }
 
     pub(crate) fn file(&self) -> &File {
-        &self.file
+        self.flush.file()
     }
 
     pub(crate) fn access(&self) -> Access {
@@ -37,7 +35,7 @@ impl Handle {
     /// # Errors
     /// The file system has no direct I/O, or not in units of `unit` bytes.
     pub(crate) fn make_direct(&mut self, unit: u32) -> Result<(), DeviceError> {
-        self.direct = Some(Direct::new(&self.file, unit)?);
+        self.direct = Some(Direct::new(self.file(), unit)?);
         Ok(())
     }
 
@@ -53,16 +51,16 @@ impl Handle {
 
     pub(crate) fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), DeviceError> {
         match &mut self.direct {
-            None => whole::read(&self.file, address, buffer, buffer.len(), 1),
-            Some(direct) => direct.read(&self.file, address, buffer),
+            None => whole::read(self.flush.file(), address, buffer, buffer.len(), 1),
+            Some(direct) => direct.read(self.flush.file(), address, buffer),
         }
         .map_err(DeviceError::io("read"))
     }
 
     pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), DeviceError> {
         match &mut self.direct {
-            None => whole::write(&self.file, address, data, 1),
-            Some(direct) => direct.write(&self.file, address, data),
+            None => whole::write(self.flush.file(), address, data, 1),
+            Some(direct) => direct.write(self.flush.file(), address, data),
         }
         .map_err(DeviceError::io("write"))
     }
@@ -75,9 +73,9 @@ impl Handle {
         match &mut self.direct {
             None => {
                 let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-                whole::read_slices(&self.file, address, &mut slices, 1)
+                whole::read_slices(self.flush.file(), address, &mut slices, 1)
             }
-            Some(direct) => direct.read_vectored(&self.file, address, buffers),
+            Some(direct) => direct.read_vectored(self.flush.file(), address, buffers),
         }
         .map_err(DeviceError::io("read"))
     }
@@ -86,30 +84,25 @@ impl Handle {
         match &mut self.direct {
             None => {
                 let mut slices: Vec<_> = data.iter().map(|part| IoSlice::new(part)).collect();
-                whole::write_slices(&self.file, address, &mut slices, 1)
+                whole::write_slices(self.flush.file(), address, &mut slices, 1)
             }
-            Some(direct) => direct.write_vectored(&self.file, address, data),
+            Some(direct) => direct.write_vectored(self.flush.file(), address, data),
         }
         .map_err(DeviceError::io("write"))
     }
 
-    /// One `fdatasync`: what was written is on the medium, the drive's own cache included.
-    ///
-    /// A failed one has told the kernel's only word about what was lost: pages whose write failed count as clean from
-    /// then on, and the next `fdatasync` would succeed without them. So the handle fails for good.
+    /// See [`Flush::sync`].
     pub(crate) fn sync(&self) -> Result<(), DeviceError> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(DeviceError::SyncFailed);
-        }
-        whole::retry(|| self.file.sync_data()).map_err(|error| {
-            self.failed.store(true, Ordering::Release);
-            DeviceError::Io { action: "sync", error }
-        })
+        self.flush.sync()
     }
 
-    /// [`sync`](Self::sync), with the size and everything else of a file that has just been made.
-    pub(crate) fn sync_all(&self) -> io::Result<()> {
-        whole::retry(|| self.file.sync_all())
+    /// The sync alone, through a descriptor of its own.
+    pub(crate) fn flush(&self) -> Result<Flush, DeviceError> {
+        self.flush.duplicate().map_err(DeviceError::io("duplicate the descriptor of"))
+    }
+
+    pub(crate) fn sync_all(&self) -> Result<(), DeviceError> {
+        self.flush.sync_all().map_err(DeviceError::io("sync"))
     }
 }
 
@@ -117,6 +110,6 @@ impl Drop for Handle {
     /// A child process that was just forked holds the file as well, until it runs its own program. It must not hold the
     /// lock.
     fn drop(&mut self) {
-        let _ = self.file.unlock();
+        let _ = self.file().unlock();
     }
 }

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! A call that a signal interrupted is made again, and what a short one left is done by another. Any other error is
-//! handed on, with one exception: after a failed sync, no later one is believed (see [`Handle::sync`]).
+//! handed on, with one exception: after a failed sync, no later one is believed (see [`Flush::sync`]).
 
 mod aligned;
 mod direct;
+mod flush;
 mod handle;
 mod ring;
 mod whole;
 
 pub use aligned::AlignedBuffer;
+pub(crate) use flush::Flush;
 pub(crate) use handle::Handle;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use esker::device::{BlockDevice, Geometry};
-use esker_linux::{Access, AlignedBuffer, Device, DeviceError, FileDevice, RawDisk, Replace};
+use esker_linux::{Access, AlignedBuffer, Device, DeviceError, FileDevice, RawDisk, Replace, SyncHandle};
 
 use crate::loops::{Loop, Memory, run, skip};
 use crate::session::Session;
@@ -26,7 +26,7 @@ fn payload(number: u64) -> Vec<u8> {
 enum Job {
     /// Appends to a log, and commits each entry. After a failure, goes on trying.
     Append,
-    /// Syncs a device three times.
+    /// Syncs a device four times, itself and by its handle in turn.
     Sync,
     /// Writes and reads slices.
     Slices,
@@ -79,8 +79,9 @@ fn append(device: Device) {
 }
 
 fn sync(mut device: Device) {
-    for _ in 0..3 {
-        match device.sync() {
+    let handle = device.sync_handle().unwrap();
+    for number in 0..4 {
+        match if number % 2 == 0 { device.sync() } else { handle.sync() } {
             Ok(()) => say("synced", ""),
             Err(DeviceError::SyncFailed) => say("refused", ""),
             Err(error) => say("failed", &error.to_string()),
@@ -268,10 +269,11 @@ fn a_failed_sync_is_not_taken_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dev");
         formatted(&path, Geometry::blocks(256 << 10, 512));
-        let (said, _) = job(Job::Sync, &path, false, "fdatasync:error=EIO:when=2");
-        assert_eq!(words(&said), ["synced", "failed", "refused"]);
-        let (said, _) = job(Job::Sync, &path, false, "fdatasync:error=EINTR:when=2");
-        assert_eq!(words(&said), ["synced", "synced", "synced"]);
+        let said = |fault| job(Job::Sync, &path, false, fault).0;
+        let words = |fault| said(fault).into_iter().map(|(word, _)| word).collect::<Vec<_>>();
+        assert_eq!(words("fdatasync:error=EIO:when=1"), ["failed", "refused", "refused", "refused"]);
+        assert_eq!(words("fdatasync:error=EIO:when=2"), ["synced", "failed", "refused", "refused"]);
+        assert_eq!(words("fdatasync:error=EINTR:when=2"), ["synced"; 4]);
     }
 }
 
