@@ -1,7 +1,7 @@
 //! Esker on Linux: files as devices for the engine.
 //!
 //! The engine asks for a [`BlockDevice`](esker::device::BlockDevice); [`FileDevice`] makes one of a regular file. The
-//! program `esker` of this crate is built on it.
+//! program `esker` (`hosts/esker`) is built on it.
 //!
 //! ```
 //! use esker::{device::Geometry, volume::{self, FormatOptions, Volume}, wal::{self, Log}};
