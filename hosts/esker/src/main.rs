@@ -1,16 +1,35 @@
-//! The program `esker`: logs in files, from the command line.
+//! The program `esker`: logs on files and disks, from the command line.
+//!
+//! Every failure is one line on standard error and a non-zero exit status; whatever can be checked before a device is
+//! touched, is.
 #![forbid(unsafe_code)]
 
-mod program;
+mod arguments;
+mod failure;
+mod input;
+mod output;
+mod pages;
+mod progress;
+mod signals;
+mod wal;
 
 use std::process::ExitCode;
 
+use arguments::{Arguments, Command};
+use clap::Parser;
+
 fn main() -> ExitCode {
-    match program::run() {
+    signals::ignore_file_size_signal();
+    let done = match Arguments::parse().command {
+        Command::Wal { command } => wal::run(&command),
+        Command::Completions(arguments) => pages::completions(&arguments),
+        Command::Man(arguments) => pages::man(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("esker: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(failure.status())
         }
     }
 }

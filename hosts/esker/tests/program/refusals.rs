@@ -114,12 +114,12 @@ fn a_device_of_no_bytes() {
 }
 
 #[test]
-fn what_is_no_regular_file() {
+fn what_can_be_no_device() {
     let place = Place::new();
     place.write("in", "a\n");
     fs::create_dir(place.path("dir")).unwrap();
     for device in ["dir", "/dev/null"] {
-        let words = [device, "not a regular file"];
+        let words = [device, "neither a regular file nor a disk"];
         place.refused(&format!("wal append {device} in"), &words);
         place.refused(&format!("wal append --force {device} in"), &words);
         place.refused(&format!("wal cat {device}"), &words);

@@ -1,0 +1,100 @@
+//! The command line: what `--help`, the completions and the manual pages are made from.
+
+mod values;
+mod wal;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use values::Format;
+pub use wal::{
+    AppendArguments, CatArguments, CreateArguments, GetArguments, InfoArguments, Layout, Output,
+    PutArguments, ReadArguments, ReleaseArguments, SalvageArguments, SnapshotCommand, VerifyArguments,
+    WalCommand,
+};
+
+/// Esker, a storage engine: logs on files and disks
+#[derive(Debug, Parser)]
+#[command(
+    name = "esker",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 when done, 1 when it could not be done or damage was found (one line on standard error \
+        says why), 2 for a wrong command line, 130 when interrupted.\n\n\
+        Examples:\n  \
+        esker wal append events.esker events.txt\n  \
+        esker wal cat events.esker\n  \
+        esker completions bash > /etc/bash_completion.d/esker\n  \
+        esker man wal append | man -l -"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Work with write-ahead logs
+    #[command(arg_required_else_help = true)]
+    Wal {
+        #[command(subcommand)]
+        command: WalCommand,
+    },
+    /// Print the completions for a shell
+    Completions(CompletionsArguments),
+    /// Print a manual page, or write all of them
+    Man(ManArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        esker completions bash > ~/.local/share/bash-completion/completions/esker\n  \
+        esker completions zsh > ~/.zfunc/_esker\n  \
+        esker completions fish > ~/.config/fish/completions/esker.fish")]
+pub struct CompletionsArguments {
+    /// The shell
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        esker man | man -l -\n  \
+        esker man wal append | man -l -\n  \
+        esker man --directory ~/.local/share/man/man1")]
+pub struct ManArguments {
+    /// The command, such as `wal append` [default: the program]
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands into this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub directory: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_does_something_shows_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let path = path.trim();
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(|sub| check(sub, path));
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:") && help.contains(path), "{path}: {help}");
+            }
+        }
+        check(&Arguments::command(), "");
+    }
+}

@@ -1,0 +1,143 @@
+//! `esker wal snapshot`
+
+use std::io::{self, Read, Write};
+
+use esker::wal::{Error, Released};
+use esker_linux::DeviceError;
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::damage::place;
+use super::volume::{
+    Log, MANY_SLOTS, Snapshot, Volume, has_snapshot, log_memory, no_such_offset, open_log, open_to_read,
+    open_to_write, with_slots,
+};
+use crate::arguments::{GetArguments, PutArguments};
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::{output, progress};
+
+/// Long enough that heads don't count, short enough that what is damaged is a small part.
+const CHUNK: u32 = 64 << 10;
+
+pub fn put(arguments: &PutArguments) -> Result<(), Failure> {
+    let input = Input::open(&arguments.file, &arguments.device)?;
+    let mut volume = open_to_write(&arguments.device)?;
+    with_slots!(volume, put_file(arguments, &input, &mut volume))
+}
+
+fn put_file<const SLOTS: usize>(
+    arguments: &PutArguments,
+    input: &Input,
+    volume: &mut Volume,
+) -> Result<(), Failure> {
+    let PutArguments { device, at, log: id, json, .. } = arguments;
+    let fail = |error: Error<DeviceError>| Failure::log(device, &error);
+    let mut log = open_log::<SLOTS>(device, volume, *id)?;
+    if *at < log.start() || *at > log.end() {
+        // All entries may have led to the state, so the end itself is good.
+        return Err(no_such_offset(device, &log, *at));
+    }
+    let mut snapshot = Snapshot::<SLOTS>::open(volume, *id, log_memory()).map_err(fail)?;
+    let max = log.max_entry(volume).min(CHUNK) as usize;
+    let metadata = input.file.metadata().ok();
+    let bar = progress::bytes(metadata.filter(|_| input.regular).map(|metadata| metadata.len()));
+    let written = write(input, volume, &mut snapshot, max, &bar);
+    bar.finish_and_clear();
+    let bytes = match written {
+        Ok(bytes) => bytes,
+        // The old snapshot stays; what was written of the new one is space that the next one gets back.
+        Err(Stop::Input(error)) => {
+            snapshot.discard();
+            close(volume, log, snapshot).map_err(fail)?;
+            return Err(Failure::io(&input.name, "read", &error));
+        }
+        Err(Stop::Log(error)) => return Err(fail(error)),
+    };
+    let released = snapshot.publish(volume, &mut log, *at).map_err(fail)?;
+    let chunks = snapshot.info(volume).map_or(0, |info| info.chunks);
+    let start = log.start();
+    close(volume, log, snapshot).map_err(fail)?;
+    let Released { entries, segments, bytes: freed } = released;
+    let value = json!({
+        "log": id,
+        "offset": at,
+        "bytes": bytes,
+        "chunks": chunks,
+        "released": { "entries": entries, "segments": segments, "bytes": freed },
+        "start": start,
+    });
+    let words = format!(
+        "put {bytes} bytes as the snapshot of log {id} before offset {at}; released {entries} entries in {segments} \
+         segments ({freed} bytes)"
+    );
+    output::line(*json, &value, &words)
+}
+
+enum Stop {
+    Input(io::Error),
+    Log(Error<DeviceError>),
+}
+
+/// Writes the file chunk by chunk; returns how many bytes it had.
+fn write<const SLOTS: usize>(
+    input: &Input,
+    volume: &mut Volume,
+    snapshot: &mut Snapshot<SLOTS>,
+    max: usize,
+    bar: &ProgressBar,
+) -> Result<u64, Stop> {
+    let mut chunk = Vec::with_capacity(max);
+    let mut total = 0;
+    loop {
+        chunk.clear();
+        (&input.file).take(max as u64).read_to_end(&mut chunk).map_err(Stop::Input)?;
+        if chunk.is_empty() {
+            return Ok(total);
+        }
+        snapshot.write(volume, &chunk).map_err(Stop::Log)?;
+        total += chunk.len() as u64;
+        bar.set_position(total);
+    }
+}
+
+fn close<const SLOTS: usize>(
+    volume: &mut Volume,
+    log: Log<SLOTS>,
+    snapshot: Snapshot<SLOTS>,
+) -> Result<(), Error<DeviceError>> {
+    log.close(volume)?;
+    snapshot.close(volume)?;
+    Ok(())
+}
+
+pub fn get(arguments: &GetArguments) -> Result<(), Failure> {
+    let GetArguments { device, log: id } = arguments;
+    let mut volume = open_to_read(device)?;
+    // Says which logs there are.
+    open_log::<MANY_SLOTS>(device, &mut volume, *id)?;
+    let none = || Failure::at(device, format_args!("log {id} has no snapshot"));
+    if !has_snapshot(&volume, *id) {
+        return Err(none());
+    }
+    let fail = |error: Error<DeviceError>| Failure::log(device, &error);
+    let snapshot = Snapshot::<MANY_SLOTS>::open(&mut volume, *id, log_memory()).map_err(fail)?;
+    let info = snapshot.info(&volume).ok_or_else(none)?;
+    let mut chunk = vec![0; volume.info().segment_size as usize];
+    // A chunk is well above the size of a pipe's page: there is nothing to gather.
+    let mut out = io::stdout();
+    for nth in 0..info.chunks {
+        let len = snapshot.read(&mut volume, nth, &mut chunk).map_err(|error| match place(error) {
+            Ok(place) => Failure::at(
+                device,
+                format_args!("chunk {nth} of {} of the snapshot is damaged, {place}", info.chunks),
+            ),
+            Err(error) => fail(error),
+        })?;
+        let written = out.write_all(&chunk[..len.unwrap_or(0)]);
+        if written.is_err() {
+            return output::outcome(written);
+        }
+    }
+    output::outcome(out.flush())
+}
