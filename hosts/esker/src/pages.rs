@@ -16,7 +16,7 @@ pub fn completions(arguments: &CompletionsArguments) -> Result<(), Failure> {
 }
 
 pub fn man(arguments: &ManArguments) -> Result<(), Failure> {
-    let mut program = Arguments::command();
+    let mut program = without_help(Arguments::command());
     program.build();
     if let Some(directory) = &arguments.directory {
         return clap_mangen::generate_to(program, directory)
@@ -30,6 +30,11 @@ pub fn man(arguments: &ManArguments) -> Result<(), Failure> {
     let page = clap_mangen::Man::new(command.clone());
     page.render(&mut text).map_err(|error| Failure::new(format!("cannot make the page: {error}")))?;
     output::outcome(io::Write::write_all(&mut io::stdout(), &text))
+}
+
+/// The commands that do something: each `help` beside them would only repeat the pages.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
 fn called(command: &Command) -> &str {

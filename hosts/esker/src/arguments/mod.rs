@@ -42,12 +42,11 @@ pub enum Command {
         #[command(subcommand)]
         command: WalCommand,
     },
-    /// Print the completions for a shell
     Completions(CompletionsArguments),
-    /// Print a manual page, or write all of them
     Man(ManArguments),
 }
 
+/// Print the completions for a shell
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         esker completions bash > ~/.local/share/bash-completion/completions/esker\n  \
@@ -58,6 +57,7 @@ pub struct CompletionsArguments {
     pub shell: Shell,
 }
 
+/// Print a manual page, or write all of them
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
         esker man | man -l -\n  \
@@ -86,6 +86,7 @@ mod tests {
     #[test]
     fn every_command_that_does_something_shows_examples() {
         fn check(command: &clap::Command, path: &str) {
+            assert!(command.get_about().is_some_and(|about| !about.to_string().ends_with('.')), "{path}");
             let path = format!("{path} {}", command.get_name());
             let path = path.trim();
             if command.has_subcommands() {

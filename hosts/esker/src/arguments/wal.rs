@@ -8,19 +8,12 @@ use super::values::{Format, SYNC_DEFAULT, Sync, parse_size, parse_sync, parse_un
 
 #[derive(Debug, Subcommand)]
 pub enum WalCommand {
-    /// Make a device and an empty volume on it
     Create(CreateArguments),
-    /// Append the lines of a file to a log, each as one entry
     Append(AppendArguments),
-    /// Write one entry, or some, to standard output
     Read(ReadArguments),
-    /// Write the entries of a log to standard output
     Cat(CatArguments),
-    /// Show a volume, its logs, and what recovery found
     Info(InfoArguments),
-    /// Read everything and report what is damaged
     Verify(VerifyArguments),
-    /// Give back the space of old entries
     Release(ReleaseArguments),
     /// Keep a file as the state that old entries led to
     #[command(arg_required_else_help = true)]
@@ -28,7 +21,6 @@ pub enum WalCommand {
         #[command(subcommand)]
         command: SnapshotCommand,
     },
-    /// Copy what can still be read to a new device
     Salvage(SalvageArguments),
 }
 
@@ -37,6 +29,7 @@ fn log_id() -> impl clap::builder::TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(..0x8000)
 }
 
+/// Make a device and an empty volume on it
 #[derive(Debug, Args)]
 #[command(
     long_about = "Make a device and an empty volume on it.\n\n\
@@ -83,6 +76,7 @@ pub struct Layout {
     pub erase_unit: Option<u32>,
 }
 
+/// Append the lines of a file to a log, each as one entry
 #[derive(Debug, Args)]
 #[command(
     long_about = "Append the lines of a file to a log, each as one entry.\n\n\
@@ -152,6 +146,7 @@ pub struct Output {
     pub json: bool,
 }
 
+/// Write one entry, or some, to standard output
 #[derive(Debug, Args)]
 #[command(
     long_about = "Write one entry, or some, to standard output.\n\n\
@@ -177,6 +172,7 @@ pub struct ReadArguments {
     pub output: Output,
 }
 
+/// Write the entries of a log to standard output
 #[derive(Debug, Args)]
 #[command(
     long_about = "Write the entries of a log to standard output.\n\n\
@@ -204,6 +200,7 @@ pub struct CatArguments {
     pub output: Output,
 }
 
+/// Show a volume, its logs, and what recovery found
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show a volume, its logs, and what recovery found.\n\n\
@@ -224,6 +221,7 @@ pub struct InfoArguments {
     pub json: bool,
 }
 
+/// Read everything and report what is damaged
 #[derive(Debug, Args)]
 #[command(
     long_about = "Read everything and report what is damaged.\n\n\
@@ -247,6 +245,7 @@ pub struct VerifyArguments {
     pub json: bool,
 }
 
+/// Give back the space of old entries
 #[derive(Debug, Args)]
 #[command(
     long_about = "Give back the space of old entries.\n\n\
@@ -273,12 +272,11 @@ pub struct ReleaseArguments {
 
 #[derive(Debug, Subcommand)]
 pub enum SnapshotCommand {
-    /// Put a file as the snapshot of a log
     Put(PutArguments),
-    /// Get the snapshot of a log back
     Get(GetArguments),
 }
 
+/// Put a file as the snapshot of a log
 #[derive(Debug, Args)]
 #[command(
     long_about = "Put a file as the snapshot of a log: the state that all entries before an offset led to.\n\n\
@@ -306,6 +304,7 @@ pub struct PutArguments {
     pub json: bool,
 }
 
+/// Get the snapshot of a log back
 #[derive(Debug, Args)]
 #[command(
     long_about = "Get the snapshot of a log back.\n\n\
@@ -322,6 +321,7 @@ pub struct GetArguments {
     pub log: u16,
 }
 
+/// Copy what can still be read to a new device
 #[derive(Debug, Args)]
 #[command(
     long_about = "Copy what can still be read to a new device.\n\n\

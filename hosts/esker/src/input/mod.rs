@@ -3,10 +3,10 @@
 mod reader;
 mod survey;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use reader::{Reader, Step};
@@ -40,12 +40,8 @@ impl Input {
         if metadata.is_dir() {
             return Err(Failure::at(&name, "a directory; name a file"));
         }
-        if let Ok(other) = device.metadata() {
-            let node = |of: &std::fs::Metadata| (of.dev(), of.ino());
-            let disk = |of: &std::fs::Metadata| (of.rdev() != 0).then(|| of.rdev());
-            if node(&other) == node(&metadata) || disk(&other).is_some_and(|disk| disk == metadata.rdev()) {
-                return Err(Failure::at(&name, "is DEV itself; name another file"));
-            }
+        if device.metadata().is_ok_and(|device| same(&device, &metadata)) {
+            return Err(Failure::at(&name, "is DEV itself; name another file"));
         }
         Ok(Self { file, name, regular: metadata.is_file() })
     }
@@ -80,4 +76,11 @@ impl Input {
             format_args!("has {held} {entries}, so it can't be gone on with behind {skip}"),
         )
     }
+}
+
+/// Whether both are of one file, or of one disk under two names.
+pub fn same(one: &Metadata, other: &Metadata) -> bool {
+    let disk = |of: &Metadata| of.file_type().is_block_device();
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+        || disk(one) && disk(other) && one.rdev() == other.rdev()
 }

@@ -17,7 +17,7 @@ use super::volume::{
 use crate::arguments::SalvageArguments;
 use crate::failure::Failure;
 use crate::signals::Interrupt;
-use crate::{output, progress};
+use crate::{input, output, progress};
 
 /// Stands in OUT, as the user word of an empty entry, for an entry that was dropped.
 const LOST: u64 = u64::from_le_bytes(*b"lost\0\0\0\0");
@@ -29,6 +29,11 @@ pub fn run(arguments: &SalvageArguments) -> Result<(), Failure> {
     let SalvageArguments { device, out, force, size, json, .. } = arguments;
     let interrupt =
         Interrupt::watch().map_err(|error| Failure::new(format!("can't watch for signals: {error}")))?;
+    if let (Ok(one), Ok(other)) = (device.metadata(), out.metadata())
+        && input::same(&one, &other)
+    {
+        return Err(Failure::at(out, "is DEV itself; name another OUT"));
+    }
     let mut from = open_to_read(device)?;
     let info = from.info();
     let at = Device::survey(out).map_err(|error| Failure::at(out, error))?;
