@@ -13,7 +13,7 @@ fn what_was_appended_before_it_is_there() {
         let place = Place::new();
         let text = numbered(1000);
         // With this strategy nothing but the end makes the last 100 lines durable.
-        let import = "wal append --acknowledge --sync batch:300 dev -";
+        let import = "wal append --size 1M --acknowledge --sync batch:300 dev -";
         let mut child = place.command(import).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&text).unwrap();
@@ -52,7 +52,7 @@ fn what_was_appended_before_it_is_there() {
 #[test]
 fn before_the_first_line_there_is_nothing_to_keep() {
     let place = Place::new();
-    let mut child = place.command("wal append dev -").stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = place.command("wal append --size 1M dev -").stdin(Stdio::piped()).spawn().unwrap();
     // It watches for signals from the start, and has its device by then or not.
     while place.bytes_of("dev").is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0)) {
         assert!(child.try_wait().unwrap().is_none());
