@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
@@ -42,6 +43,8 @@ pub struct Reader {
     searched: usize,
     end: usize,
     ended: bool,
+    /// The file was read since somebody asked, so time may have passed.
+    paused: bool,
 }
 
 impl Reader {
@@ -56,7 +59,13 @@ impl Reader {
             searched: 0,
             end: 0,
             ended: false,
+            paused: false,
         })
+    }
+
+    /// Whether entries were waited for since this was last asked.
+    pub fn paused(&mut self) -> bool {
+        mem::take(&mut self.paused)
     }
 
     /// The next entry. Does not wait for the stream beyond the deadline, nor when `wake` is readable.
@@ -122,6 +131,7 @@ impl Reader {
 
     /// Reads once, behind what is there.
     fn fill(&mut self) -> io::Result<()> {
+        self.paused = true;
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;

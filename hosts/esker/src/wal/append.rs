@@ -197,6 +197,32 @@ impl fmt::Display for Tally {
     }
 }
 
+/// A clock that is looked at now and then: a look takes as long as a short entry does.
+struct Clock {
+    start: Instant,
+    /// Since then.
+    now: Duration,
+    /// Entries since the last look, and the bytes that had come by then.
+    entries: u32,
+    bytes: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { start: Instant::now(), now: Duration::ZERO, entries: 0, bytes: 0 }
+    }
+
+    /// One more entry has come, `bytes` in all. So much takes well below a millisecond.
+    fn is_stale(&mut self, bytes: u64) -> bool {
+        self.entries += 1;
+        self.entries >= 64 || bytes - self.bytes >= 64 << 10
+    }
+
+    fn look(&mut self, bytes: u64) {
+        *self = Self { now: self.start.elapsed(), entries: 0, bytes, ..*self };
+    }
+}
+
 struct Job<'a, const SLOTS: usize> {
     arguments: &'a AppendArguments,
     interrupt: &'a Interrupt,
@@ -215,7 +241,7 @@ struct Job<'a, const SLOTS: usize> {
 impl<const SLOTS: usize> Job<'_, SLOTS> {
     /// Appends entry after entry; commits on the way, not at the end.
     fn copy(&mut self) -> Result<(), Failure> {
-        let start = Instant::now();
+        let mut clock = Clock::new();
         let patience =
             self.arguments.sync.patience_millis().map(|millis| Duration::from_millis(millis.into()));
         let mut skip = self.arguments.skip;
@@ -262,17 +288,17 @@ impl<const SLOTS: usize> Job<'_, SLOTS> {
                 self.tally.entries -= 1;
                 return Err(self.fail(&error));
             }
-            let now = start.elapsed();
-            let committed = self.log.commit_if_due(&mut self.volume, now.as_millis() as u64);
+            if clock.is_stale(self.tally.bytes) || self.reader.paused() {
+                clock.look(self.tally.bytes);
+                self.progress.set_position(self.tally.bytes);
+            }
+            let committed = self.log.commit_if_due(&mut self.volume, clock.now.as_millis() as u64);
             committed.map_err(|error| self.fail(&error))?;
             if self.log.durable() == self.log.end() {
                 deadline = None;
                 self.tell();
             } else {
-                deadline = deadline.or_else(|| patience.map(|patience| start + now + patience));
-            }
-            if self.tally.entries.is_multiple_of(1024) {
-                self.progress.set_position(self.tally.bytes);
+                deadline = deadline.or_else(|| patience.map(|patience| clock.start + clock.now + patience));
             }
         }
     }
