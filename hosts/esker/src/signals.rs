@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
+use crate::failure::Failure;
+
 /// Whether somebody wants the program to end. The second time it ends at once.
 #[derive(Debug)]
 pub struct Interrupt {
@@ -19,7 +21,11 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// From here on SIGINT and SIGTERM are for this to notice.
-    pub fn watch() -> io::Result<Self> {
+    pub fn watch() -> Result<Self, Failure> {
+        Self::register().map_err(|error| Failure::new(format!("can't watch for signals: {error}")))
+    }
+
+    fn register() -> io::Result<Self> {
         let signal = Arc::new(AtomicUsize::new(0));
         let armed = Arc::new(AtomicBool::new(false));
         let (wake, waker) = UnixStream::pair()?;

@@ -19,11 +19,11 @@ use crate::signals::Interrupt;
 use esker_linux::DeviceError;
 
 pub fn run(arguments: &AppendArguments) -> Result<(), Failure> {
-    let interrupt =
-        Interrupt::watch().map_err(|error| Failure::new(format!("can't watch for signals: {error}")))?;
     let mut input = Input::open(&arguments.file, &arguments.device)?;
     let survey = input.survey(arguments.format, arguments.skip)?;
     let (volume, fresh) = open_or_create(arguments, survey.as_ref())?;
+    // Not before: until here there is nothing to bring to an end, and a large device is long in the making.
+    let interrupt = Interrupt::watch()?;
     with_slots!(volume, append(arguments, &interrupt, &input, survey, volume, fresh))
 }
 

@@ -27,8 +27,6 @@ const WINDOW: u64 = 16 << 20;
 
 pub fn run(arguments: &SalvageArguments) -> Result<(), Failure> {
     let SalvageArguments { device, out, force, size, json, .. } = arguments;
-    let interrupt =
-        Interrupt::watch().map_err(|error| Failure::new(format!("can't watch for signals: {error}")))?;
     if let (Ok(one), Ok(other)) = (device.metadata(), out.metadata())
         && input::same(&one, &other)
     {
@@ -41,6 +39,8 @@ pub fn run(arguments: &SalvageArguments) -> Result<(), Failure> {
     let geometry = Geometry { capacity, ..info.geometry };
     let plan = Plan { geometry, segment_size: info.segment_size };
     let (mut to, mut fresh) = make(out, &at, &plan, Make { force: *force, direct: false })?;
+    // Not before: a large device is long in the making.
+    let interrupt = Interrupt::watch()?;
     let mut saved = Vec::new();
     for id in log_ids(&from) {
         let job = Job { arguments, interrupt: &interrupt, id };

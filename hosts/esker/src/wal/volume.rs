@@ -101,7 +101,12 @@ pub fn log_ids(volume: &Volume) -> Vec<u16> {
 
 /// Whether a snapshot of the log was ever put. Only then may one be opened for reading: the first open makes room.
 pub fn has_snapshot(volume: &Volume, id: u16) -> bool {
-    volume.logs().any(|log| log == id | SNAPSHOT)
+    volume.logs().any(|log| log == snapshot_log(id))
+}
+
+/// The log in which the engine keeps the chunks of a log's snapshots.
+pub fn snapshot_log(id: u16) -> u16 {
+    id | SNAPSHOT
 }
 
 fn no_such_log(volume: &Volume, id: u16) -> String {

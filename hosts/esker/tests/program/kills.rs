@@ -21,8 +21,13 @@ fn import_is_killed(place: &Place, device: &str, seed: u64) {
     // Where each line ends.
     let ends: Vec<usize> = (0..text.len()).filter(|at| text[*at] == b'\n').map(|at| at + 1).collect();
     place.write("in", &text);
-    let create = format!("wal create --force --size 4M {device}");
-    place.ok(&create);
+    place.write("nothing", "");
+    let create = || {
+        place.ok(&format!("wal create --force --size 4M {device}"));
+        // The log itself is made by the first import, which may be killed before that.
+        place.ok(&format!("wal append {device} nothing"));
+    };
+    create();
     let mut random = Random(seed);
     let (mut kills_left, mut kept, mut in_the_middle) = (kills(), 0, 0);
     while kills_left > 0 {
@@ -59,7 +64,7 @@ fn import_is_killed(place: &Place, device: &str, seed: u64) {
         in_the_middle += usize::from(lines > kept && lines < LINES);
         kept = lines;
         if lines == LINES {
-            place.ok(&create);
+            create();
             kept = 0;
         }
     }

@@ -53,8 +53,7 @@ fn what_was_appended_before_it_is_there() {
 fn before_the_first_line_there_is_nothing_to_keep() {
     let place = Place::new();
     let mut child = place.command("wal append --size 1M dev -").stdin(Stdio::piped()).spawn().unwrap();
-    // It watches for signals from the start, and has its device by then or not.
-    while place.bytes_of("dev").is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0)) {
+    while !catches_interrupts(child.id()) {
         assert!(child.try_wait().unwrap().is_none());
     }
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
@@ -63,4 +62,28 @@ fn before_the_first_line_there_is_nothing_to_keep() {
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "esker: interrupted; nothing was appended\n");
     assert!(place.ok("wal cat dev").is_empty());
+}
+
+/// Whether a process has a handler for SIGINT, signal 2, by now.
+fn catches_interrupts(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (2 - 1) != 0
+}
+
+#[test]
+fn a_half_saved_device_is_removed() {
+    let place = Place::new();
+    // Enough that saving it takes longer than a signal.
+    place.write("in", numbered(60_000));
+    place.ok("wal append dev in");
+    let mut child = place.command("wal salvage dev out").spawn().unwrap();
+    while !catches_interrupts(child.id()) {
+        assert!(child.try_wait().unwrap().is_none());
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "esker: interrupted; OUT is not whole\n");
+    assert!(!place.path("out").exists());
 }
