@@ -17,7 +17,7 @@ impl Small {
         if output.status.success() {
             Ok(Self(at.to_owned()))
         } else {
-            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+            Err(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned())
         }
     }
 }

@@ -37,10 +37,6 @@ impl Place {
         fs::read(self.path(name)).unwrap()
     }
 
-    fn bytes_of(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.path(name)).ok()
-    }
-
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esker"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path()).stdin(Stdio::null());
