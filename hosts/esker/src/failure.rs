@@ -31,6 +31,11 @@ impl Failure {
         Self { words: message.into(), status: 1 }
     }
 
+    /// The command line is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { words: message.into(), status: 2 }
+    }
+
     /// A signal has ended it: the exit status is what a shell would report.
     pub fn interrupted(signal: u8) -> Self {
         Self { words: "interrupted".into(), status: 128_u8.saturating_add(signal) }

@@ -16,20 +16,24 @@ mod wal;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
-use clap::Parser;
+use failure::Failure;
 
 fn main() -> ExitCode {
     signals::ignore_file_size_signal();
-    let done = match Arguments::parse().command {
-        Command::Wal { command } => wal::run(&command),
-        Command::Completions(arguments) => pages::completions(&arguments),
-        Command::Man(arguments) => pages::man(&arguments),
-    };
+    let done = Arguments::of_this_process().and_then(|arguments| run(&arguments));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("esker: {failure}");
             ExitCode::from(failure.status())
         }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Wal { command } => wal::run(command),
+        Command::Completions(arguments) => pages::completions(arguments),
+        Command::Man(arguments) => pages::man(arguments),
     }
 }

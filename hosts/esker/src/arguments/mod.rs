@@ -5,8 +5,11 @@ mod wal;
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::failure::Failure;
 
 pub use values::Format;
 pub use wal::{
@@ -32,6 +35,30 @@ pub use wal::{
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// What this process was called with. Prints help or the version and ends the process, if that was asked for.
+    pub fn of_this_process() -> Result<Self, Failure> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Failure::usage(one_line(&error.to_string())),
+        })
+    }
+}
+
+/// What clap says in paragraphs: the error, maybe a tip, then usage that `--help` shows as well.
+fn one_line(text: &str) -> String {
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = text.split("\n\n").map(words);
+    let error = paragraphs.next().unwrap_or_default();
+    let mut line = error.strip_prefix("error: ").unwrap_or(&error).to_owned();
+    for tip in paragraphs.filter(|paragraph| paragraph.starts_with("tip: ")) {
+        line = format!("{line}; {tip}");
+    }
+    line + "; see `--help`"
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +108,26 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_one_line() {
+        let told =
+            |line: &str| one_line(&Arguments::try_parse_from(line.split(' ')).unwrap_err().to_string());
+        assert_eq!(
+            told("esker wal create dev --size 64Q"),
+            "invalid value '64Q' for '--size <SIZE>': write bytes, or a number with K, M, G or T (powers of 1024); \
+             see `--help`"
+        );
+        assert_eq!(
+            told("esker wal append"),
+            "the following required arguments were not provided: <DEV> <FILE>; see `--help`"
+        );
+        let told = told("esker wal cat dev --formats lines");
+        assert_eq!(
+            told,
+            "unexpected argument '--formats' found; tip: a similar argument exists: '--format'; see `--help`"
+        );
     }
 
     #[test]

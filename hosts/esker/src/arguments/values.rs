@@ -73,9 +73,10 @@ pub fn parse_sync(text: &str) -> Result<Sync, String> {
 }
 
 /// How entries stand in a file or a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// One entry a line, without its newline
+    #[default]
     Lines,
     /// Each entry behind its length, 4 bytes, little-endian
     Binary,

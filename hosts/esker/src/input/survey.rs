@@ -9,6 +9,7 @@ use crate::arguments::Format;
 /// What a regular file holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survey {
+    pub format: Format,
     /// Bytes of the file that the entries take.
     pub bytes: u64,
     pub entries: u64,
@@ -43,7 +44,7 @@ impl Survey {
 /// Reads from here to the end, and comes back here. `true`: the last entry is not whole.
 pub fn survey(file: &mut File, format: Format, skip: u64) -> io::Result<(Survey, bool)> {
     let start = file.stream_position()?;
-    let mut survey = Survey::default();
+    let mut survey = Survey { format, ..Survey::default() };
     let torn = match format {
         Format::Lines => lines(file, &mut survey, skip).map(|()| false),
         Format::Binary => binary(file, &mut survey, skip),
@@ -126,6 +127,7 @@ mod tests {
     fn a_survey_knows_lines_and_sizes() {
         let mut file = file(b"ab\n\nabcde\nx");
         let expected = Survey {
+            format: Format::Lines,
             bytes: 11,
             entries: 4,
             skipped: 0,
@@ -144,7 +146,15 @@ mod tests {
     fn what_is_passed_over_does_not_count() {
         let mut file = file(b"abcdef\n\nx");
         let survey = |skip| survey(&mut file.try_clone().unwrap(), Format::Lines, skip).unwrap().0;
-        let one = Survey { bytes: 1, entries: 1, skipped: 2, longest: 1, longest_entry: 3, records: 12 };
+        let one = Survey {
+            bytes: 1,
+            entries: 1,
+            skipped: 2,
+            longest: 1,
+            longest_entry: 3,
+            records: 12,
+            ..Survey::default()
+        };
         assert_eq!(survey(2), one);
         assert_eq!(survey(3), Survey { skipped: 3, ..Survey::default() });
         assert_eq!(survey(9), Survey { skipped: 3, ..Survey::default() });
@@ -171,6 +181,9 @@ mod tests {
                 "{cut}"
             );
         }
-        assert_eq!(survey(&mut file(b""), Format::Binary, 0).unwrap(), (Survey::default(), false));
+        assert_eq!(
+            survey(&mut file(b""), Format::Binary, 0).unwrap(),
+            (Survey { format: Format::Binary, ..Survey::default() }, false)
+        );
     }
 }

@@ -170,10 +170,12 @@ impl Plan {
             None => choose_segment(base, longest, given.is_some(), &geometry),
         };
         if longest >= segment {
-            let entry = survey.map_or(0, |survey| survey.longest_entry);
+            let (entry, format) =
+                survey.map_or_else(Default::default, |survey| (survey.longest_entry, survey.format));
             return Err(Failure::new(format!(
-                "line {entry} has {longest} bytes, and a line must fit into a segment, here of {segment} bytes and at \
-                 most {MAX_SEGMENT}"
+                "{} {entry} has {longest} bytes, and an entry must fit into a segment, here of {segment} bytes and at \
+                 most {MAX_SEGMENT}",
+                format.entry()
             )));
         }
         let size = match (given, survey) {
@@ -229,7 +231,14 @@ mod tests {
 
     fn survey(entries: u64, len: u64) -> Survey {
         let records = entries * (8 + len.next_multiple_of(4));
-        Survey { bytes: entries * (len + 1), entries, skipped: 0, longest: len, longest_entry: 1, records }
+        Survey {
+            bytes: entries * (len + 1),
+            entries,
+            longest: len,
+            longest_entry: 1,
+            records,
+            ..Survey::default()
+        }
     }
 
     #[test]

@@ -301,6 +301,7 @@ fn a_wrong_command_line_has_a_status_of_its_own() {
         let output = place.run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments}");
         assert!(output.stdout.is_empty() && place.names().is_empty(), "{arguments}");
-        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "{arguments}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.starts_with("esker: ") && stderr.lines().count() == 1, "{arguments}: {stderr}");
     }
 }

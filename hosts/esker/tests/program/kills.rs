@@ -48,7 +48,7 @@ fn import_is_killed(place: &Place, device: &str, seed: u64) {
         let killed = child.kill().is_ok();
         let mut rest = String::new();
         told.read_to_string(&mut rest).unwrap();
-        durable = rest.lines().filter_map(acknowledged).last().unwrap_or(durable);
+        durable = rest.lines().filter_map(acknowledged).next_back().unwrap_or(durable);
         let killed = killed && !child.wait().unwrap().success();
 
         let back = place.ok(&format!("wal cat {device}"));
