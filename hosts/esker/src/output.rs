@@ -31,3 +31,23 @@ pub fn print(text: &str) -> Result<(), Failure> {
 pub fn line(json: bool, value: &serde_json::Value, words: &str) -> Result<(), Failure> {
     print(&if json { format!("{value}\n") } else { format!("{words}\n") })
 }
+
+/// So many things, in words.
+pub fn count(number: u64, one: &str) -> String {
+    match (number, one) {
+        (1, one) => format!("1 {one}"),
+        (_, "entry") => format!("{number} entries"),
+        (_, one) => format!("{number} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(count(1, "entry") + " in " + &count(1, "place"), "1 entry in 1 place");
+        assert_eq!(count(0, "entry") + " in " + &count(2, "place"), "0 entries in 2 places");
+    }
+}

@@ -81,12 +81,17 @@ fn append<const SLOTS: usize>(
             Ok(())
         }
         Err(failure) if entries == 0 => Err(failure.and("nothing was appended")),
-        Err(failure) => Err(failure.and(format_args!(
-            "the first {entries} {} were appended, as offsets {first} to {}; go on with `--skip {}`",
-            arguments.format.entries(),
-            first + entries - 1,
-            arguments.skip + entries
-        ))),
+        Err(failure) => {
+            let (last, skip) = (first + entries - 1, arguments.skip + entries);
+            let kept = match entries {
+                1 => format!("the first {} was appended, as offset {first}", arguments.format.entry()),
+                _ => format!(
+                    "the first {entries} {} were appended, as offsets {first} to {last}",
+                    arguments.format.entries()
+                ),
+            };
+            Err(failure.and(format_args!("{kept}; go on with `--skip {skip}`")))
+        }
     }
 }
 

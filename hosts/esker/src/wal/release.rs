@@ -5,7 +5,7 @@ use serde_json::json;
 use super::volume::{Volume, no_such_offset, open_log, open_to_write, with_slots};
 use crate::arguments::ReleaseArguments;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, count};
 
 pub fn run(arguments: &ReleaseArguments) -> Result<(), Failure> {
     let mut volume = open_to_write(&arguments.device)?;
@@ -36,8 +36,10 @@ fn release<const SLOTS: usize>(arguments: &ReleaseArguments, volume: &mut Volume
         )
     } else {
         format!(
-            "released {} entries in {} segments ({} bytes) of log {id}; it begins at offset {start} now",
-            released.entries, released.segments, released.bytes
+            "released {} in {} ({} bytes) of log {id}; it begins at offset {start} now",
+            count(released.entries, "entry"),
+            count(released.segments.into(), "segment"),
+            released.bytes
         )
     };
     output::line(*json, &value, &words)

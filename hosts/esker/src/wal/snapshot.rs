@@ -15,6 +15,7 @@ use super::volume::{
 use crate::arguments::{GetArguments, PutArguments};
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::output::count;
 use crate::{output, progress};
 
 /// Long enough that heads don't count, short enough that what is damaged is a small part.
@@ -121,8 +122,9 @@ fn put_file<const SLOTS: usize>(
         "start": start,
     });
     let words = format!(
-        "put {bytes} bytes as the snapshot of log {id} before offset {at}; released {entries} entries in {segments} \
-         segments ({freed} bytes)"
+        "put {bytes} bytes as the snapshot of log {id} before offset {at}; released {} in {} ({freed} bytes)",
+        count(entries, "entry"),
+        count(segments.into(), "segment")
     );
     Ok(output::line(*json, &value, &words)?)
 }

@@ -12,6 +12,7 @@ use super::volume::{
 };
 use crate::arguments::VerifyArguments;
 use crate::failure::Failure;
+use crate::output::count;
 use crate::{output, progress};
 use esker_linux::DeviceError;
 
@@ -47,7 +48,8 @@ fn damage(findings: &[Finding]) -> Option<String> {
     let places: usize = findings.iter().map(|log| log.damage.len()).sum();
     if places > 0 {
         let entries: u64 = findings.iter().flat_map(|log| &log.damage).map(Damage::entries).sum();
-        words.push(format!("{entries} entries in {places} places are damaged"));
+        let are = if entries == 1 { "is" } else { "are" };
+        words.push(format!("{} in {} {are} damaged", count(entries, "entry"), count(places as u64, "place")));
     }
     for log in findings {
         if log.closed.is_some() {

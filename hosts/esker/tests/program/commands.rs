@@ -105,7 +105,11 @@ fn a_binary_file_that_is_cut_off_is_refused() {
     }
     // Of a stream this is known too late.
     let output = place.feed("wal append dev - --format binary", &content[..content.len() - 1]);
-    said("append -", &output, &["standard input: ends in the middle of entry 2", "the first 1 entries"]);
+    said(
+        "append -",
+        &output,
+        &["standard input: ends in the middle of entry 2", "the first entry was appended, as offset 1"],
+    );
     assert_eq!(place.ok("wal cat dev"), b"one\ntwo\n");
     // A text is hardly ever a sequence of lengths.
     place.refused_fed(

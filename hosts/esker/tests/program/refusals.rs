@@ -234,7 +234,15 @@ fn an_entry_that_is_too_large() {
 
     // Of a stream this is known too late: what came before stays, and that is said.
     let output = place.feed("wal append dev -", &text);
-    said("append -", &output, &["line 2 is too long", "takes at most 2", "the first 1 lines", "3 to 3"]);
+    said(
+        "append -",
+        &output,
+        &[
+            "line 2 is too long",
+            "takes at most 2",
+            "the first line was appended, as offset 3; go on with `--skip 1`",
+        ],
+    );
     assert_eq!(place.ok("wal cat dev"), b"a\nb\nc\nshort\n");
 
     place.write("in", vec![b'x'; 20 << 20]);
