@@ -30,8 +30,10 @@
 
 mod file;
 mod file_error;
+mod shared_log;
 mod sync_handle;
 
 pub use file::{Access, FileDevice};
 pub use file_error::FileError;
+pub use shared_log::{SharedLog, SharedLogError, SyncPolicy};
 pub use sync_handle::{FileSync, SyncHandle};
