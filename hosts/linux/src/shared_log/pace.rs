@@ -51,8 +51,13 @@ impl Pace {
     {
         let ended = || self.stopped.load(Ordering::SeqCst) || group.has_failed();
         loop {
-            while group.next() == group.durable() {
-                if ended() {
+            loop {
+                // Asked first: what was appended before the end is seen below.
+                let ended_before = ended();
+                if group.next() != group.durable() {
+                    break;
+                }
+                if ended_before {
                     return;
                 }
                 self.idle.sleep(None, || (group.next() != group.durable() || ended()).then_some(()));
