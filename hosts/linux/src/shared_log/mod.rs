@@ -281,9 +281,9 @@ where
         self.shared.group.with_log(|sink| sink.log.info(&mut sink.volume)).map_err(SharedLogError::Log)
     }
 
-    /// Runs `look` on the device while nobody writes to it: to read counters, for instance.
-    pub fn with_device<T>(&self, look: impl FnOnce(&D) -> T) -> T {
-        self.shared.group.with_log(|sink| look(sink.volume.device()))
+    /// Runs `look` on the volume while nobody writes to it: for its figures, or those of a device that counts.
+    pub fn with_volume<T>(&self, look: impl FnOnce(&Volume<D, V, LOGS>) -> T) -> T {
+        self.shared.group.with_log(|sink| look(&sink.volume))
     }
 
     /// Makes everything durable, closes the log and gives its volume back; see [`Log::close`].

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use esker::device::{Counted, Geometry, Ram, RamError};
+use esker::device::{Counted, Counts, Geometry, Ram, RamError};
 use esker::volume::{self, FormatOptions, Volume};
 use esker::wal::{self, Log};
 
@@ -40,6 +40,10 @@ fn shared(capacity: usize, segment_size: u32, buffer: usize, policy: SyncPolicy)
     let log = Log::open(&mut volume, 0, vec![0; buffer]).unwrap();
     let syncs = Arc::new(Syncs::default());
     (SharedLog::new(volume, log, Arc::clone(&syncs), policy), syncs)
+}
+
+fn counts(log: &Shared) -> Counts {
+    log.with_volume(|volume| volume.device().counts())
 }
 
 /// Opens the device that `volume` was on and returns its entries.
@@ -93,12 +97,12 @@ fn what_many_threads_append_comes_back_in_the_order_of_offsets() {
 fn alone_an_entry_costs_one_write_and_one_sync() {
     let (log, syncs) = shared(8 << 20, 1 << 20, 4096, SyncPolicy::Always);
     log.append(&[1; 100]).unwrap();
-    let (before, synced) = (log.with_device(Counted::counts), syncs.count.load(Ordering::SeqCst));
+    let (before, synced) = (counts(&log), syncs.count.load(Ordering::SeqCst));
     for n in 1..=100 {
         assert_eq!(log.append(&[1; 100]).unwrap(), n);
         assert_eq!(log.durable(), n + 1);
     }
-    let counts = log.with_device(Counted::counts) - before;
+    let counts = counts(&log) - before;
     assert_eq!((counts.writes, counts.written_bytes, counts.syncs), (100, 100 * 512, 0));
     assert_eq!(syncs.count.load(Ordering::SeqCst) - synced, 100);
     log.wait_durable(0).unwrap();
@@ -114,7 +118,7 @@ fn appending_goes_on_while_a_sync_is_under_way() {
         let held = syncs.held.lock().unwrap();
         let waiting = scope.spawn(|| log.wait_durable(0));
         // It has flushed when it has got as far as the device.
-        while log.with_device(Counted::counts).writes == 0 || log.info().unwrap().end == 0 {
+        while counts(&log).writes == 0 || log.info().unwrap().end == 0 {
             thread::yield_now();
         }
         for n in 1..100 {
