@@ -37,6 +37,7 @@ mod file;
 mod holder;
 mod io;
 mod open;
+mod shared_log;
 mod sync_handle;
 mod sysfs;
 
@@ -48,4 +49,5 @@ pub use file::FileDevice;
 pub use holder::Holder;
 pub use io::AlignedBuffer;
 pub use open::Access;
+pub use shared_log::{SharedLog, SharedLogError, SyncPolicy};
 pub use sync_handle::{FileSync, SyncHandle};
