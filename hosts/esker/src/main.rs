@@ -33,6 +33,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Wal { command } => wal::run(command),
+        Command::Bench(arguments) => arguments.run().map_err(|failure| Failure::new(failure.to_string())),
         Command::Completions(arguments) => pages::completions(arguments),
         Command::Man(arguments) => pages::man(arguments),
     }

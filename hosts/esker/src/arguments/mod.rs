@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use esker_bench::cli::BenchArguments;
 
 use crate::failure::Failure;
 
@@ -29,6 +30,7 @@ pub use wal::{
         Examples:\n  \
         esker wal append events.esker events.txt\n  \
         esker wal cat events.esker\n  \
+        esker bench sync\n  \
         esker completions bash > /etc/bash_completion.d/esker\n  \
         esker man wal append | man -l -"
 )]
@@ -69,6 +71,8 @@ pub enum Command {
         #[command(subcommand)]
         command: WalCommand,
     },
+    /// Measure what it costs to make entries durable on this machine
+    Bench(BenchArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

@@ -290,6 +290,19 @@ fn completions_and_pages_are_of_this_program() {
 }
 
 #[test]
+fn the_measurements_are_a_command() {
+    let place = Place::new();
+    let report = json(
+        &place,
+        "bench sync --directory . --rounds 1 --phase 1 --entries 3 --sizes 100 --threads 1 --strategies always \
+         --capacity 8388608 --no-realtime --json",
+    );
+    assert!(report.is_object(), "{report}");
+    assert!(place.names().is_empty(), "what it made is gone again");
+    place.refused("bench sync --strategies sometimes", &["sometimes"]);
+}
+
+#[test]
 fn a_wrong_command_line_has_a_status_of_its_own() {
     let place = Place::new();
     for arguments in [
