@@ -59,7 +59,10 @@ impl Esker {
             let mut volume: Volume<_, _> =
                 Volume::format(Counted::new(device), vec![0; VOLUME_MEMORY], &options)?;
             volume.create_log(0)?;
-            let log = Log::open(&mut volume, 0, vec![0; LOG_MEMORY])?;
+            let mut log = Log::open(&mut volume, 0, vec![0; LOG_MEMORY])?;
+            // The first append of a session begins an epoch, which costs a write and a sync of its own.
+            log.append(&mut volume, &[])?;
+            log.commit(&mut volume)?;
             Ok((volume, log))
         };
         let (volume, log) = open().map_err(|error| Failure::at(&path, &error))?;

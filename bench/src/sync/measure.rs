@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::contestant::{Contestant, DeviceCounts};
+use super::contestant::{Contestant, DeviceCounts, Strategy};
 use super::{Failure, Options};
 
 /// No phase writes more than this, so that there is room for all of it beforehand.
@@ -35,12 +35,14 @@ impl Phase {
 /// Appends entries of `len` bytes from so many threads, until the time is up.
 pub fn phase(
     contestant: &dyn Contestant,
+    strategy: Strategy,
     threads: usize,
     len: usize,
     options: &Options,
 ) -> Result<Phase, Failure> {
-    // What an entry takes on the device alone in its commit.
-    let taken = (len as u64 + 32).next_multiple_of(options.write_unit.into()).max(4096);
+    // What an entry takes on the device at most: alone in its commit, or one of many.
+    let alone = (len as u64 + 32).next_multiple_of(options.write_unit.into());
+    let taken = if strategy == Strategy::Always { alone } else { len as u64 + 64 };
     let most = (MAX_BYTES.min(options.capacity / 3) / taken / threads as u64).max(1);
     let most = most.min(options.entries.unwrap_or(u64::MAX));
     contestant.prepare(most * threads as u64 * taken)?;

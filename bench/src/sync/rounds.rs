@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
                 cell.threads,
                 cell.len
             ));
-            let phase = phase(&*opened[cell.open], cell.threads, cell.len, options)?;
+            let phase = phase(&*opened[cell.open], cell.strategy, cell.threads, cell.len, options)?;
             cell.entries += phase.entries;
             cell.per_second.push(phase.per_second());
             cell.cpu_us.push(phase.cpu.as_secs_f64() * 1e6 / phase.entries.max(1) as f64);
