@@ -72,7 +72,7 @@ pub enum Command {
         command: WalCommand,
     },
     /// Measure what it costs to make entries durable on this machine
-    Bench(BenchArguments),
+    Bench(Box<BenchArguments>),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }

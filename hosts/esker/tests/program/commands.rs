@@ -295,7 +295,7 @@ fn the_measurements_are_a_command() {
     let report = json(
         &place,
         "bench sync --directory . --rounds 1 --phase 1 --entries 3 --sizes 100 --threads 1 --strategies always \
-         --capacity 8388608 --no-realtime --json",
+         --capacity 67108864 --no-realtime --json",
     );
     assert!(report.is_object(), "{report}");
     assert!(place.names().is_empty(), "what it made is gone again");
