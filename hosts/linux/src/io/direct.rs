@@ -22,7 +22,8 @@ pub(super) struct Direct {
     /// Memory that begins at a multiple of this is used as it is.
     alignment: usize,
     bounce: AlignedBuffer,
-    ring: Ring,
+    /// For disks only: of a file, the file system does one thing at a time, and a ring would be a detour.
+    ring: Option<Ring>,
 }
 
 impl Direct {
@@ -41,8 +42,7 @@ impl Direct {
         }
         // With the least unit that is possible, less is read on the way to a few bytes.
         let unit = least.unwrap_or(unit);
-        let mut direct =
-            Self { unit, alignment, bounce: AlignedBuffer::new(BOUNCE.max(unit)), ring: Ring::new() };
+        let mut direct = Self { unit, alignment, bounce: AlignedBuffer::new(BOUNCE.max(unit)), ring: None };
         // Not every kernel tells its limits, but every one keeps to them.
         direct
             .read(file, 0, &mut [0])
@@ -50,8 +50,13 @@ impl Direct {
         Ok(direct)
     }
 
+    /// Several requests at once from now on, if the kernel lets us.
+    pub(super) fn add_ring(&mut self) {
+        self.ring = Some(Ring::new());
+    }
+
     pub(super) fn has_ring(&self) -> bool {
-        self.ring.is_there()
+        self.ring.as_ref().is_some_and(Ring::is_there)
     }
 
     fn suits(&self, memory: &[u8]) -> bool {
@@ -92,11 +97,11 @@ impl Direct {
         if !data.iter().all(|part| self.suits(part)) {
             return self.gather(file, address, data);
         }
-        if self.ring.is_there() && data.len() > 1 {
-            return self.ring.write(file, address, data, self.unit);
-        }
         let mut slices: Vec<_> = data.iter().map(|part| IoSlice::new(part)).collect();
-        whole::write_slices(file, address, &mut slices, self.unit)
+        match &mut self.ring {
+            Some(ring) => ring.write(file, address, &mut slices, self.unit),
+            None => whole::write_slices(file, address, &mut slices, self.unit),
+        }
     }
 
     pub(super) fn read_vectored(
@@ -112,11 +117,11 @@ impl Direct {
             }
             return Ok(());
         }
-        if self.ring.is_there() && buffers.len() > 1 {
-            return self.ring.read(file, address, buffers, self.unit);
-        }
         let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-        whole::read_slices(file, address, &mut slices, self.unit)
+        match &mut self.ring {
+            Some(ring) => ring.read(file, address, &mut slices, self.unit),
+            None => whole::read_slices(file, address, &mut slices, self.unit),
+        }
     }
 
     /// Writes what lies in several places, or in the wrong ones, as one. Together a multiple of the unit.
