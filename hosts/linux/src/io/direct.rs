@@ -34,7 +34,9 @@ impl Direct {
         whole::retry(|| file.sync_data()).map_err(DeviceError::io("sync"))?;
         let set = fcntl_getfl(file).and_then(|flags| fcntl_setfl(file, flags | OFlags::DIRECT));
         set.map_err(|error| DeviceError::NoDirect { error: Some(error.into()), least: None })?;
-        let (alignment, least) = limits(file);
+        let Some((alignment, least)) = limits(file) else {
+            return Err(DeviceError::NoDirect { error: None, least: None });
+        };
         if let Some(least) = least
             && !unit.is_multiple_of(least)
         {
@@ -146,13 +148,14 @@ impl Direct {
     }
 }
 
-/// What memory must be aligned to, and the least unit of I/O if the kernel (6.1 or newer) tells.
-fn limits(file: &File) -> (usize, Option<usize>) {
-    let stat = statx(file, Path::new(""), AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN);
-    match stat {
-        Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 && stat.stx_dio_mem_align != 0 => {
-            (stat.stx_dio_mem_align as usize, Some(stat.stx_dio_offset_align as usize).filter(|n| *n != 0))
+/// What memory must be aligned to, and the least unit of I/O if the kernel (6.1 or newer) tells. `None`: it tells that there
+/// is no direct I/O.
+fn limits(file: &File) -> Option<(usize, Option<usize>)> {
+    match statx(file, Path::new(""), AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+        Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 => {
+            let (memory, offset) = (stat.stx_dio_mem_align as usize, stat.stx_dio_offset_align as usize);
+            (memory != 0 && offset != 0).then_some((memory, Some(offset)))
         }
-        _ => (AlignedBuffer::ALIGNMENT, None),
+        _ => Some((AlignedBuffer::ALIGNMENT, None)),
     }
 }
