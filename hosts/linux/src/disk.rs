@@ -148,6 +148,7 @@ impl RawDisk {
         }
         let mut handle = Handle::new(file, access);
         handle.make_direct(info.logical)?;
+        handle.add_ring();
         Ok(Self { handle, info, geometry: Geometry::blocks(info.capacity, 1) })
     }
 

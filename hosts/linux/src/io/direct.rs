@@ -22,7 +22,8 @@ pub(super) struct Direct {
     /// Memory that begins at a multiple of this is used as it is.
     alignment: usize,
     bounce: AlignedBuffer,
-    ring: Ring,
+    /// For disks only: of a file, the file system does one thing at a time, and a ring would be a detour.
+    ring: Option<Ring>,
 }
 
 impl Direct {
@@ -33,7 +34,9 @@ impl Direct {
         whole::retry(|| file.sync_data()).map_err(DeviceError::io("sync"))?;
         let set = fcntl_getfl(file).and_then(|flags| fcntl_setfl(file, flags | OFlags::DIRECT));
         set.map_err(|error| DeviceError::NoDirect { error: Some(error.into()), least: None })?;
-        let (alignment, least) = limits(file);
+        let Some((alignment, least)) = limits(file) else {
+            return Err(DeviceError::NoDirect { error: None, least: None });
+        };
         if let Some(least) = least
             && !unit.is_multiple_of(least)
         {
@@ -41,8 +44,7 @@ impl Direct {
         }
         // With the least unit that is possible, less is read on the way to a few bytes.
         let unit = least.unwrap_or(unit);
-        let mut direct =
-            Self { unit, alignment, bounce: AlignedBuffer::new(BOUNCE.max(unit)), ring: Ring::new() };
+        let mut direct = Self { unit, alignment, bounce: AlignedBuffer::new(BOUNCE.max(unit)), ring: None };
         // Not every kernel tells its limits, but every one keeps to them.
         direct
             .read(file, 0, &mut [0])
@@ -50,8 +52,13 @@ impl Direct {
         Ok(direct)
     }
 
+    /// Several requests at once from now on, if the kernel lets us.
+    pub(super) fn add_ring(&mut self) {
+        self.ring = Some(Ring::new());
+    }
+
     pub(super) fn has_ring(&self) -> bool {
-        self.ring.is_there()
+        self.ring.as_ref().is_some_and(Ring::is_there)
     }
 
     fn suits(&self, memory: &[u8]) -> bool {
@@ -92,11 +99,11 @@ impl Direct {
         if !data.iter().all(|part| self.suits(part)) {
             return self.gather(file, address, data);
         }
-        if self.ring.is_there() && data.len() > 1 {
-            return self.ring.write(file, address, data, self.unit);
-        }
         let mut slices: Vec<_> = data.iter().map(|part| IoSlice::new(part)).collect();
-        whole::write_slices(file, address, &mut slices, self.unit)
+        match &mut self.ring {
+            Some(ring) => ring.write(file, address, &mut slices, self.unit),
+            None => whole::write_slices(file, address, &mut slices, self.unit),
+        }
     }
 
     pub(super) fn read_vectored(
@@ -112,11 +119,11 @@ impl Direct {
             }
             return Ok(());
         }
-        if self.ring.is_there() && buffers.len() > 1 {
-            return self.ring.read(file, address, buffers, self.unit);
-        }
         let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-        whole::read_slices(file, address, &mut slices, self.unit)
+        match &mut self.ring {
+            Some(ring) => ring.read(file, address, &mut slices, self.unit),
+            None => whole::read_slices(file, address, &mut slices, self.unit),
+        }
     }
 
     /// Writes what lies in several places, or in the wrong ones, as one. Together a multiple of the unit.
@@ -141,13 +148,14 @@ impl Direct {
     }
 }
 
-/// What memory must be aligned to, and the least unit of I/O if the kernel (6.1 or newer) tells.
-fn limits(file: &File) -> (usize, Option<usize>) {
-    let stat = statx(file, Path::new(""), AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN);
-    match stat {
-        Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 && stat.stx_dio_mem_align != 0 => {
-            (stat.stx_dio_mem_align as usize, Some(stat.stx_dio_offset_align as usize).filter(|n| *n != 0))
+/// What memory must be aligned to, and the least unit of I/O if the kernel (6.1 or newer) tells. `None`: it tells that there
+/// is no direct I/O.
+fn limits(file: &File) -> Option<(usize, Option<usize>)> {
+    match statx(file, Path::new(""), AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+        Ok(stat) if stat.stx_mask & StatxFlags::DIOALIGN.bits() != 0 => {
+            let (memory, offset) = (stat.stx_dio_mem_align as usize, stat.stx_dio_offset_align as usize);
+            (memory != 0 && offset != 0).then_some((memory, Some(offset)))
         }
-        _ => (AlignedBuffer::ALIGNMENT, None),
+        _ => Some((AlignedBuffer::ALIGNMENT, None)),
     }
 }

@@ -44,6 +44,13 @@ impl Handle {
         self.direct.is_some()
     }
 
+    /// Of a direct handle: what is read or written in slices goes as several requests at once, if the kernel allows it.
+    pub(crate) fn add_ring(&mut self) {
+        if let Some(direct) = &mut self.direct {
+            direct.add_ring();
+        }
+    }
+
     /// Whether the kernel takes several reads or writes at once; else they are done one after the other.
     pub(crate) fn has_ring(&self) -> bool {
         self.direct.as_ref().is_some_and(Direct::has_ring)

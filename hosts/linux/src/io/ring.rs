@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 use std::{fmt, thread};
@@ -12,8 +12,11 @@ use rustix::io::Errno;
 
 use super::whole;
 
-/// So many are under way at most.
+/// So many requests are under way at most.
 const DEPTH: u32 = 32;
+
+/// Bytes of one request: about what a disk takes at once.
+const REQUEST: usize = 1 << 20;
 
 /// A submission queue of its own for one device.
 ///
@@ -41,61 +44,57 @@ impl Ring {
         self.0.is_some()
     }
 
-    /// Writes the parts one after the other from `address` on. All are under way at once, so they may reach the device in
-    /// any order, as writes between two syncs may.
+    /// Writes the slices one after the other from `address` on, in groups that are all under way at once: they may reach
+    /// the disk in any order, as writes between two syncs may.
     pub(super) fn write(
         &mut self,
         file: &File,
-        mut address: u64,
-        parts: &[&[u8]],
+        address: u64,
+        slices: &mut [IoSlice<'_>],
         unit: usize,
     ) -> io::Result<()> {
         let fd = types::Fd(file.as_raw_fd());
-        for batch in parts.chunks(DEPTH as usize) {
-            let start = address;
-            let entries = batch.iter().map(|part| {
-                let entry = opcode::Write::new(fd, part.as_ptr(), len(part)).offset(address).build();
-                address += part.len() as u64;
-                entry
+        let lens: Vec<usize> = slices.iter().map(|slice| slice.len()).collect();
+        for batch in groups(&lens).chunks(DEPTH as usize) {
+            let entries = batch.iter().map(|group| {
+                let iovecs = slices[group.start..group.end].as_ptr().cast();
+                opcode::Writev::new(fd, iovecs, group.count()).offset(address + group.at).build()
             });
-            // SAFETY: `batch` borrows the memory until `run` has returned, which it does only when the kernel is done
-            // with it; the file is open as long.
+            // SAFETY: an `IoSlice` has the layout of an `iovec`. The slices, and the memory that they borrow, are not
+            // touched until `run` has returned, when the kernel is done with them; the file is open as long.
             let outcomes = unsafe { self.run(entries) };
-            let mut at = start;
-            for (part, outcome) in batch.iter().zip(outcomes) {
-                let done = finished(outcome, unit)?;
-                whole::write(file, at + done as u64, &part[done.min(part.len())..], unit)?;
-                at += part.len() as u64;
+            for (group, outcome) in batch.iter().zip(outcomes) {
+                let mut slices = &mut slices[group.start..group.end];
+                let done = finished(outcome, unit)?.min(group.len);
+                IoSlice::advance_slices(&mut slices, done);
+                whole::write_slices(file, address + group.at + done as u64, slices, unit)?;
             }
         }
         Ok(())
     }
 
-    /// Fills the buffers one after the other from `address` on.
+    /// Fills the slices one after the other from `address` on.
     pub(super) fn read(
         &mut self,
         file: &File,
-        mut address: u64,
-        buffers: &mut [&mut [u8]],
+        address: u64,
+        slices: &mut [IoSliceMut<'_>],
         unit: usize,
     ) -> io::Result<()> {
         let fd = types::Fd(file.as_raw_fd());
-        for batch in buffers.chunks_mut(DEPTH as usize) {
-            let start = address;
-            let entries = batch.iter_mut().map(|buffer| {
-                let entry = opcode::Read::new(fd, buffer.as_mut_ptr(), len(buffer)).offset(address).build();
-                address += buffer.len() as u64;
-                entry
+        let lens: Vec<usize> = slices.iter().map(|slice| slice.len()).collect();
+        for batch in groups(&lens).chunks(DEPTH as usize) {
+            let entries = batch.iter().map(|group| {
+                let iovecs = slices[group.start..group.end].as_mut_ptr().cast_const().cast();
+                opcode::Readv::new(fd, iovecs, group.count()).offset(address + group.at).build()
             });
-            // SAFETY: as in `write`; and nobody looks at the buffers, which are borrowed for us alone, before that.
+            // SAFETY: as in `write`; and nobody looks at the memory, which is borrowed for us alone, before that.
             let outcomes = unsafe { self.run(entries) };
-            let mut at = start;
-            for (buffer, outcome) in batch.iter_mut().zip(outcomes) {
-                let done = finished(outcome, unit)?.min(buffer.len());
-                let rest = &mut buffer[done..];
-                let needed = rest.len();
-                whole::read(file, at + done as u64, rest, needed, unit)?;
-                at += buffer.len() as u64;
+            for (group, outcome) in batch.iter().zip(outcomes) {
+                let mut slices = &mut slices[group.start..group.end];
+                let done = finished(outcome, unit)?.min(group.len);
+                IoSliceMut::advance_slices(&mut slices, done);
+                whole::read_slices(file, address + group.at + done as u64, slices, unit)?;
             }
         }
         Ok(())
@@ -146,9 +145,37 @@ impl Ring {
     }
 }
 
-/// The length of one part: longer ones are finished by plain calls.
-fn len(part: &[u8]) -> u32 {
-    u32::try_from(part.len()).unwrap_or(1 << 30)
+/// Slices that go as one read or write.
+struct Group {
+    start: usize,
+    end: usize,
+    /// Bytes before them.
+    at: u64,
+    /// Bytes of them.
+    len: usize,
+}
+
+impl Group {
+    fn count(&self) -> u32 {
+        (self.end - self.start) as u32
+    }
+}
+
+/// Puts slices of these lengths together: few large requests cost less than many small ones.
+fn groups(lens: &[usize]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut at = 0;
+    for (number, len) in lens.iter().enumerate() {
+        match groups.last_mut() {
+            Some(group) if group.len + len <= REQUEST && number - group.start < whole::SLICES => {
+                group.end = number + 1;
+                group.len += len;
+            }
+            _ => groups.push(Group { start: number, end: number + 1, at, len: *len }),
+        }
+        at += *len as u64;
+    }
+    groups
 }
 
 /// Bytes that are done, in whole units. What was interrupted or put off is not an error but not done.
@@ -165,6 +192,22 @@ fn finished(outcome: Outcome, unit: usize) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_large_and_leave_nothing_out() {
+        let lens: Vec<usize> = (0..500).map(|number| [0, 512, 4096, 700_000, 3 << 20][number % 5]).collect();
+        let groups = groups(&lens);
+        let (mut next, mut at) = (0, 0);
+        for group in &groups {
+            let lens = &lens[group.start..group.end];
+            assert_eq!((group.start, group.at, group.len), (next, at, lens.iter().sum()));
+            assert!(group.count() == 1 || group.len <= REQUEST && lens.len() <= whole::SLICES);
+            next = group.end;
+            at += group.len as u64;
+        }
+        assert_eq!(next, lens.len());
+        assert_eq!(super::groups(&[512; 200]).len(), 200_usize.div_ceil(whole::SLICES));
+    }
 
     #[test]
     fn what_is_done_counts_in_units() {

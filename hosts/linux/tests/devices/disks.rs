@@ -71,8 +71,9 @@ fn slices_go_one_behind_the_other() {
         let Some(disk) = Loop::new(8 << 20, sector) else { return };
         let mut device = blank(&disk);
         let unit = sector as usize;
-        // More than fit into one submission, of different lengths, some empty.
-        let lens: Vec<usize> = (0..100).map(|number| number % 4 * unit).collect();
+        // More than fit into one request, with small sectors into one submission; of different lengths, some empty.
+        let count = if sector == 512 { 2200 } else { 300 };
+        let lens: Vec<usize> = (0..count).map(|number| number % 4 * unit).collect();
         let bytes = pattern(lens.iter().sum());
         let cut = |shift: usize| {
             let mut memory: Vec<AlignedBuffer> =

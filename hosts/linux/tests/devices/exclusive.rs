@@ -118,6 +118,39 @@ fn a_mounted_disk_is_left_alone() {
     assert_eq!(fs::read(at.join("file")).unwrap(), b"dear to somebody");
 }
 
+/// The boot record of a disk with one partition, from sector 2048 on, of 65,536 sectors.
+fn boot_record() -> Vec<u8> {
+    let mut sector = vec![0; 512];
+    sector[446..462].copy_from_slice(&[0, 0, 2, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1, 0]);
+    sector[510..].copy_from_slice(&[0x55, 0xAA]);
+    sector
+}
+
+#[test]
+fn a_partition_is_a_disk_and_belongs_to_one() {
+    let Some(mut disk) = Loop::new(48 << 20, 512) else { return };
+    fs::write(disk.path(), boot_record()).unwrap();
+    let Some(partition) = disk.partition() else { return };
+    let Place::Disk(whole) = Device::survey(disk.path()).unwrap() else { panic!() };
+    let Place::Disk(part) = Device::survey(&partition).unwrap() else { panic!() };
+    assert_eq!((part.capacity, part.discard, part.physical), (32 << 20, whole.discard, whole.physical));
+
+    let device = Device::create(&partition, part.geometry(), Replace::Blank).unwrap();
+    let mut session = Session::format(device, 65_536).unwrap();
+    session.commit(b"in a partition").unwrap();
+    let error = Device::create(disk.path(), whole.geometry(), Replace::Anything).unwrap_err();
+    assert!(matches!(error, DeviceError::InUse(_)), "{error:?}");
+    drop(session);
+    let device = Device::open(&partition, Access::ReadOnly).unwrap();
+    assert_eq!(Session::open(device).unwrap().entries(), [b"in a partition"]);
+
+    let Some(at) = disk.mount_on(&partition) else { return };
+    let error = Device::create(disk.path(), whole.geometry(), Replace::Anything).unwrap_err();
+    assert_eq!(error.to_string(), format!("mounted at {}; unmount it first", at.display()));
+    let error = Device::create(&partition, part.geometry(), Replace::Anything).unwrap_err();
+    assert_eq!(error.to_string(), format!("mounted at {}; unmount it first", at.display()));
+}
+
 #[test]
 fn a_disk_that_is_swapped_to_is_left_alone() {
     let Some(disk) = Loop::new(4 << 20, 4096) else { return };

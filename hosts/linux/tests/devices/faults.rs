@@ -9,10 +9,16 @@ use std::path::Path;
 use std::process::Command;
 
 use esker::device::{BlockDevice, Geometry};
-use esker_linux::{Access, AlignedBuffer, Device, DeviceError, FileDevice, RawDisk, Replace, SyncHandle};
+use esker_linux::{
+    Access, AlignedBuffer, Device, DeviceError, FileDevice, RawDisk, Replace, SyncHandle, contents,
+};
 
 use crate::loops::{Loop, Memory, run, skip};
 use crate::session::Session;
+
+/// Slices that a job writes and reads: so long that they are several requests.
+const PARTS: usize = 40;
+const PART: usize = 64 << 10;
 
 /// Entries that a job appends.
 const ENTRIES: u64 = 8;
@@ -30,15 +36,25 @@ enum Job {
     Sync,
     /// Writes and reads slices.
     Slices,
+    /// Looks what is there.
+    Contents,
 }
 
-const JOBS: [Job; 3] = [Job::Append, Job::Sync, Job::Slices];
+const JOBS: [Job; 4] = [Job::Append, Job::Sync, Job::Slices, Job::Contents];
 
 /// The other process. It does nothing unless it is told to.
 #[test]
 #[ignore = "the process in which the other tests make system calls fail"]
 fn child() {
     let (Ok(job), Ok(path)) = (env::var("ESKER_JOB"), env::var("ESKER_DEVICE")) else { return };
+    let job = JOBS.iter().find(|known| format!("{known:?}") == job).expect("a job");
+    if let Job::Contents = job {
+        return match contents(&path) {
+            Ok(Some(found)) => say("found", &found.to_string()),
+            Ok(None) => say("nothing", ""),
+            Err(error) => say("failed", &error.to_string()),
+        };
+    }
     let device = match Device::open(&path, Access::ReadWrite) {
         Ok(device) => device,
         Err(error) => return say("failed", &format!("{error:?}")),
@@ -51,11 +67,11 @@ fn child() {
         Ok(device) => device,
         Err(error) => return say("failed", &format!("{error:?}")),
     };
-    match JOBS.iter().find(|known| format!("{known:?}") == job) {
-        Some(Job::Append) => append(device),
-        Some(Job::Sync) => sync(device),
-        Some(Job::Slices) => slices(device),
-        None => panic!("no job {job}"),
+    match job {
+        Job::Append => append(device),
+        Job::Sync => sync(device),
+        Job::Slices => slices(device),
+        Job::Contents => {}
     }
 }
 
@@ -92,8 +108,7 @@ fn sync(mut device: Device) {
 fn slices(device: Device) {
     let Device::Disk(mut disk) = device else { panic!("not a disk") };
     say("ring", &disk.has_ring().to_string());
-    let unit = disk.geometry().write_unit as usize;
-    let mut parts: Vec<AlignedBuffer> = (0..40).map(|_| AlignedBuffer::new(unit)).collect();
+    let mut parts: Vec<AlignedBuffer> = (0..PARTS).map(|_| AlignedBuffer::new(PART)).collect();
     for (number, part) in parts.iter_mut().enumerate() {
         part.as_mut().fill(number as u8 + 1);
     }
@@ -138,6 +153,13 @@ fn job(job: Job, device: &Path, direct: bool, fault: &str) -> (Said, bool) {
     let mut command = Command::new("strace");
     command.args(["--quiet=all", "-f", "-o"]).arg(&log);
     command.arg(format!("--trace={call}")).arg(format!("--inject={fault}"));
+    if call == "execve" {
+        // Of this program alone, wherever it may be.
+        let path = env::var("PATH").unwrap_or_default();
+        for folder in path.split(':').chain(["/usr/sbin", "/sbin"]) {
+            command.arg(format!("--trace-path={folder}/blkid"));
+        }
+    }
     command.arg(env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "faults::child", "--nocapture", "--test-threads=1"]);
     command.env("ESKER_JOB", format!("{job:?}")).env("ESKER_DEVICE", device);
@@ -280,7 +302,7 @@ fn a_failed_sync_is_not_taken_back() {
 #[test]
 fn without_a_ring_everything_goes_by_plain_calls() {
     if can_trace() {
-        let Some(disk) = Loop::new(2 << 20, 512) else { return };
+        let Some(disk) = Loop::new(8 << 20, 512) else { return };
         let geometry = RawDisk::info(disk.path()).unwrap().geometry();
         for (fault, ring) in [
             // Forbidden, as in many containers; or missing.
@@ -300,12 +322,34 @@ fn without_a_ring_everything_goes_by_plain_calls() {
             assert_eq!(words(&said), ["ring", "synced", "read"], "{fault}");
             assert_eq!((said[0].1.as_str(), said[2].1.as_str()), (ring, "true"), "{fault}");
             let image = std::fs::read(disk.image()).unwrap();
-            let unit = geometry.write_unit as usize;
-            for number in 0..40 {
-                let bytes = &image[(1 << 20) + number * unit..][..unit];
+            for number in 0..PARTS {
+                let bytes = &image[(1 << 20) + number * PART..][..PART];
                 assert!(bytes.iter().all(|byte| *byte == number as u8 + 1), "{fault}: part {number}");
             }
         }
+    }
+}
+
+#[test]
+fn without_blkid_nothing_is_taken_for_blank() {
+    if can_trace() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let said = |path: &Path, fault: &str| {
+            let (said, met) = job(Job::Contents, path, false, fault);
+            assert!(met, "{fault}: {said:?}");
+            (said[0].0.clone(), said[0].1.clone())
+        };
+        let missing = "execve:error=ENOENT";
+        std::fs::write(&path, [0; 5000]).unwrap();
+        assert_eq!(said(&path, missing).0, "nothing");
+        std::fs::write(&path, b"a letter").unwrap();
+        assert_eq!(said(&path, missing), ("found".into(), "data of an unknown kind".into()));
+        assert_eq!(said(&path, "execve:error=EIO").0, "failed");
+
+        let Some(disk) = Loop::new(1 << 20, 512) else { return };
+        let (word, what) = said(disk.path(), missing);
+        assert!(word == "found" && what.contains("`blkid` is not installed"), "{word}: {what}");
     }
 }
 

@@ -68,6 +68,7 @@ fn in_a_file(direct: bool, unit: u32) {
 
 #[test]
 fn a_commit_in_a_buffered_file() {
+    in_a_file(false, 512);
     in_a_file(false, 4096);
 }
 

@@ -48,6 +48,7 @@ pub struct Loop {
     dir: TempDir,
     mounted: bool,
     protected: bool,
+    partitioned: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -75,7 +76,7 @@ impl Loop {
             return None;
         }
         let path = String::from_utf8_lossy(&output.stdout).trim().into();
-        Some(Self { path, image, dir, mounted: false, protected: false, _turn: turn })
+        Some(Self { path, image, dir, mounted: false, protected: false, partitioned: false, _turn: turn })
     }
 
     pub fn path(&self) -> &Path {
@@ -93,12 +94,33 @@ impl Loop {
 
     /// Puts an ext4 on it and mounts that; `None`: skipped. Its journal is written only when it is asked to.
     pub fn mount(&mut self) -> Option<PathBuf> {
-        must_run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.name()])?;
+        self.mount_on(&self.path.clone())
+    }
+
+    /// The same on a partition of it.
+    pub fn mount_on(&mut self, device: &Path) -> Option<PathBuf> {
+        let device = device.to_str().unwrap();
+        must_run(
+            "mkfs.ext4",
+            &["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", device],
+        )?;
         let at = self.dir.path().join("mnt");
         fs::create_dir(&at).unwrap();
-        must_run("mount", &["-o", "commit=300,noatime", self.name(), at.to_str().unwrap()])?;
+        must_run("mount", &["-o", "commit=300,noatime", device, at.to_str().unwrap()])?;
         self.mounted = true;
         Some(at)
+    }
+
+    /// Its first partition, whose entry is on it. `None`: the kernel knows no partitions of loop devices; skipped.
+    pub fn partition(&mut self) -> Option<PathBuf> {
+        must_run("partx", &["--add", self.name()])?;
+        self.partitioned = true;
+        let path = PathBuf::from(format!("{}p1", self.name()));
+        if !path.exists() {
+            skip("loop devices have no partitions here");
+            return None;
+        }
+        Some(path)
     }
 
     /// Sets or lifts write protection.
@@ -123,6 +145,9 @@ impl Drop for Loop {
     fn drop(&mut self) {
         if self.mounted {
             run("umount", &[self.dir.path().join("mnt").to_str().unwrap()]);
+        }
+        if self.partitioned {
+            run("partx", &["--delete", self.name()]);
         }
         if self.protected {
             // Else the next disk of this number would be.
