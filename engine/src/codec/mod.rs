@@ -5,8 +5,8 @@ mod fields;
 mod varint;
 
 pub(crate) use checksum::Checksum;
-pub(crate) use fields::{Put, Take};
-pub(crate) use varint::{PutVarint, TakeVarint};
+pub(crate) use fields::{Fields, put_word, word_at};
+pub(crate) use varint::Varints;
 
 /// `value` rounded up to a multiple of `unit`, a power of two. Saturates, so that damage can't wrap around.
 pub(crate) const fn align_up(value: u32, unit: u32) -> u32 {

@@ -15,7 +15,7 @@
 //! 53  3 trail      sum over all segments of this log before it: tells at open whether one is missing or too many
 //! ```
 
-use crate::codec::{Checksum, Put, Take};
+use crate::codec::{Checksum, Fields, put_word, word_at};
 
 /// Bytes of a segment's header.
 pub(crate) const SEGMENT_HEADER: usize = 56;
@@ -68,50 +68,48 @@ impl SegmentHeader {
         self.trail.wrapping_add(self.at.mark()) & TRAIL
     }
 
-    pub(crate) fn encode(&self, volume_id: u32) -> [u8; SEGMENT_HEADER] {
+    /// The fields from byte 4 on; whether the magic was there.
+    fn fields(&mut self, fields: &mut Fields<'_>) -> bool {
+        let mut magic = MAGIC;
+        let mut last = u32::from(self.window) | self.trail << 8;
+        fields.u16(&mut magic);
+        fields.u16(&mut self.log);
+        fields.u32(&mut self.at.life);
+        fields.u32(&mut self.epoch);
+        fields.u64(&mut self.first);
+        fields.u32(&mut self.ordinal);
+        fields.u32(&mut self.previous.segment);
+        fields.u32(&mut self.previous.life);
+        fields.u32(&mut self.jump.segment);
+        fields.u32(&mut self.jump.life);
+        fields.u64(&mut self.jump_first);
+        fields.u32(&mut last);
+        (self.window, self.trail) = ((last & 15) as u8, last >> 8);
+        magic == MAGIC
+    }
+
+    pub(crate) fn encode(mut self, volume_id: u32) -> [u8; SEGMENT_HEADER] {
         let mut bytes = [0; SEGMENT_HEADER];
-        Put::new(&mut bytes)
-            .u32(0)
-            .u16(MAGIC)
-            .u16(self.log)
-            .u32(self.at.life)
-            .u32(self.epoch)
-            .u64(self.first)
-            .u32(self.ordinal)
-            .u32(self.previous.segment)
-            .u32(self.previous.life)
-            .u32(self.jump.segment)
-            .u32(self.jump.life)
-            .u64(self.jump_first)
-            .u32(u32::from(self.window) | self.trail << 8);
-        let crc = checksum(volume_id, self.at.segment, bytes.get(4..).unwrap_or_default());
-        Put::new(&mut bytes).u32(crc);
+        let (_, body) = bytes.split_at_mut(4);
+        self.fields(&mut Fields::write(body));
+        let crc = checksum(volume_id, self.at.segment, body);
+        put_word(&mut bytes, crc);
         bytes
     }
 
     /// The header in `bytes`, if it is one that was written for `segment` of this volume.
-    pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> Option<Self> {
-        let mut fields = Take(bytes);
-        let crc = fields.u32();
-        if fields.u16() != MAGIC || crc != checksum(volume_id, segment, bytes.get(4..)?) {
-            return None;
-        }
-        let mut header = Self {
-            log: fields.u16(),
-            at: Link { segment, life: fields.u32() },
-            epoch: fields.u32(),
-            first: fields.u64(),
-            ordinal: fields.u32(),
-            previous: Link { segment: fields.u32(), life: fields.u32() },
-            jump: Link { segment: fields.u32(), life: fields.u32() },
-            jump_first: fields.u64(),
-            ..Self::default()
-        };
-        let last = fields.u32();
-        (header.window, header.trail) = ((last & 15) as u8, last >> 8);
+    pub(crate) fn decode(mut bytes: [u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> Option<Self> {
+        let crc = word_at(&bytes, 0);
+        let (_, body) = bytes.split_at_mut(4);
+        let mut header = Self::default();
+        header.at.segment = segment;
         // Chains go back in time; a header that says otherwise could send a walk in circles.
-        let life = header.at.life;
-        (life != 0 && header.previous.life < life && header.jump.life < life).then_some(header)
+        let fits = header.fields(&mut Fields::read(body))
+            && crc == checksum(volume_id, segment, body)
+            && header.at.life != 0
+            && header.previous.life < header.at.life
+            && header.jump.life < header.at.life;
+        fits.then_some(header)
     }
 }
 
@@ -134,13 +132,13 @@ mod tests {
             trail: 0xAB_CDEF,
         };
         let bytes = header.encode(77);
-        assert_eq!(SegmentHeader::decode(&bytes, 77, 3), Some(header));
-        assert_eq!(SegmentHeader::decode(&bytes, 78, 3), None, "another volume");
-        assert_eq!(SegmentHeader::decode(&bytes, 77, 4), None, "another place");
+        assert_eq!(SegmentHeader::decode(bytes, 77, 3), Some(header));
+        assert_eq!(SegmentHeader::decode(bytes, 78, 3), None, "another volume");
+        assert_eq!(SegmentHeader::decode(bytes, 77, 4), None, "another place");
         for bit in 0..SEGMENT_HEADER * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::decode(&flipped, 77, 3), None, "bit {bit}");
+            assert_eq!(SegmentHeader::decode(flipped, 77, 3), None, "bit {bit}");
         }
     }
 }

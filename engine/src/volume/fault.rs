@@ -21,5 +21,11 @@ pub(crate) enum Fault {
     NewerVersion,
     TooManyLogs,
     TooManySlots,
+    /// The device's geometry can't be.
+    Impossible,
+    /// The device's geometry is not the one of the volume.
+    Geometry,
+    /// The detail says what the buffer must be aligned to.
+    Misaligned,
     LogExists,
 }

@@ -18,13 +18,14 @@
 use super::medium::Buffer;
 use super::medium::Medium;
 use super::{Error, Fault};
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, Fields, align_up, put_word, word_at};
 use crate::device::{BlockDevice, Geometry};
 
 pub(crate) const FORMAT_RECORD: usize = 128;
 /// The format version that this engine writes, and the newest that it reads.
 pub const FORMAT_VERSION: u16 = 1;
 const MAGIC: [u8; 8] = *b"ESKERVOL";
+const CRC_AT: usize = 124;
 const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
 /// So many segments at most: their bitmap stays below 8 KiB of RAM.
@@ -101,68 +102,71 @@ impl Format {
         (self.pool_len >> self.segment.trailing_zeros()) as u32
     }
 
-    pub(crate) fn encode(&self) -> [u8; FORMAT_RECORD] {
-        let mut bytes = [0; FORMAT_RECORD];
-        let mut put = Put::new(&mut bytes);
-        put.bytes(&MAGIC)
-            .u16(FORMAT_VERSION)
-            .u16(self.reserve)
-            .u32(self.volume_id)
-            .u64(self.geometry.capacity)
-            .u32(self.geometry.write_unit)
-            .u32(self.geometry.erase_unit)
-            .u32(self.home)
-            .u32(self.segment)
-            .u32(REGION_POOL)
-            .u64(self.pool)
-            .u64(self.pool_len);
-        for _ in 1..REGIONS {
-            put.u32(0).u64(0).u64(0);
-        }
-        put.u32(self.geometry.read_unit);
-        let crc = Checksum::new().bytes(bytes.get(..124).unwrap_or_default()).finish();
-        Put::new(bytes.get_mut(124..).unwrap_or_default()).u32(crc);
-        bytes
+    /// Nothing, before a volume is known.
+    pub(crate) const fn none() -> Self {
+        let geometry = Geometry::blocks(0, 1);
+        Self { volume_id: 0, geometry, home: 0, segment: 1, reserve: 0, pool: 0, pool_len: 0 }
     }
 
-    /// `Ok(None)`: nothing of ours here, or damaged. `Err`: the version, which is not ours.
-    pub(crate) fn decode(bytes: &[u8; FORMAT_RECORD]) -> Result<Option<Self>, u16> {
-        let mut take = Take(bytes);
-        let crc = Take(bytes.get(124..).unwrap_or_default()).u32();
-        if take.array() != MAGIC
-            || crc != Checksum::new().bytes(bytes.get(..124).unwrap_or_default()).finish()
-        {
-            return Ok(None);
+    /// All but the checksum; magic and version as they are there.
+    fn fields(&mut self, fields: &mut Fields<'_>) -> ([u8; 8], u16) {
+        let (mut magic, mut version) = (MAGIC, FORMAT_VERSION);
+        fields.bytes(&mut magic);
+        fields.u16(&mut version);
+        fields.u16(&mut self.reserve);
+        fields.u32(&mut self.volume_id);
+        fields.u64(&mut self.geometry.capacity);
+        fields.u32(&mut self.geometry.write_unit);
+        fields.u32(&mut self.geometry.erase_unit);
+        fields.u32(&mut self.home);
+        fields.u32(&mut self.segment);
+        let (mut kind, mut start, mut len) = (REGION_POOL, self.pool, self.pool_len);
+        (self.pool, self.pool_len) = (0, 0);
+        for _ in 0..REGIONS {
+            fields.u32(&mut kind);
+            fields.u64(&mut start);
+            fields.u64(&mut len);
+            if kind == REGION_POOL {
+                (self.pool, self.pool_len) = (start, len);
+            }
+            (kind, start, len) = (0, 0, 0);
         }
-        let version = take.u16();
+        fields.u32(&mut self.geometry.read_unit);
+        (magic, version)
+    }
+
+    pub(crate) fn encode(mut self, bytes: &mut [u8; FORMAT_RECORD]) {
+        let (body, crc) = bytes.split_at_mut(CRC_AT);
+        self.fields(&mut Fields::write(body));
+        put_word(crc, Checksum::new().bytes(body).finish());
+    }
+
+    /// Takes itself from `bytes`. `Ok(false)`: nothing of ours there, or damaged. `Err`: the version, which is not ours.
+    pub(crate) fn decode(&mut self, bytes: &mut [u8; FORMAT_RECORD]) -> Result<bool, u16> {
+        let (body, crc) = bytes.split_at_mut(CRC_AT);
+        let (magic, version) = self.fields(&mut Fields::read(body));
+        if magic != MAGIC || word_at(crc, 0) != Checksum::new().bytes(body).finish() {
+            return Ok(false);
+        }
         if version != FORMAT_VERSION {
             return Err(version);
         }
-        let reserve = take.u16();
-        let volume_id = take.u32();
-        let (capacity, write_unit, erase_unit) = (take.u64(), take.u32(), take.u32());
-        let (home, segment) = (take.u32(), take.u32());
-        let (mut pool, mut pool_len) = (0, 0);
-        for _ in 0..REGIONS {
-            let (kind, start, len) = (take.u32(), take.u64(), take.u64());
-            if kind == REGION_POOL {
-                (pool, pool_len) = (start, len);
-            }
-        }
-        let geometry = Geometry { capacity, read_unit: take.u32(), write_unit, erase_unit, alignment: 1 };
-        let format = Self { volume_id, geometry, home, segment, reserve, pool, pool_len };
-        // The checksum is no signature: an image may be made by anyone. What follows divides by nothing and loops
-        // over nothing that was not checked here.
-        let fits = geometry.check().is_ok()
+        Ok(self.is_possible())
+    }
+
+    /// The checksum is no signature: an image may be made by anyone. What is built on a format divides by nothing and
+    /// loops over nothing that was not checked here.
+    fn is_possible(&self) -> bool {
+        let Self { geometry, home, segment, pool, pool_len, .. } = *self;
+        geometry.check().is_ok()
             && home == home_size(&geometry)
             && segment.is_power_of_two()
             && (1024..=MAX_SEGMENT).contains(&segment)
             && segment >= geometry.block()
             && pool >= u64::from(home).saturating_mul(2)
             && pool & u64::from(geometry.block().saturating_sub(1)) == 0
-            && pool.checked_add(pool_len).is_some_and(|end| end <= capacity)
-            && (1..=MAX_SEGMENTS).contains(&(pool_len >> segment.trailing_zeros()));
-        Ok(fits.then_some(format))
+            && pool.checked_add(pool_len).is_some_and(|end| end <= geometry.capacity)
+            && (1..=MAX_SEGMENTS).contains(&(pool_len >> segment.trailing_zeros()))
     }
 
     /// Whether a volume of this format can live on `device`.
@@ -182,30 +186,35 @@ pub(crate) fn home_size(geometry: &Geometry) -> u32 {
     align_up(least, geometry.block())
 }
 
-/// Reads the format record at `address`.
+/// Reads the format record at `address`; `false` if there is none.
+#[inline(never)]
 pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     address: u64,
-) -> Result<Option<Format>, Fault> {
+    format: &mut Format,
+) -> Result<bool, Fault> {
     let mut bytes = [0; FORMAT_RECORD];
     if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
-        return Ok(None);
+        return Ok(false);
     }
     medium.read(address, &mut bytes, 0)?;
-    Format::decode(&bytes).map_err(|version| medium.fault(Fault::NewerVersion, u32::from(version)))
+    format.decode(&mut bytes).map_err(|version| medium.fault(Fault::NewerVersion, u32::from(version)))
 }
 
 /// The format record of the volume on this device, from either home.
-pub(crate) fn find_format<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Format, Fault> {
+pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
+    medium: &mut Medium<D, B>,
+    format: &mut Format,
+) -> Result<(), Fault> {
     let home = home_size(&medium.geometry());
-    let first = read_format(medium, 0);
+    let first = read_format(medium, 0, format);
     match first {
-        Ok(Some(format)) => return Ok(format),
+        Ok(true) => return Ok(()),
         Err(Fault::NewerVersion) => return Err(Fault::NewerVersion),
         _ => {}
     }
-    if let Some(format) = read_format(medium, u64::from(home))? {
-        return Ok(format);
+    if read_format(medium, u64::from(home), format)? {
+        return Ok(());
     }
     first?;
     // The magic tells damage from something else.

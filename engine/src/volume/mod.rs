@@ -25,7 +25,8 @@ pub(crate) use roots::{LogRoot, SnapshotRoot, TailRoot};
 
 use crate::device::{BlockDevice, Geometry};
 use crate::space::Segments;
-use format::{FORMAT_RECORD, Format, find_format, read_format};
+pub(crate) use format::Format;
+use format::{FORMAT_RECORD, find_format, read_format};
 use medium::Medium;
 use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
 use superblock::{HEADER as PUBLISH_HEADER, Homes};
@@ -91,7 +92,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Reads the header of every segment and writes both homes anew. Four syncs at most.
     pub fn format(device: D, buffer: B, options: &FormatOptions) -> Result<Self, Error<D::Error>> {
         let format = Format::plan(device.geometry(), options)?;
-        let mut volume = Self::new(Medium::new(device, buffer)?, format)?;
+        let mut volume = Self::new(device, buffer);
+        let ready = volume.medium.check_loan().and_then(|()| volume.adopt(format));
+        ready.map_err(|fault| volume.medium.explain(fault))?;
         // Lives go on where an earlier volume of the same id left off, so that none of its records is ever valid again.
         while !volume.scan(u32::MAX)? {}
         let done = volume.wipe_homes().and_then(|()| volume.publish());
@@ -111,60 +114,65 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// `true`; in between, feed the watchdog.
     #[inline(never)]
     pub fn mount(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
-        let mut medium = Medium::new(device, buffer)?;
-        let format = find_format(&mut medium).map_err(|fault| medium.explain(fault))?;
-        let geometry = medium.geometry();
-        if !format.fits(&geometry) {
-            return Err(Error::Geometry { recorded: format.geometry, device: geometry });
+        let mut volume = Self::new(device, buffer);
+        match volume.load() {
+            Ok(()) => Ok(volume),
+            Err(Fault::Geometry) => {
+                Err(Error::Geometry { recorded: volume.format.geometry, device: volume.medium.geometry() })
+            }
+            Err(fault) => Err(volume.medium.explain(fault)),
         }
-        medium.adopt(format.geometry);
-        let mut volume = Self::new(medium, format)?;
-        volume.read_roots().map_err(|fault| volume.medium.explain(fault))?;
+    }
+
+    fn load(&mut self) -> Result<(), Fault> {
+        self.medium.check_loan()?;
+        let mut format = Format::none();
+        find_format(&mut self.medium, &mut format)?;
+        self.adopt(format)?;
+        self.read_roots()?;
         // A newer generation may be there that can't be read today and can tomorrow: stay clear of its number.
-        volume.generation = volume.generation.wrapping_add(1);
-        Ok(volume)
+        self.generation = self.generation.wrapping_add(1);
+        Ok(())
     }
 
     /// The geometry that the volume at the start of `device` was formatted with, found with no more knowledge than
     /// that: for hosts that can emulate any. `Ok(None)`: no volume.
     pub fn probe(device: D, buffer: B) -> Result<Option<Geometry>, Error<D::Error>> {
-        let mut medium = Medium::new(device, buffer)?;
-        if let Some(format) = read_format(&mut medium, 0).map_err(|fault| medium.explain(fault))? {
-            return Ok(Some(format.geometry));
-        }
-        for shift in 11..=27 {
-            let address = 1_u64 << shift;
-            if let Some(format) = read_format(&mut medium, address).map_err(|fault| medium.explain(fault))?
-                && u64::from(format.home) == address
-            {
-                return Ok(Some(format.geometry));
-            }
-        }
-        Ok(None)
+        let mut medium = Medium::new(device, buffer);
+        let found = probe(&mut medium);
+        found.map_err(|fault| medium.explain(fault))
     }
 
-    #[inline(never)]
-    fn new(mut medium: Medium<D, B>, format: Format) -> Result<Self, Error<D::Error>> {
-        let bitmap = Segments::memory(format.segments());
-        let scratch = Self::scratch_needed(&medium.geometry());
-        if medium.set_apart(bitmap) < scratch {
-            return Err(Error::MemoryTooSmall { needed: scratch.wrapping_add(bitmap) });
-        }
-        medium.behind().fill(0);
-        let segments = Segments::new(format.segments());
-        let homes = Homes::default();
-        Ok(Self {
-            medium,
-            format,
+    fn new(device: D, buffer: B) -> Self {
+        Self {
+            medium: Medium::new(device, buffer),
+            format: Format::none(),
             roots: Roots::default(),
-            segments,
-            homes,
+            segments: Segments::new(0),
+            homes: Homes::default(),
             generation: 0,
             scanned: 0,
             newest_life: 0,
             missed: false,
             next_life: 0,
-        })
+        }
+    }
+
+    /// Makes this a volume of `format`, if that can live on the device.
+    fn adopt(&mut self, format: Format) -> Result<(), Fault> {
+        self.format = format;
+        if !format.fits(&self.medium.geometry()) {
+            return Err(Fault::Geometry);
+        }
+        self.medium.adopt(format.geometry);
+        let bitmap = Segments::memory(format.segments());
+        let scratch = Self::scratch_needed(&self.medium.geometry());
+        if self.medium.set_apart(bitmap) < scratch {
+            return Err(self.medium.fault(Fault::Short, scratch.wrapping_add(bitmap) as u32));
+        }
+        self.medium.behind().fill(0);
+        self.segments = Segments::new(format.segments());
+        Ok(())
     }
 
     /// The volume in figures. Costs nothing.
@@ -252,4 +260,20 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn root_mut(&mut self, id: u16) -> Option<&mut LogRoot> {
         self.roots.logs.iter_mut().find(|log| log.id == id)
     }
+}
+
+/// The geometry of a volume of which nothing is known but that it begins at address 0.
+fn probe<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Option<Geometry>, Fault> {
+    medium.check_loan()?;
+    let mut format = Format::none();
+    if read_format(medium, 0, &mut format)? {
+        return Ok(Some(format.geometry));
+    }
+    for shift in 11..=27 {
+        let home = 1_u32 << shift;
+        if read_format(medium, u64::from(home), &mut format)? && format.home == home {
+            return Ok(Some(format.geometry));
+        }
+    }
+    Ok(None)
 }

@@ -10,14 +10,14 @@
 
 use heapless::Vec;
 
-use crate::codec::{PutVarint, TakeVarint};
+use crate::codec::Varints;
 use crate::space::{Link, SegmentHeader, TRAIL};
 
 /// So many segments can be retired at most; one more is simply tried again each time round.
 pub(crate) const MAX_RETIRED: usize = 8;
 
 /// Where a log's snapshot is: entries of the log's companion, and the offset up to which they say it all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SnapshotRoot {
     /// The state is that before this entry of the log.
     pub(crate) offset: u64,
@@ -106,73 +106,71 @@ pub(crate) struct Roots<const LOGS: usize> {
 
 impl<const LOGS: usize> Roots<LOGS> {
     /// Writes the roots into `bytes`; returns how many bytes they take, or would.
-    pub(crate) fn encode(&self, bytes: &mut [u8]) -> usize {
-        let mut put = PutVarint { bytes, at: 0 };
-        put.u32(self.lives);
-        put.u32(self.retired.len() as u32);
-        for segment in &self.retired {
-            put.u32(*segment);
-        }
-        put.u32(self.logs.len() as u32);
-        for log in &self.logs {
-            put.u32(u32::from(log.id));
-            put.u32(u32::from(log.closed) | u32::from(log.snapshot.is_some()) << 1);
-            put.u64(log.start);
-            put.u32(log.head_life);
-            put.u32(log.head_ordinal);
-            put.u32(log.head_trail);
-            put.u32(log.epoch);
-            put.u64(log.end);
-            put.u32(log.tail.at.segment);
-            put.u32(log.tail.at.life);
-            put.u32(log.tail.epoch);
-            put.u64(log.tail.first);
-            put.u32(log.tail.ordinal);
-            put.u32(log.tail.previous.segment);
-            put.u32(log.tail.previous.life);
-            put.u32(u32::from(log.tail.window));
-            put.u32(log.tail.trail);
-            if let Some(snapshot) = log.snapshot {
-                put.u64(snapshot.offset);
-                put.u64(snapshot.first);
-                put.u32(snapshot.chunks);
-            }
-        }
-        put.at
+    pub(crate) fn encode(&mut self, bytes: &mut [u8]) -> usize {
+        let mut fields = Varints::write(bytes);
+        let _ = self.fields(&mut fields);
+        fields.at
     }
 
     /// Reads the roots; `None` if there are more logs than `LOGS`.
-    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Option<()> {
-        let mut take = TakeVarint(bytes);
-        self.lives = take.u32();
-        for _ in 0..take.u32().min(MAX_RETIRED as u32) {
-            self.retired.push(take.u32()).ok()?;
+    pub(crate) fn decode(&mut self, bytes: &mut [u8]) -> Option<()> {
+        *self = Self::default();
+        self.fields(&mut Varints::read(bytes))
+    }
+
+    /// All the numbers in their order. Those that are read make room for what follows them.
+    #[inline(never)]
+    fn fields(&mut self, fields: &mut Varints<'_>) -> Option<()> {
+        fields.u32(&mut self.lives);
+        let mut retired = self.retired.len() as u32;
+        fields.u32(&mut retired);
+        self.retired.resize_default((retired as usize).min(MAX_RETIRED)).ok()?;
+        for segment in &mut self.retired {
+            fields.u32(segment);
         }
-        let logs = take.u32();
-        for _ in 0..logs {
-            let mut log = LogRoot { id: take.u32() as u16, ..LogRoot::default() };
-            let flags = take.u32();
-            log.closed = flags & 1 != 0;
-            log.start = take.u64();
-            log.head_life = take.u32();
-            log.head_ordinal = take.u32();
-            log.head_trail = take.u32() & TRAIL;
-            log.epoch = take.u32();
-            log.end = take.u64();
-            log.tail.at = Link { segment: take.u32(), life: take.u32() };
-            log.tail.epoch = take.u32();
-            log.tail.first = take.u64();
-            log.tail.ordinal = take.u32();
-            log.tail.previous = Link { segment: take.u32(), life: take.u32() };
-            log.tail.window = take.u32() as u8 & 15;
-            log.tail.trail = take.u32() & TRAIL;
-            if flags & 2 != 0 {
-                log.snapshot =
-                    Some(SnapshotRoot { offset: take.u64(), first: take.u64(), chunks: take.u32() });
-            }
-            self.logs.push(log).ok()?;
+        let mut logs = self.logs.len() as u32;
+        fields.u32(&mut logs);
+        self.logs.resize_default(logs as usize).ok()?;
+        for log in &mut self.logs {
+            log.fields(fields);
         }
         Some(())
+    }
+}
+
+impl LogRoot {
+    fn fields(&mut self, fields: &mut Varints<'_>) {
+        let mut id = u32::from(self.id);
+        let mut flags = u32::from(self.closed) | u32::from(self.snapshot.is_some()) << 1;
+        let mut window = u32::from(self.tail.window);
+        fields.u32(&mut id);
+        fields.u32(&mut flags);
+        fields.u64(&mut self.start);
+        fields.u32(&mut self.head_life);
+        fields.u32(&mut self.head_ordinal);
+        fields.u32(&mut self.head_trail);
+        fields.u32(&mut self.epoch);
+        fields.u64(&mut self.end);
+        fields.u32(&mut self.tail.at.segment);
+        fields.u32(&mut self.tail.at.life);
+        fields.u32(&mut self.tail.epoch);
+        fields.u64(&mut self.tail.first);
+        fields.u32(&mut self.tail.ordinal);
+        fields.u32(&mut self.tail.previous.segment);
+        fields.u32(&mut self.tail.previous.life);
+        fields.u32(&mut window);
+        fields.u32(&mut self.tail.trail);
+        if flags & 2 != 0 {
+            let snapshot = self.snapshot.get_or_insert_default();
+            fields.u64(&mut snapshot.offset);
+            fields.u64(&mut snapshot.first);
+            fields.u32(&mut snapshot.chunks);
+        }
+        (self.id, self.closed) = (id as u16, flags & 1 != 0);
+        // A checksum is no signature: no number is taken to be shorter than it was written.
+        self.head_trail &= TRAIL;
+        self.tail.trail &= TRAIL;
+        self.tail.window = window as u8 & 15;
     }
 }
 
@@ -212,10 +210,10 @@ mod tests {
             let len = roots.encode(&mut bytes);
             assert!(len <= MAX_OTHER_ROOTS + logs * MAX_LOG_ROOT, "{len} bytes with {logs} logs");
             let mut back = Roots::<3>::default();
-            assert_eq!(back.decode(&bytes[..len]), Some(()));
+            assert_eq!(back.decode(&mut bytes[..len]), Some(()));
             assert_eq!(back, roots);
             if logs > 0 {
-                assert_eq!(Roots::<0>::default().decode(&bytes[..len]), None, "no room");
+                assert_eq!(Roots::<0>::default().decode(&mut bytes[..len]), None, "no room");
             }
             let _ = roots.logs.push(log);
         }

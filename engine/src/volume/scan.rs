@@ -162,7 +162,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         let mut bytes = [0; SEGMENT_HEADER];
         self.medium.read(self.segment_address(segment), &mut bytes, 0).ok()?;
-        SegmentHeader::decode(&bytes, self.format.volume_id, segment)
+        SegmentHeader::decode(bytes, self.format.volume_id, segment)
     }
 
     /// The header of a segment in the life that `at` names, from either end of it.
@@ -199,7 +199,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             .wrapping_add(u64::from(self.format.segment))
             .wrapping_sub(SEAL as u64);
         self.medium.read(at, &mut bytes, 0).ok()?;
-        Seal::decode(&bytes, self.format.volume_id, segment).map(|seal| (seal, bytes))
+        Seal::decode(bytes, self.format.volume_id, segment).map(|seal| (seal, bytes))
     }
 
     /// The seal of a segment in the life that `at` names; its slots are not proved.
@@ -215,7 +215,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let start = end.checked_sub(slots)?;
         let sum = Seal::sum(self.format.volume_id, segment);
         let address = self.segment_address(segment).wrapping_add(u64::from(start));
-        let sum = self.medium.checksum(sum, address, slots, 0).ok()?;
+        let sum = self.medium.checksum(sum, address, slots).ok()?;
         Seal::verify(&bytes, sum).then_some(seal)
     }
 

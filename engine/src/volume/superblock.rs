@@ -13,11 +13,11 @@
 //! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full
 //! and only while the other one holds everything; after a cut between the two, the home that fell behind goes first.
 
-use super::format::FORMAT_RECORD;
+use super::format::{FORMAT_RECORD, Format, read_format};
 use super::medium::{Buffer, PAGE};
-use super::roots::{Roots, TailRoot};
+use super::roots::TailRoot;
 use super::{Fault, Volume};
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, Fields, align_up, put_word};
 use crate::device::BlockDevice;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"PB");
@@ -30,6 +30,8 @@ pub(crate) struct Homes {
     next: [u32; 2],
     /// The home that is written first.
     first: usize,
+    /// Address of the newest publish that was found at open.
+    newest: u64,
     /// The homes don't hold the same: nothing may be reused before the next publish.
     pub(crate) differ: bool,
     /// Homes that can't be written any more, as bits.
@@ -38,10 +40,24 @@ pub(crate) struct Homes {
     settled: bool,
 }
 
-struct Found {
+/// What stands before the roots of a publish.
+#[derive(Default)]
+struct PublishHeader {
+    crc: u32,
+    len: u16,
     generation: u64,
-    at: u32,
-    next: u32,
+}
+
+impl PublishHeader {
+    /// Whether the magic is there.
+    fn fields(&mut self, fields: &mut Fields<'_>) -> bool {
+        let mut magic = MAGIC;
+        fields.u32(&mut self.crc);
+        fields.u16(&mut magic);
+        fields.u16(&mut self.len);
+        fields.u64(&mut self.generation);
+        magic == MAGIC
+    }
 }
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
@@ -59,123 +75,117 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
         for attempt in 0..4 {
-            let found = [self.scan_home(0), self.scan_home(1)];
-            let [a, b] = &found;
-            let best = usize::from(b.generation > a.generation);
-            self.homes.next = [a.next, b.next];
-            self.homes.differ = a.generation != b.generation;
-            self.homes.first = 1_usize.wrapping_sub(best);
-            let Some(newest) = found.get(best) else { break };
-            self.generation = newest.generation;
-            let address = self.home(best).wrapping_add(u64::from(newest.at));
-            self.medium.detail = address as u32;
-            let Ok(Some((_, len))) = self.publish_at(address) else { continue };
+            self.generation = 0;
+            self.homes.newest = 0;
+            let found = [0, 1].map(|home| self.scan_home(home));
+            let [first, second] = found;
+            self.homes.differ = first != second;
+            self.homes.first = usize::from(second <= first);
+            let address = self.homes.newest;
+            let Ok(Some(publish)) = self.publish_at(address) else { continue };
             if attempt == 0 && self.medium.has_missed()? {
                 continue;
             }
-            let mut roots = Roots::default();
-            let fits = match self.medium.view(address, len as usize)? {
-                Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),
-                None => return Err(self.medium.fault(Fault::Short, len)),
-            };
+            let len = u32::from(publish.len);
+            let bytes = self.medium.view(address, len)?;
+            if bytes.len() < len as usize {
+                return Err(self.medium.fault(Fault::Short, len));
+            }
+            let fits = self.roots.decode(bytes.get_mut(HEADER..).unwrap_or_default());
             fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
             // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
             let count = self.format.segments();
-            for log in &mut roots.logs {
+            for log in &mut self.roots.logs {
                 let TailRoot { at, previous, .. } = log.tail;
                 let older = previous.is_none() || previous.life < at.life;
                 if at.segment >= count || previous.segment >= count || !older {
                     log.tail = TailRoot::default();
                 }
             }
-            self.roots = roots;
             return Ok(());
         }
         // Nothing whole in either home, or a device that no longer answers.
-        let detail = self.medium.detail;
         self.medium.has_missed()?;
-        Err(self.medium.fault(Fault::Damaged, detail))
+        Err(self.medium.fault(Fault::Damaged, self.homes.newest as u32))
     }
 
-    /// The newest publish of a home. Damage is passed over: the other home is there for that.
+    /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
+    /// over: the other home is there for that.
     #[inline(never)]
-    fn scan_home(&mut self, home: usize) -> Found {
+    fn scan_home(&mut self, home: usize) -> u64 {
         let granule = self.granule();
-        let geometry = self.medium.geometry();
         let base = self.home(home);
-        let format = super::format::read_format(&mut self.medium, base);
-        let formatted = matches!(format, Ok(Some(format)) if format == self.format);
-        let mut found = Found { generation: 0, at: 0, next: 0 };
-        let mut at = align_up(FORMAT_RECORD as u32, granule);
-        let (mut next, mut torn) = (at, false);
+        let area = align_up(FORMAT_RECORD as u32, granule);
+        let (mut newest, mut newest_at, mut newest_end) = (0, 0, area);
+        // Behind the last granule that holds anything, and whether that is a publish.
+        let (mut used, mut torn) = (area, false);
+        let mut at = area;
         while at.wrapping_add(granule) <= self.format.home {
             let address = base.wrapping_add(u64::from(at));
-            if let Ok(Some((generation, len))) = self.publish_at(address) {
-                let end = at.wrapping_add(align_up(len, granule));
-                if generation >= found.generation {
-                    found = Found { generation, at, next: end };
+            match self.publish_at(address) {
+                Ok(Some(publish)) => {
+                    at = at.wrapping_add(align_up(u32::from(publish.len), granule));
+                    if publish.generation >= newest {
+                        (newest, newest_at, newest_end) = (publish.generation, address, at);
+                    }
+                    (used, torn) = (at, false);
                 }
-                (at, next, torn) = (end, end, false);
-            } else {
-                let end = at.wrapping_add(granule);
-                if !self.is_blank(address, granule, false) {
-                    (next, torn) = (end, true);
+                _ => {
+                    at = at.wrapping_add(granule);
+                    if !self.is_blank(address, granule, false) {
+                        (used, torn) = (at, true);
+                    }
                 }
-                at = end;
             }
         }
         // On flash a publish is never written over anything; behind a torn one, the rest of the page may be burnt.
+        let geometry = self.medium.geometry();
+        let mut next = newest_end;
         if geometry.must_erase() {
-            found.next = if torn { align_up(next, PAGE.max(geometry.write_unit)) } else { next };
-        } else if found.generation == 0 {
-            found.next = align_up(FORMAT_RECORD as u32, granule);
+            next = if torn { align_up(used, PAGE.max(geometry.write_unit)) } else { used };
         }
-        if !formatted {
-            found.next = 0;
+        let mut format = Format::none();
+        let formatted = matches!(read_format(&mut self.medium, base, &mut format), Ok(true));
+        self.set_next(home, if formatted && format == self.format { next } else { 0 });
+        if newest > self.generation {
+            (self.generation, self.homes.newest) = (newest, newest_at);
         }
-        found
+        newest
     }
 
     /// Whether all of `[address, address + len)` reads as `0xFF` (or, if `zero` will do, as `0`). What can't be read is
     /// not blank.
-    pub(crate) fn is_blank(&mut self, address: u64, len: u32, zero: bool) -> bool {
-        let mut word = [0; 16];
-        let mut first = None;
-        let end = address.wrapping_add(u64::from(len));
-        let mut address = address;
-        while address < end {
-            let part = (word.len() as u64).min(end.saturating_sub(address)) as usize;
-            let part = word.get_mut(..part).unwrap_or_default();
-            if self.medium.read(address, part, end).is_err() {
+    #[inline(never)]
+    pub(crate) fn is_blank(&mut self, mut address: u64, mut len: u32, zero: bool) -> bool {
+        let mut like = None;
+        while len > 0 {
+            let Ok(piece) = self.medium.piece(address, len, len) else { return false };
+            let piece = piece.get(..len as usize).unwrap_or(piece);
+            let first = piece.first().copied().unwrap_or(0xFF);
+            let like = *like.get_or_insert(if zero && first == 0 { 0 } else { 0xFF });
+            if piece.iter().any(|byte| *byte != like) {
                 return false;
             }
-            for byte in part.iter() {
-                let like = *first.get_or_insert(*byte);
-                if *byte != like || !(like == 0xFF || zero && like == 0) {
-                    return false;
-                }
-            }
-            address = address.wrapping_add(part.len() as u64);
+            address = address.wrapping_add(piece.len() as u64);
+            len = len.wrapping_sub(piece.len() as u32);
         }
         true
     }
 
-    /// Generation and length of the publish at `address`, if there is a whole one.
-    fn publish_at(&mut self, address: u64) -> Result<Option<(u64, u32)>, Fault> {
-        let mut header = [0; HEADER];
-        self.medium.read(address, &mut header, 0)?;
-        let mut take = Take(&header);
-        let crc = take.u32();
-        let magic = take.u16();
-        let len = u32::from(take.u16());
-        let generation = take.u64();
-        if magic != MAGIC || len < HEADER as u32 || len > self.format.home {
+    /// The publish at `address`, if there is a whole one.
+    #[inline(never)]
+    fn publish_at(&mut self, address: u64) -> Result<Option<PublishHeader>, Fault> {
+        let mut bytes = [0; HEADER];
+        self.medium.read(address, &mut bytes, 0)?;
+        let mut header = PublishHeader::default();
+        let magic = header.fields(&mut Fields::read(&mut bytes));
+        let len = u32::from(header.len);
+        if !magic || len < HEADER as u32 || len > self.format.home {
             return Ok(None);
         }
-        let end = address.wrapping_add(u64::from(len));
-        let body = len.saturating_sub(4);
-        let sum = self.medium.checksum(self.publish_sum(address), address.wrapping_add(4), body, end)?;
-        Ok((sum.finish() == crc).then_some((generation, len)))
+        let seed = self.publish_sum(address);
+        let sum = self.medium.checksum(seed, address.wrapping_add(4), len.wrapping_sub(4))?;
+        Ok((sum.finish() == header.crc).then_some(header))
     }
 
     fn publish_sum(&self, address: u64) -> Checksum {
@@ -215,27 +225,26 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     fn publish_home(&mut self, home: usize) -> Result<(), Fault> {
         let granule = self.granule();
         let geometry = self.medium.geometry();
-        let mut len = self.build_publish()?;
-        let at = self.homes.next.get(home).copied().unwrap_or(0);
-        let area = align_up(FORMAT_RECORD as u32, granule);
-        let full = at.wrapping_add(align_up(len, granule)) > self.format.home;
-        if at == 0 || full {
-            self.set_next(home, area);
+        let base = self.home(home);
+        let mut len = self.build_publish();
+        let mut at = self.homes.next.get(home).copied().unwrap_or(0);
+        let anew = at == 0;
+        if anew || at.wrapping_add(align_up(len, granule)) > self.format.home {
+            at = align_up(FORMAT_RECORD as u32, granule);
             if geometry.must_erase() {
-                self.medium.erase(self.home(home), self.format.home)?;
+                self.medium.erase(base, self.format.home)?;
             }
-            if at == 0 || geometry.must_erase() {
-                self.write_format(home)?;
-                len = self.build_publish()?;
+            if anew || geometry.must_erase() {
+                self.write_format(base)?;
+                len = self.build_publish();
             }
         }
-        let at = self.homes.next.get(home).copied().unwrap_or(area);
-        let address = self.home(home).wrapping_add(u64::from(at));
+        let address = base.wrapping_add(u64::from(at));
         let seed = self.publish_sum(address);
         let scratch = self.medium.scratch();
         let crc = seed.bytes(scratch.get(4..len as usize).unwrap_or_default()).finish();
-        Put::new(scratch).u32(crc);
-        self.medium.write_scratch(address, align_up(len, geometry.write_unit) as usize)?;
+        put_word(scratch, crc);
+        self.medium.write_scratch(address, align_up(len, geometry.write_unit))?;
         self.medium.sync()?;
         self.set_next(home, at.wrapping_add(align_up(len, granule)));
         Ok(())
@@ -247,17 +256,17 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
-    /// Builds the publish in the scratch buffer, all but its checksum, and returns its length.
-    fn build_publish(&mut self) -> Result<u32, Fault> {
+    /// Builds the publish in the scratch buffer, all but its checksum, and returns its length. The buffer was measured
+    /// for the longest roots when the volume was opened.
+    #[inline(never)]
+    fn build_publish(&mut self) -> u32 {
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
-        let Some((header, body)) = scratch.split_at_mut_checked(HEADER) else {
-            return Err(Fault::Short);
-        };
-        // The buffer was measured for the longest roots when the volume was opened.
-        let len = HEADER.wrapping_add(self.roots.encode(body)) as u32;
-        Put::new(header).u32(0).u16(MAGIC).u16(len as u16).u64(self.generation);
-        Ok(len)
+        let (header, body) = scratch.split_at_mut_checked(HEADER).unwrap_or_default();
+        let len = HEADER.wrapping_add(self.roots.encode(body)) as u16;
+        let mut publish = PublishHeader { crc: 0, len, generation: self.generation };
+        publish.fields(&mut Fields::write(header));
+        u32::from(len)
     }
 
     /// Overwrites both homes, where the device is not erased anyway: an earlier volume's publishes must not come back.
@@ -269,19 +278,19 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let (mut address, end) = (0, self.home(1).wrapping_mul(2));
         self.medium.scratch().fill(0xFF);
         while address < end {
-            self.medium.write_scratch(address, unit as usize)?;
+            self.medium.write_scratch(address, unit)?;
             address = address.wrapping_add(u64::from(unit));
         }
         self.medium.sync()
     }
 
-    #[inline(never)]
-    fn write_format(&mut self, home: usize) -> Result<(), Fault> {
-        let bytes = self.format.encode();
+    fn write_format(&mut self, address: u64) -> Result<(), Fault> {
         let unit = self.medium.geometry().write_unit;
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
-        Put::new(scratch).bytes(&bytes);
-        self.medium.write_scratch(self.home(home), align_up(FORMAT_RECORD as u32, unit) as usize)
+        if let Some(record) = scratch.first_chunk_mut() {
+            self.format.encode(record);
+        }
+        self.medium.write_scratch(address, align_up(FORMAT_RECORD as u32, unit))
     }
 }

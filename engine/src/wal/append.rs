@@ -1,9 +1,9 @@
 //! Entries into the buffer, the buffer onto the device, and the three parts of a commit.
 
 use super::index::{MAX_EPOCHS, Slot};
-use super::record::{Head, Kind, MAX_HEAD};
+use super::record::{Head, Kind, RECORD};
 use super::{Error, Log};
-use crate::codec::{Checksum, Put, align_down, align_up};
+use crate::codec::{Checksum, align_down, align_up, put_word};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
 use crate::volume::{Buffer, Fault, Volume};
@@ -169,10 +169,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let position = self.position();
         let seed = self.seed.word(position);
         let body = seed.bytes(user).bytes(payload).bytes(head.padding());
-        let bytes = head.encode(head.seal(body, self.end), head.check(seed), user);
+        let mut bytes = [0; RECORD as usize];
+        head.encode(head.seal(body, self.end), &mut bytes);
         self.open = Some((position, head, body));
         self.dirty = true;
-        self.push(volume, bytes.get(..head.head_len() as usize).unwrap_or_default())?;
+        self.push(volume, &bytes)?;
+        if head.is_checked() {
+            self.push(volume, &head.check(seed).to_le_bytes())?;
+        }
+        self.push(volume, user)?;
         self.push(volume, payload)?;
         self.push(volume, head.padding())
     }
@@ -282,13 +287,14 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let slots_at = area.saturating_sub(SEAL).saturating_sub(words.len().wrapping_mul(4));
         let bytes = self.buffer.as_mut().get_mut(..area).unwrap_or_default();
         bytes.fill(0xFF);
-        let mut put = Put::new(bytes.get_mut(slots_at..).unwrap_or_default());
         let mut sum: Checksum = Seal::sum(volume_id, self.last.at.segment);
-        for word in words {
-            put.u32(*word);
-            sum = sum.word(*word);
+        let (slots, seal) = bytes.split_at_mut_checked(area.saturating_sub(SEAL)).unwrap_or_default();
+        let (_, slots) = slots.split_at_mut_checked(slots_at).unwrap_or_default();
+        for (word, place) in words.iter().zip(slots.chunks_exact_mut(4)) {
+            put_word(place, *word);
         }
-        let seal = Seal {
+        sum = sum.bytes(slots);
+        let sealed = Seal {
             header: self.last,
             end: self.end,
             next,
@@ -297,7 +303,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             stride: self.index.stride(),
             window: self.window,
         };
-        put.bytes(&seal.encode(volume_id, sum));
+        seal.copy_from_slice(&sealed.encode(volume_id, sum));
         let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(at));
         volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
         Ok(())
@@ -343,10 +349,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 let at = position.saturating_sub(self.written) as usize;
                 let is_entry = u64::from(head.is_entry());
                 let crc = head.seal(body, self.end.saturating_sub(is_entry));
-                let bytes: [u8; MAX_HEAD] = head.encode(crc, 0, &[]);
-                if let Some(place) = self.buffer.as_mut().get_mut(at..at.wrapping_add(8)) {
-                    place.copy_from_slice(bytes.get(..8).unwrap_or_default());
-                }
+                head.encode(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
             }
             _ => {
                 let head = Head::new(Kind::Control, 0, self.window, false).with_commit();

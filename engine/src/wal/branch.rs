@@ -2,7 +2,7 @@
 
 use super::Log;
 use super::index::Index;
-use super::record::{RECORD, segment_seed};
+use super::record::{RECORD, segment_identity};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
 use crate::volume::{Buffer, Fault, TailRoot, Volume};
@@ -187,8 +187,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         epoch: u32,
     ) {
         self.epoch = epoch;
-        let at = self.last.at;
-        self.seed = segment_seed(volume.format.volume_id, at.segment, at.life, epoch);
+        self.seed = segment_identity(volume.format.volume_id, self.last.at).word(epoch);
     }
 
     /// Segments from the first that is kept to the last.

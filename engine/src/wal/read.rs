@@ -1,10 +1,9 @@
 //! Entries out: by offset, and one after the other.
 
 use super::index::Slot;
-use super::record::{ALIGN, RECORD};
-use super::walk::{Record, Walk};
+use super::record::RECORD;
+use super::walk::Walk;
 use super::{Error, Log};
-use crate::codec::Take;
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
@@ -114,25 +113,28 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if walk.segment == self.last.at.segment {
             *bound = self.end;
         }
-        let mut found = None;
-        if let Ok(Some(record)) = self.fast(volume, walk, offset) {
-            match self.copy_out(volume, walk, &record, out) {
-                Ok(entry) => found = entry.map(|entry| (record, entry)),
+        let mut whole = self.reach(volume, walk, offset, None) == Ok(true);
+        if whole {
+            whole = match self.copy_out(volume, walk, out) {
                 Err(Fault::Short) => return Err(Fault::Short),
-                Err(_) => {}
-            }
+                done => done == Ok(true),
+            };
         }
-        let (record, entry) = match found {
-            Some(found) => found,
-            None => {
-                let record = self.slow(volume, walk, offset)?;
-                let entry = self.copy_out(volume, walk, &record, out)?;
-                (record, entry.ok_or(volume.medium.fault(Fault::Damaged, walk.segment))?)
-            }
-        };
-        walk.pass(volume, &record);
+        if !whole {
+            // Again, from the start of the segment, and past all damage.
+            let (header, _) = self.locate(volume, offset)?;
+            *walk = Walk::new(&volume.format, &header);
+            whole = self.reach(volume, walk, offset, Some(header.window))? && self.copy_out(volume, walk, out)?;
+        }
+        if !whole {
+            // Say what the device says, if it says it again.
+            volume.medium.forget();
+            walk.look(volume, &self.unwritten(), walk.position)?;
+            return Err(volume.medium.fault(Fault::Damaged, walk.segment));
+        }
+        walk.pass();
         cursor.offset = walk.offset;
-        Ok(Some(entry))
+        Ok(Some(Entry { offset, len: walk.found.head.len() as usize, user: walk.found.user() }))
     }
 
     /// The segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
@@ -181,7 +183,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
     ) -> Result<(Walk, u64), Fault> {
         let (header, bound) = self.locate(volume, offset)?;
-        let mut walk = Walk::new(volume, &header);
+        let mut walk = Walk::new(&volume.format, &header);
         let nth = offset.saturating_sub(header.first);
         let slot = if header.at == self.last.at && !self.full {
             self.index.find(nth)
@@ -195,7 +197,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             walk.position = slot.position;
             walk.offset = header.first.wrapping_add(of);
             if slot.epochs != 0 {
-                walk.set_epoch(volume, header.epoch.wrapping_add(slot.epochs));
+                walk.set_epoch(header.epoch.wrapping_add(slot.epochs));
             }
         }
         Ok((walk, bound))
@@ -217,155 +219,61 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut word = [0; 4];
         let address = volume.segment_address(header.at.segment).wrapping_add(u64::from(position));
         volume.medium.read(address, &mut word, 0).ok()?;
-        Some((u64::from(at) << seal.stride, Slot::decode(Take(&word).u32())))
+        Some((u64::from(at) << seal.stride, Slot::decode(u32::from_le_bytes(word))))
     }
 
-    /// Moves `walk` to the record of `offset` without proving what lies before it: most often right, and the record's
-    /// own checksum tells.
-    fn fast<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        walk: &mut Walk,
-        offset: u64,
-    ) -> Result<Option<Record>, Fault> {
-        let over = self.unwritten();
-        loop {
-            let record = match walk.head(volume, over, walk.position)? {
-                Some((head, _, _)) if head.is_entry() => {
-                    Record { head, position: walk.position, offset: walk.offset, epoch: walk.epoch }
-                }
-                Some(_) => match walk.record(volume, over)? {
-                    Some(record) => record,
-                    None => return self.over_gap(volume, walk, offset),
-                },
-                None => return self.over_gap(volume, walk, offset),
-            };
-            if record.head.is_entry() && record.offset == offset {
-                return Ok(Some(record));
-            }
-            walk.pass(volume, &record);
-        }
-    }
-
-    /// Behind what a cut left: the record that begins the next epoch counts on where the last one stopped.
-    fn over_gap<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        walk: &mut Walk,
-        offset: u64,
-    ) -> Result<Option<Record>, Fault> {
-        let mut from = walk.position;
-        while let Ok(Some(record)) = walk.search(volume, self.unwritten(), from, u32::MAX) {
-            if record.epoch > walk.epoch {
-                if record.offset != walk.offset {
-                    break;
-                }
-                walk.position = record.position;
-                if !record.head.is_epoch() {
-                    walk.set_epoch(volume, record.epoch);
-                }
-                return self.fast(volume, walk, offset);
-            }
-            from = record.position.wrapping_add(ALIGN);
-        }
-        Ok(None)
-    }
-
-    /// Finds the record of `offset` by proving every record of the segment from its start, past all damage.
+    /// Moves `walk` to the record of `offset`; `false` if it can't be found.
+    ///
+    /// Without `prove` entries on the way are passed by what their heads say: most often right, and the record's own
+    /// checksum tells. Then of all gaps only one is passed where nothing is missing: what a cut left, before the record
+    /// that begins the next epoch. With it, `walk` is at the start of a segment whose header was written in that window,
+    /// and what can be proved is found past all damage.
     #[inline(never)]
-    fn slow<D: BlockDevice, V: Buffer, const N: usize>(
+    fn reach<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Record, Fault> {
-        let (header, _) = self.locate(volume, offset)?;
-        *walk = Walk::new(volume, &header);
+        prove: Option<u8>,
+    ) -> Result<bool, Fault> {
         let over = self.unwritten();
-        let mut own_window = header.window;
+        // The window that the next record must be of, unless it begins the next one.
+        let mut window = prove.unwrap_or_default();
         loop {
-            let record = match walk.record(volume, over) {
-                Ok(Some(record)) => record,
-                _ => match self.past_damage(volume, walk, own_window) {
-                    Some(record) if record.offset <= offset => {
-                        walk.position = record.position;
-                        walk.offset = record.offset;
-                        if !record.head.is_epoch() {
-                            walk.set_epoch(volume, record.epoch);
-                        }
-                        record
-                    }
-                    _ => {
-                        // Say what the device says, if it says it again.
-                        let mut bytes = [0; RECORD as usize];
-                        volume.medium.forget();
-                        walk.read(volume, over, walk.position, &mut bytes)?;
-                        return Err(volume.medium.fault(Fault::Damaged, walk.segment));
-                    }
-                },
-            };
-            if record.head.is_entry() && record.offset == offset {
-                return Ok(record);
+            let mut whole = walk.look(volume, &over, walk.position);
+            if whole == Ok(true) && (prove.is_some() || !walk.found.head.is_entry()) {
+                whole = walk.prove(volume, &over, &mut []);
             }
-            own_window = record.head.window().wrapping_add(u8::from(record.head.commit())) & 15;
-            walk.pass(volume, &record);
+            if whole == Ok(true) {
+                let head = walk.found.head;
+                if head.is_entry() && walk.offset == offset {
+                    return Ok(true);
+                }
+                window = head.window().wrapping_add(u8::from(head.commit())) & 15;
+                walk.pass();
+            } else {
+                let (at, epoch) = (walk.offset, walk.epoch);
+                match walk.past_damage(volume, &over, window) {
+                    Some(next) if prove.is_some() && next.offset <= offset => walk.go_on_at(&next),
+                    Some(next) if next.offset == at && next.epoch > epoch => walk.go_on_at(&next),
+                    _ => return Ok(false),
+                }
+            }
         }
     }
 
-    /// The record at which reading goes on behind a place that holds none: the first whole one that counts. Those of
-    /// the window that a cut left unfinished don't, and the epoch that begins behind them tells.
-    fn past_damage<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        walk: &Walk,
-        own_window: u8,
-    ) -> Option<Record> {
-        let mut first: Option<Record> = None;
-        let mut from = walk.position;
-        while let Ok(Some(record)) = walk.search(volume, self.unwritten(), from, u32::MAX) {
-            if record.epoch > walk.epoch {
-                return Some(first.filter(|first| first.offset < record.offset).unwrap_or(record));
-            }
-            if record.head.window() != own_window {
-                return Some(first.unwrap_or(record));
-            }
-            first = first.or(Some(record));
-            from = record.position.wrapping_add(ALIGN);
-        }
-        first
-    }
-
-    /// Copies the payload out and proves the record; `None` if it is not whole.
+    /// Proves the record of an entry that `walk` has reached, and copies its payload out.
     fn copy_out<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        walk: &Walk,
-        record: &Record,
+        walk: &mut Walk,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault> {
-        let over = self.unwritten();
-        let len = record.head.len() as usize;
-        let Some(out) = out.get_mut(..len) else {
-            // A damaged length must not be taken for a long entry.
-            let whole = walk.record(volume, over)?.is_some();
-            return if whole { Err(volume.medium.fault(Fault::Short, len as u32)) } else { Ok(None) };
-        };
-        let Some((head, crc, bytes)) = walk.head(volume, over, record.position)? else { return Ok(None) };
-        let seed = walk.seed_at(record.position);
-        if !head.passes(seed, &bytes) {
-            return Ok(None);
-        }
-        walk.read(volume, over, record.position.wrapping_add(head.head_len()), out)?;
-        let mut padding = [0; ALIGN as usize];
-        let padding = padding.get_mut(..head.padding().len()).unwrap_or_default();
-        let behind = record.position.wrapping_add(head.head_len()).wrapping_add(head.len());
-        walk.read(volume, over, behind, padding)?;
-        let body = seed.bytes(head.user_word(&bytes)).bytes(out).bytes(padding);
-        if head.seal(body, record.offset) != crc {
-            return Ok(None);
-        }
-        let word = head.user_word(&bytes);
-        let user = (!word.is_empty()).then(|| Take(word).u64());
-        Ok(Some(Entry { offset: record.offset, len, user }))
+    ) -> Result<bool, Fault> {
+        let len = walk.found.head.len();
+        let fitting = out.get_mut(..len as usize);
+        let fits = fitting.is_some();
+        let whole = walk.prove(volume, &self.unwritten(), fitting.unwrap_or_default())?;
+        // A damaged length must not be taken for a long entry.
+        if whole && !fits { Err(volume.medium.fault(Fault::Short, len)) } else { Ok(whole) }
     }
 }

@@ -14,7 +14,8 @@
 //! begins at the next write unit. *more* marks the entries of a batch but the last. An offset isn't stored: it is
 //! counted, and the checksum proves the count.
 
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, align_up, put_word};
+use crate::space::Link;
 
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u32 = 4;
@@ -55,15 +56,20 @@ impl Head {
         Self(self.0 | COMMIT)
     }
 
-    /// A head that could be one; what it claims is not yet proved.
-    pub(crate) fn decode(word: u32) -> Option<Self> {
-        let head = Self(word);
-        let plausible = match word >> 30 {
+    /// No record has this one.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn decode(word: u32) -> Self {
+        Self(word)
+    }
+
+    /// Whether this could be a head; what it claims is not yet proved.
+    pub(crate) fn is_plausible(self) -> bool {
+        match self.0 >> 30 {
             0 => false,
-            3 => matches!(head.len(), 0 | 4) && !head.more(),
+            3 => matches!(self.len(), 0 | 4) && !self.more(),
             _ => true,
-        };
-        plausible.then_some(head)
+        }
     }
 
     pub(crate) fn kind(self) -> Kind {
@@ -103,17 +109,23 @@ impl Head {
         self.head_len() > RECORD || self.is_epoch()
     }
 
-    const fn checked(self) -> bool {
+    /// Whether a check of this head stands behind it.
+    pub(crate) const fn is_checked(self) -> bool {
         self.len() >= CHECKED
     }
 
-    fn user(self) -> u32 {
+    pub(crate) fn user_len(self) -> u32 {
         if self.kind() == Kind::UserEntry { 8 } else { 0 }
+    }
+
+    /// Where the user word would stand.
+    pub(crate) fn user_at(self) -> usize {
+        if self.is_checked() { 12 } else { 8 }
     }
 
     /// Bytes before the payload.
     pub(crate) fn head_len(self) -> u32 {
-        if self.checked() { RECORD.wrapping_add(4) } else { RECORD }.wrapping_add(self.user())
+        (self.user_at() as u32).wrapping_add(self.user_len())
     }
 
     /// The bytes behind the payload up to the end of the record. The checksum covers them, so that no unit of the device
@@ -139,17 +151,6 @@ impl Head {
         seed.word(self.0 & !COMMIT).finish()
     }
 
-    /// Whether `bytes`, the beginning of a record, don't belie this head before the payload is even read.
-    pub(crate) fn passes(self, seed: Checksum, bytes: &[u8; MAX_HEAD]) -> bool {
-        !self.checked() || Take(bytes.get(8..).unwrap_or_default()).u32() == self.check(seed)
-    }
-
-    /// The user word among the first bytes of a record; 0 where there is none.
-    pub(crate) fn user_word(self, bytes: &[u8; MAX_HEAD]) -> &[u8] {
-        let end = self.head_len() as usize;
-        bytes.get(end.wrapping_sub(self.user() as usize)..end).unwrap_or_default()
-    }
-
     /// The record's checksum, given that over seed, user word and payload.
     pub(crate) fn seal(self, body: Checksum, offset: u64) -> u32 {
         body.word(self.0).word(offset as u32).finish()
@@ -160,22 +161,17 @@ impl Head {
         body.word(self.0).word_for(crc)
     }
 
-    /// Writes the beginning of the record.
-    pub(crate) fn encode(self, crc: u32, check: u32, user: &[u8]) -> [u8; MAX_HEAD] {
-        let mut bytes = [0xFF; MAX_HEAD];
-        let mut put = Put::new(&mut bytes);
-        put.u32(crc).u32(self.0);
-        if self.checked() {
-            put.u32(check);
-        }
-        put.bytes(user);
-        bytes
+    /// Writes crc and head, with which each record begins.
+    pub(crate) fn encode(self, crc: u32, bytes: &mut [u8]) {
+        let (first, second) = bytes.split_at_mut_checked(4).unwrap_or_default();
+        put_word(first, crc);
+        put_word(second, self.0);
     }
 }
 
-/// The checksum that every record of one epoch in one life of one segment begins with.
-pub(crate) fn segment_seed(volume_id: u32, segment: u32, life: u32, epoch: u32) -> Checksum {
-    Checksum::new().word(volume_id).word(segment).word(life).word(epoch)
+/// What the checksum of every record in one life of one segment begins with; the epoch follows.
+pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
+    Checksum::new().word(volume_id).word(at.segment).word(at.life)
 }
 
 #[cfg(test)]
@@ -184,8 +180,8 @@ mod tests {
 
     #[test]
     fn blank_and_zero_are_no_records() {
-        assert_eq!(Head::decode(0), None);
-        assert_eq!(Head::decode(u32::MAX), None);
+        assert!(!Head::decode(0).is_plausible());
+        assert!(!Head::decode(u32::MAX).is_plausible());
     }
 
     #[test]
@@ -195,7 +191,8 @@ mod tests {
                 for window in 0..16 {
                     for more in [false, true] {
                         let head = Head::new(kind, len, window, more).with_commit();
-                        let back = Head::decode(head.0).unwrap();
+                        let back = Head::decode(head.0);
+                        assert!(back.is_plausible());
                         assert_eq!(
                             (back.kind(), back.len(), back.window(), back.more()),
                             (kind, len, window, more)
@@ -212,9 +209,9 @@ mod tests {
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
-        let seed = segment_seed(1, 2, 3, 4);
+        let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
         let head = Head::new(Kind::Entry, 5000, 3, false);
-        assert_eq!(head.check(seed), head.with_commit().check(seed));
-        assert_ne!(head.check(seed), head.check(segment_seed(1, 2, 3, 5)));
+        assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
+        assert_ne!(head.check(seed(4)), head.check(seed(5)));
     }
 }

@@ -1,13 +1,12 @@
 //! From record to record through one segment.
 
-use super::record::{ALIGN, Head, MAX_HEAD, RECORD, segment_seed};
-use crate::codec::{Checksum, Take};
+use super::record::{ALIGN, Head, MAX_HEAD, RECORD, segment_identity};
+use crate::codec::{Checksum, align_down, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, Volume};
+use crate::volume::{Buffer, Fault, Format, Volume};
 
 /// The part of the last segment that is still in the log's write buffer: it lies over what the device holds.
-#[derive(Clone, Copy)]
 pub(crate) struct Unwritten<'a> {
     pub(crate) segment: u32,
     pub(crate) from: u32,
@@ -18,251 +17,332 @@ impl Unwritten<'_> {
     pub(crate) const NONE: Self = Unwritten { segment: u32::MAX, from: u32::MAX, bytes: &[] };
 }
 
-/// A record that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What stands, or could stand, at a place in a segment.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Record {
     pub(crate) head: Head,
+    crc: u32,
+    /// The word behind the head: its check, or the epoch that it begins.
+    word: u32,
+    user: [u8; 8],
+    /// Checksum over all but head and offset.
+    body: Checksum,
     pub(crate) position: u32,
     /// Its offset; for control records that of the next entry.
     pub(crate) offset: u64,
     pub(crate) epoch: u32,
 }
 
-/// A place in a segment, with what it takes to prove the record there.
+impl Record {
+    pub(crate) fn user(&self) -> Option<u64> {
+        (self.head.user_len() != 0).then_some(u64::from_le_bytes(self.user))
+    }
+}
+
+/// A place in a segment, with what it takes to prove the record there, and the record that was last looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Walk {
     pub(crate) segment: u32,
-    life: u32,
     pub(crate) position: u32,
     /// Offset of the next entry.
     pub(crate) offset: u64,
     pub(crate) epoch: u32,
+    identity: Checksum,
+    /// The identity and the epoch.
     seed: Checksum,
     /// Where records end at the latest.
     limit: u32,
+    write_unit: u32,
+    pub(crate) found: Record,
 }
 
 impl Walk {
     /// At the first record of a segment.
-    pub(crate) fn new<D: BlockDevice, B: Buffer, const N: usize>(
-        volume: &Volume<D, B, N>,
-        header: &SegmentHeader,
-    ) -> Self {
-        let mut walk = Self {
+    #[inline(never)]
+    pub(crate) fn new(format: &Format, header: &SegmentHeader) -> Self {
+        let identity = segment_identity(format.volume_id, header.at);
+        let found = Record {
+            head: Head::NONE,
+            crc: 0,
+            word: 0,
+            user: [0; 8],
+            body: identity,
+            position: 0,
+            offset: 0,
+            epoch: 0,
+        };
+        Self {
             segment: header.at.segment,
-            life: header.at.life,
             position: SEGMENT_HEADER as u32,
             offset: header.first,
             epoch: header.epoch,
-            seed: Checksum::new(),
-            limit: volume.format.segment.saturating_sub(SEAL as u32),
-        };
-        walk.seed = walk.seed_of(volume, header.epoch);
-        walk
+            identity,
+            seed: identity.word(header.epoch),
+            limit: format.segment.saturating_sub(SEAL as u32),
+            write_unit: format.geometry.write_unit,
+            found,
+        }
     }
 
-    pub(crate) fn set_epoch<D: BlockDevice, B: Buffer, const N: usize>(
-        &mut self,
-        volume: &Volume<D, B, N>,
-        epoch: u32,
-    ) {
+    pub(crate) fn set_epoch(&mut self, epoch: u32) {
         self.epoch = epoch;
-        self.seed = self.seed_of(volume, epoch);
+        self.seed = self.identity.word(epoch);
     }
 
-    fn seed_of<D: BlockDevice, B: Buffer, const N: usize>(
+    /// Bytes from `position` on, at least one and as many of `want` as are at hand; none behind what is unwritten.
+    fn piece<'a, D: BlockDevice, B: Buffer, const N: usize>(
         &self,
-        volume: &Volume<D, B, N>,
-        epoch: u32,
-    ) -> Checksum {
-        segment_seed(volume.format.volume_id, self.segment, self.life, epoch)
+        volume: &'a mut Volume<D, B, N>,
+        over: &Unwritten<'a>,
+        position: u32,
+        want: u32,
+    ) -> Result<&'a [u8], Fault> {
+        let mut end = volume.format.segment;
+        if self.segment == over.segment {
+            if position >= over.from {
+                let skip = position.wrapping_sub(over.from) as usize;
+                return Ok(over.bytes.get(skip..).unwrap_or_default());
+            }
+            end = over.from;
+        }
+        let left = end.saturating_sub(position);
+        let address = volume.segment_address(self.segment).wrapping_add(u64::from(position));
+        volume.medium.piece(address, want.min(left), left)
     }
 
-    /// Fills `out` from the segment; what lies behind its end reads as `0xFF`.
-    pub(crate) fn read<D: BlockDevice, B: Buffer, const N: usize>(
+    /// Takes `len` bytes from `position` on: all of them into `sum`, if there is one, and the first of them into `out`.
+    /// What lies behind the unwritten is left out.
+    #[inline(never)]
+    fn take<D: BlockDevice, B: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        position: u32,
-        out: &mut [u8],
+        over: &Unwritten<'_>,
+        mut position: u32,
+        len: u32,
+        mut out: &mut [u8],
+        mut sum: Option<&mut Checksum>,
     ) -> Result<(), Fault> {
-        let base = volume.segment_address(self.segment);
-        let size = volume.format.segment;
-        let end = if self.segment == over.segment { over.from.min(size) } else { size };
-        let stored = (end.saturating_sub(position) as usize).min(out.len());
-        let (out, rest) = out.split_at_mut_checked(stored).unwrap_or_default();
-        if !out.is_empty() {
-            let address = base.wrapping_add(u64::from(position));
-            volume.medium.read(address, out, base.wrapping_add(u64::from(end)))?;
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        rest.fill(0xFF);
-        if self.segment == over.segment {
-            let skip = position.saturating_sub(over.from) as usize;
-            let part = over.bytes.get(skip..).unwrap_or_default();
-            let len = part.len().min(rest.len());
-            if let (Some(to), Some(from)) = (rest.get_mut(..len), part.get(..len)) {
-                to.copy_from_slice(from);
+        let end = position.wrapping_add(len);
+        while position < end {
+            let left = end.wrapping_sub(position);
+            let piece = self.piece(volume, over, position, left)?;
+            let piece = piece.get(..left as usize).unwrap_or(piece);
+            if piece.is_empty() {
+                break;
             }
+            if let Some(sum) = &mut sum {
+                **sum = sum.bytes(piece);
+            }
+            let (now, rest) = core::mem::take(&mut out).split_at_mut(piece.len().min(out.len()));
+            now.copy_from_slice(piece.get(..now.len()).unwrap_or_default());
+            out = rest;
+            position = position.wrapping_add(piece.len() as u32);
         }
         Ok(())
     }
 
-    /// The beginning of what could be a record at `position`, and its checksum field.
-    pub(crate) fn head<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
+    /// Looks at what could be a record at `position`; `false` if nothing there could.
+    #[inline(never)]
+    pub(crate) fn look<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
+        over: &Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<(Head, u32, [u8; MAX_HEAD])>, Fault> {
+    ) -> Result<bool, Fault> {
         let room = self.limit.saturating_sub(position);
         if room < RECORD {
-            return Ok(None);
+            return Ok(false);
         }
         let mut bytes = [0xFF; MAX_HEAD];
         let (first, more) = bytes.split_at_mut(RECORD as usize);
-        self.read(volume, over, position, first)?;
-        let mut take = Take(first);
-        let crc = take.u32();
-        let Some(head) = Head::decode(take.u32()).filter(|head| head.size() <= room) else { return Ok(None) };
-        let len = (head.size().min(MAX_HEAD as u32)).saturating_sub(RECORD) as usize;
+        self.take(volume, over, position, RECORD, first, None)?;
+        let head = Head::decode(word_at(first, 4));
+        let size = head.size();
+        if !head.is_plausible() || size > room {
+            return Ok(false);
+        }
         if head.has_more() {
-            self.read(volume, over, position.wrapping_add(RECORD), more.get_mut(..len).unwrap_or_default())?;
+            let len = size.min(MAX_HEAD as u32).saturating_sub(RECORD);
+            self.take(volume, over, position.wrapping_add(RECORD), len, more, None)?;
         }
-        Ok(Some((head, crc, bytes)))
+        let user = bytes.get(head.user_at()..).and_then(<[u8]>::first_chunk);
+        let found = &mut self.found;
+        (found.position, found.offset, found.epoch) = (position, self.offset, self.epoch);
+        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, 8));
+        found.user = user.copied().unwrap_or_default();
+        Ok(true)
     }
 
-    /// The checksum over seed, user word, payload and padding of the record at `position`, read from the device. `None` when
-    /// its head belies it already.
-    fn body<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        position: u32,
-        (head, bytes): (Head, &[u8; MAX_HEAD]),
-        seed: Checksum,
-    ) -> Result<Option<Checksum>, Fault> {
-        let seed = seed.word(position);
-        if !head.passes(seed, bytes) {
-            return Ok(None);
-        }
-        let mut sum = seed.bytes(head.user_word(bytes));
-        let from = position.wrapping_add(head.head_len());
-        let to = position.wrapping_add(head.size());
-        let end = if self.segment == over.segment { over.from } else { u32::MAX };
-        let stored = end.min(to).saturating_sub(from);
-        let base = volume.segment_address(self.segment);
-        let ahead = base.wrapping_add(u64::from(end.min(volume.format.segment)));
-        sum = volume.medium.checksum(sum, base.wrapping_add(u64::from(from)), stored, ahead)?;
-        let left = to.wrapping_sub(from).saturating_sub(stored) as usize;
-        if left > 0 {
-            let skip = from.max(over.from).saturating_sub(over.from) as usize;
-            let part = skip..skip.wrapping_add(left);
-            sum = sum.bytes(over.bytes.get(part).unwrap_or_default());
-        }
-        Ok(Some(sum))
-    }
-
-    /// The epoch that a control record begins, if it is one that does.
-    fn epoch_of(head: Head, bytes: &[u8; MAX_HEAD]) -> Option<u32> {
-        head.is_epoch().then(|| Take(bytes.get(8..).unwrap_or_default()).u32())
-    }
-
-    /// The record at this place, proved; or `None` if there is none, or none that is whole.
-    pub(crate) fn record<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-    ) -> Result<Option<Record>, Fault> {
-        let position = self.position;
-        let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
-        let (seed, epoch) = match Self::epoch_of(head, &bytes) {
-            Some(epoch) if epoch <= self.epoch => return Ok(None),
-            Some(epoch) => (self.seed_of(volume, epoch), epoch),
-            None => (self.seed, self.epoch),
-        };
-        let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? else { return Ok(None) };
-        let record = Record { head, position, offset: self.offset, epoch };
-        Ok((head.seal(body, self.offset) == crc).then_some(record))
-    }
-
-    /// Goes on behind `record`, which was found here.
-    pub(crate) fn pass<D: BlockDevice, B: Buffer, const N: usize>(
+    /// Sums seed, user word, payload and padding of the record that was looked at; the payload is copied to `out`, as
+    /// far as there is room. `false` when its head belies it already.
+    #[inline(never)]
+    fn sum<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
-        volume: &Volume<D, B, N>,
-        record: &Record,
-    ) {
-        if record.epoch != self.epoch {
-            self.set_epoch(volume, record.epoch);
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        seed: Checksum,
+        out: &mut [u8],
+    ) -> Result<bool, Fault> {
+        let Record { head, position, word, user, .. } = self.found;
+        let mut sum = seed.word(position);
+        if head.is_checked() && head.check(sum) != word {
+            return Ok(false);
         }
-        self.position = record.head.end(record.position, volume.format.geometry.write_unit);
-        self.offset = record.offset.wrapping_add(u64::from(record.head.is_entry()));
+        sum = sum.bytes(user.get(..head.user_len() as usize).unwrap_or_default());
+        let from = position.wrapping_add(head.head_len());
+        let len = head.size().wrapping_sub(head.head_len());
+        self.take(volume, over, from, len, out, Some(&mut sum))?;
+        self.found.body = sum;
+        Ok(true)
+    }
+
+    /// Whether the record that was looked at here is whole and in its place. Its payload is copied to `out`, as far as
+    /// there is room.
+    #[inline(never)]
+    pub(crate) fn prove<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        out: &mut [u8],
+    ) -> Result<bool, Fault> {
+        let mut seed = self.seed;
+        if self.found.head.is_epoch() {
+            self.found.epoch = self.found.word;
+            if self.found.epoch <= self.epoch {
+                return Ok(false);
+            }
+            seed = self.identity.word(self.found.epoch);
+        }
+        let possible = self.sum(volume, over, seed, out)?;
+        Ok(possible && self.found.head.seal(self.found.body, self.offset) == self.found.crc)
+    }
+
+    /// Whether a whole record stands at this place.
+    pub(crate) fn record<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+    ) -> Result<bool, Fault> {
+        Ok(self.look(volume, over, self.position)? && self.prove(volume, over, &mut [])?)
+    }
+
+    /// Goes on behind the record that was found here.
+    #[inline(never)]
+    pub(crate) fn pass(&mut self) {
+        let Record { head, position, offset, epoch, .. } = self.found;
+        if epoch != self.epoch {
+            self.set_epoch(epoch);
+        }
+        self.position = head.end(position, self.write_unit);
+        self.offset = offset.wrapping_add(u64::from(head.is_entry()));
+    }
+
+    /// Goes on at a record that was found behind this place, whatever is missing before it.
+    #[inline(never)]
+    pub(crate) fn go_on_at(&mut self, record: &Record) {
+        self.position = record.position;
+        self.offset = record.offset;
+        // A record that begins an epoch is proved by what it says itself.
+        if !record.head.is_epoch() {
+            self.set_epoch(record.epoch);
+        }
     }
 
     /// Whether some whole record of this life, of this epoch or of one begun since, begins at `position`, however many
     /// entries are missing before it. The checksum tells which offset it is.
     #[inline(never)]
-    pub(crate) fn stray<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
+    fn stray<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
+        over: &Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<Record>, Fault> {
-        let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
-        // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
-        let told = Self::epoch_of(head, &bytes);
-        if told.is_some_and(|epoch| epoch <= self.epoch) {
-            return Ok(None);
+    ) -> Result<bool, Fault> {
+        if !self.look(volume, over, position)? {
+            return Ok(false);
         }
         // What is missing had a place here, unless it was lost and new records were put there since: the record that
         // begins their epoch tells.
-        let room = u64::from(position.saturating_sub(self.position) / RECORD);
-        let most = if told.is_some() { room.max(1 << 16) } else { room };
-        for epoch in [told.unwrap_or(self.epoch), told.unwrap_or(self.epoch.wrapping_add(1))] {
-            let seed = self.seed_of(volume, epoch);
-            if let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? {
-                let missing = u64::from(head.claimed_offset(body, crc).wrapping_sub(self.offset as u32));
+        let mut most = position.saturating_sub(self.position) / RECORD;
+        let (mut epoch, mut last) = (self.epoch, self.epoch.wrapping_add(1));
+        // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
+        if self.found.head.is_epoch() {
+            (epoch, last) = (self.found.word, self.found.word);
+            most = most.max(1 << 16);
+            if epoch <= self.epoch {
+                return Ok(false);
+            }
+        }
+        loop {
+            if self.sum(volume, over, self.identity.word(epoch), &mut [])? {
+                let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
+                let missing = claimed.wrapping_sub(self.offset as u32);
                 if missing <= most {
-                    let offset = self.offset.wrapping_add(missing);
-                    return Ok(Some(Record { head, position, offset, epoch }));
+                    self.found.offset = self.offset.wrapping_add(u64::from(missing));
+                    self.found.epoch = epoch;
+                    return Ok(true);
                 }
             }
+            if epoch == last {
+                return Ok(false);
+            }
+            epoch = last;
         }
-        Ok(None)
     }
 
-    /// The first stray record at `from` or behind, looking at `steps` places at most; `Err(place)`: go on there.
-    /// What can't be read is passed over.
+    /// Finds the first stray record at `from` or behind, looking at `steps` places at most; moves `from` behind what it
+    /// looked at. What can't be read is passed over.
+    #[inline(never)]
     pub(crate) fn search<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
+        &mut self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        from: u32,
+        over: &Unwritten<'_>,
+        from: &mut u32,
         steps: u32,
-    ) -> Result<Option<Record>, u32> {
-        let mut position = from;
+    ) -> bool {
         for _ in 0..steps {
-            if position.wrapping_add(RECORD) > self.limit {
-                return Ok(None);
+            if self.is_behind(*from) {
+                break;
             }
-            let step = match self.stray(volume, over, position) {
-                Ok(Some(record)) => return Ok(Some(record)),
-                Ok(None) => ALIGN,
-                Err(_) => {
-                    let unit = volume.format.geometry.write_unit.max(ALIGN);
-                    unit.saturating_sub(position & unit.wrapping_sub(1))
-                }
+            let stray = self.stray(volume, over, *from);
+            let step = match stray {
+                Ok(_) => ALIGN,
+                Err(_) => self.write_unit.max(ALIGN),
             };
-            position = position.wrapping_add(step);
+            *from = align_down(u64::from(from.wrapping_add(step)), step) as u32;
+            if stray == Ok(true) {
+                return true;
+            }
         }
-        Err(position)
+        false
     }
 
-    /// What the checksum of a record at `position` begins with.
-    pub(crate) fn seed_at(&self, position: u32) -> Checksum {
-        self.seed.word(position)
+    /// Whether no record can begin at `position` or behind.
+    pub(crate) fn is_behind(&self, position: u32) -> bool {
+        position.saturating_add(RECORD) > self.limit
+    }
+
+    /// Finds the record at which reading goes on behind a place that holds none: the first whole one that counts. Those
+    /// of the window that a cut left unfinished don't, and the epoch that begins behind them tells.
+    #[inline(never)]
+    pub(crate) fn past_damage<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        own_window: u8,
+    ) -> Option<Record> {
+        let mut first: Option<Record> = None;
+        let mut from = self.position;
+        while self.search(volume, over, &mut from, u32::MAX) {
+            let record = self.found;
+            if record.epoch > self.epoch {
+                return first.filter(|first| first.offset < record.offset).or(Some(record));
+            }
+            first = first.or(Some(record));
+            if record.head.window() != own_window {
+                break;
+            }
+        }
+        first
     }
 
     /// Where this place is on the device.
