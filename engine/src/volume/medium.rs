@@ -172,15 +172,16 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.buffer.as_mut().get_mut(..self.io).unwrap_or_default()
     }
 
-    /// Bytes from `address` on, at least one and most often at least `want`, out of the buffer. What is not in it yet is
-    /// read with up to `ahead` bytes, as many as fit, that serve the next calls.
+    /// Bytes from `address` on, at least one and at most `want`, out of the buffer. What is not in it yet is read with up
+    /// to `ahead` bytes, as many as fit, that serve the next calls.
     #[inline(never)]
     pub(crate) fn piece(&mut self, address: u64, want: u32, ahead: u32) -> Result<&[u8], Fault> {
         if address.wrapping_sub(self.cached) >= self.held as u64 {
             self.fill(address, want, ahead)?;
         }
         let from = address.wrapping_sub(self.cached) as usize;
-        Ok(self.buffer.as_ref().get(from..self.held).unwrap_or_default())
+        let end = from.saturating_add(want as usize).min(self.held);
+        Ok(self.buffer.as_ref().get(from..end).unwrap_or_default())
     }
 
     /// Fills `out` from any address.
@@ -189,7 +190,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         while !out.is_empty() {
             let piece = self.piece(address, out.len() as u32, ahead)?;
             let (now, rest) = out.split_at_mut(piece.len().min(out.len()));
-            now.copy_from_slice(piece.get(..now.len()).unwrap_or_default());
+            now.copy_from_slice(piece);
             address = address.wrapping_add(now.len() as u64);
             out = rest;
         }
@@ -202,7 +203,6 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         while done < len {
             let left = len.saturating_sub(done);
             let piece = self.piece(address.wrapping_add(u64::from(done)), left, left)?;
-            let piece = piece.get(..left as usize).unwrap_or(piece);
             sum = sum.bytes(piece);
             done = done.wrapping_add(piece.len() as u32);
         }

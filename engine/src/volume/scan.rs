@@ -10,8 +10,8 @@ const LIVES: u32 = 256;
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn segment_address(&self, segment: u32) -> u64 {
-        let shift = self.format.segment.trailing_zeros();
-        self.format.pool.wrapping_add(u64::from(segment) << shift)
+        let before = u64::from(segment).wrapping_mul(u64::from(self.format.segment));
+        self.format.pool.wrapping_add(before)
     }
 
     /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes

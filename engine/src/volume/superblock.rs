@@ -160,7 +160,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let mut like = None;
         while len > 0 {
             let Ok(piece) = self.medium.piece(address, len, len) else { return false };
-            let piece = piece.get(..len as usize).unwrap_or(piece);
             let first = piece.first().copied().unwrap_or(0xFF);
             let like = *like.get_or_insert(if zero && first == 0 { 0 } else { 0xFF });
             if piece.iter().any(|byte| *byte != like) {

@@ -1,7 +1,6 @@
 //! Entries out: by offset, and one after the other.
 
 use super::index::Slot;
-use super::record::RECORD;
 use super::walk::Walk;
 use super::{Error, Log};
 use crate::device::BlockDevice;

@@ -9,7 +9,6 @@
 
 use super::index::{Index, Slot};
 use super::log::Log;
-use super::record::ALIGN;
 use super::walk::{Unwritten, Walk};
 use super::{Error, Report};
 use crate::codec::align_up;
@@ -51,7 +50,7 @@ impl Scan {
     ) -> Self {
         Self {
             header,
-            walk: Walk::new(volume, &header),
+            walk: Walk::new(&volume.format, &header),
             window: header.window,
             committed: false,
             progressed: false,
@@ -80,69 +79,63 @@ impl Scan {
         floor: u64,
         index: Option<&mut Index<SLOTS>>,
     ) {
-        let Some(from) = self.search else {
-            match self.walk.record(volume, Unwritten::NONE) {
-                Ok(Some(record)) => {
-                    if self.committed || record.head.window() != self.window {
-                        self.progressed = true;
-                    }
-                    self.window = record.head.window();
-                    self.committed = record.head.commit();
-                    self.records = self.records.wrapping_add(1);
-                    if record.head.is_entry() {
-                        if let Some(index) = index {
-                            let epochs = record.epoch.saturating_sub(self.header.epoch);
-                            let slot = Slot { position: record.position, epochs };
-                            index.note(record.offset.saturating_sub(self.header.first), slot);
-                        }
-                        if !record.head.more() {
-                            self.batch = None;
-                            self.whole = true;
-                        } else if self.batch.is_none() {
-                            self.batch = Some((record.position, record.offset));
-                        }
-                    }
-                    self.walk.pass(volume, &record);
+        let Some(mut from) = self.search else {
+            if self.walk.record(volume, &Unwritten::NONE) != Ok(true) {
+                self.search = Some(self.walk.position);
+                let geometry = volume.format.geometry;
+                if self.committed && !geometry.must_erase() {
+                    let left = volume.format.segment.saturating_sub(self.walk.position);
+                    let unit = left.min(geometry.write_unit);
+                    self.dirty = !volume.is_blank(self.walk.address(volume), unit, true);
                 }
-                _ => {
-                    self.search = Some(self.walk.position);
-                    let geometry = volume.format.geometry;
-                    if self.committed && !geometry.must_erase() {
-                        let left = volume.format.segment.saturating_sub(self.walk.position);
-                        let unit = left.min(geometry.write_unit);
-                        self.dirty = !volume.is_blank(self.walk.address(volume), unit, true);
-                    }
+                return;
+            }
+            let record = &self.walk.found;
+            if self.committed || record.head.window() != self.window {
+                self.progressed = true;
+            }
+            self.window = record.head.window();
+            self.committed = record.head.commit();
+            self.records = self.records.wrapping_add(1);
+            if record.head.is_entry() {
+                if let Some(index) = index {
+                    let epochs = record.epoch.saturating_sub(self.header.epoch);
+                    let slot = Slot { position: record.position, epochs };
+                    index.note(record.offset.saturating_sub(self.header.first), slot);
+                }
+                if !record.head.more() {
+                    self.batch = None;
+                    self.whole = true;
+                } else if self.batch.is_none() {
+                    self.batch = Some((record.position, record.offset));
                 }
             }
+            self.walk.pass();
             return;
         };
-        match self.walk.search(volume, Unwritten::NONE, from, 64) {
-            Err(next) => self.search = Some(next),
-            Ok(None) => self.done = true,
-            Ok(Some(record)) => {
-                let later = record.epoch > self.walk.epoch
-                    || record.head.window() != self.own_window()
-                    || self.walk.offset < floor;
-                if !later {
-                    self.stray = true;
-                    self.search = Some(record.position.wrapping_add(ALIGN));
-                    return;
-                }
-                self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
-                self.walk.position = record.position;
-                self.walk.offset = record.offset;
-                if !record.head.is_epoch() {
-                    self.walk.set_epoch(volume, record.epoch);
-                }
-                self.window = record.head.window();
-                self.committed = false;
-                self.progressed = true;
-                self.whole = true;
-                self.batch = None;
-                self.stray = false;
-                self.search = None;
-            }
+        let found = self.walk.search(volume, &Unwritten::NONE, &mut from, 64);
+        self.search = Some(from);
+        if !found {
+            self.done = self.walk.is_behind(from);
+            return;
         }
+        let record = self.walk.found;
+        let later = record.epoch > self.walk.epoch
+            || record.head.window() != self.own_window()
+            || self.walk.offset < floor;
+        if !later {
+            self.stray = true;
+            return;
+        }
+        self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
+        self.walk.go_on_at(&record);
+        self.window = record.head.window();
+        self.committed = false;
+        self.progressed = true;
+        self.whole = true;
+        self.batch = None;
+        self.stray = false;
+        self.search = None;
     }
 }
 

@@ -101,7 +101,8 @@ impl Walk {
         if self.segment == over.segment {
             if position >= over.from {
                 let skip = position.wrapping_sub(over.from) as usize;
-                return Ok(over.bytes.get(skip..).unwrap_or_default());
+                let piece = over.bytes.get(skip..).unwrap_or_default();
+                return Ok(piece.get(..want as usize).unwrap_or(piece));
             }
             end = over.from;
         }
@@ -126,15 +127,15 @@ impl Walk {
         while position < end {
             let left = end.wrapping_sub(position);
             let piece = self.piece(volume, over, position, left)?;
-            let piece = piece.get(..left as usize).unwrap_or(piece);
             if piece.is_empty() {
                 break;
             }
             if let Some(sum) = &mut sum {
                 **sum = sum.bytes(piece);
             }
-            let (now, rest) = core::mem::take(&mut out).split_at_mut(piece.len().min(out.len()));
-            now.copy_from_slice(piece.get(..now.len()).unwrap_or_default());
+            let copied = piece.len().min(out.len());
+            let (now, rest) = core::mem::take(&mut out).split_at_mut(copied);
+            now.copy_from_slice(piece.get(..copied).unwrap_or_default());
             out = rest;
             position = position.wrapping_add(piece.len() as u32);
         }
