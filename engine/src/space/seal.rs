@@ -21,7 +21,7 @@ pub(crate) const SEAL: usize = 84;
 const CRC_AT: usize = 80;
 
 /// See the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Seal {
     pub(crate) header: SegmentHeader,
     pub(crate) end: u64,
@@ -51,24 +51,21 @@ impl Seal {
         (self.stride, self.window) = (stride & 31, window & 15);
     }
 
-    /// `slots` is [`Self::sum`] continued over the encoded slots.
-    pub(crate) fn encode(mut self, volume_id: u32, slots: Checksum) -> [u8; SEAL] {
-        let mut bytes = [0; SEAL];
-        let (body, crc) = bytes.split_at_mut(CRC_AT);
-        let (header, rest) = body.split_at_mut(SEGMENT_HEADER);
-        header.copy_from_slice(&self.header.encode(volume_id));
+    /// Writes the seal; `slots` is [`Self::sum`] continued over the encoded slots.
+    pub(crate) fn encode(&mut self, volume_id: u32, slots: Checksum, bytes: &mut [u8]) {
+        let (body, crc) = bytes.split_at_mut_checked(CRC_AT).unwrap_or_default();
+        let (header, rest) = body.split_at_mut_checked(SEGMENT_HEADER).unwrap_or_default();
+        self.header.encode(volume_id, header);
         self.fields(&mut Fields::write(rest));
         put_word(crc, slots.bytes(body).finish());
-        bytes
     }
 
-    /// What the bytes say, with the checksum that they claim; the caller compares it after summing the slots. The
-    /// header in it has a checksum of its own and is good by itself.
-    pub(crate) fn decode(mut bytes: [u8; SEAL], volume_id: u32, segment: u32) -> Option<Self> {
-        let header = SegmentHeader::decode(*bytes.first_chunk()?, volume_id, segment)?;
-        let mut seal = Self { header, end: 0, next: Link::NONE, epoch: 0, slots: 0, stride: 0, window: 0 };
-        seal.fields(&mut Fields::read(bytes.get_mut(SEGMENT_HEADER..)?));
-        Some(seal)
+    /// Takes itself from `bytes`. What they claim of the slots is proved by [`verify`](Self::verify), after summing
+    /// them; the header has a checksum of its own and is good by itself.
+    pub(crate) fn decode(&mut self, bytes: &mut [u8; SEAL], volume_id: u32, segment: u32) -> bool {
+        let (header, rest) = bytes.split_at_mut(SEGMENT_HEADER);
+        self.fields(&mut Fields::read(rest));
+        self.header.decode(header, volume_id, segment)
     }
 
     /// Whether `bytes` carry the checksum that `slots`, continued over them, comes to.

@@ -58,8 +58,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) trail: u32,
 }
 
-fn checksum(volume_id: u32, segment: u32, bytes: &[u8]) -> u32 {
-    Checksum::new().word(volume_id).word(segment).bytes(bytes).finish()
+fn checksum(volume_id: u32, segment: u32, body: &[u8]) -> u32 {
+    Checksum::new().word(volume_id).word(segment).bytes(body).finish()
 }
 
 impl SegmentHeader {
@@ -88,28 +88,22 @@ impl SegmentHeader {
         magic == MAGIC
     }
 
-    pub(crate) fn encode(mut self, volume_id: u32) -> [u8; SEGMENT_HEADER] {
-        let mut bytes = [0; SEGMENT_HEADER];
-        let (_, body) = bytes.split_at_mut(4);
+    pub(crate) fn encode(mut self, volume_id: u32, bytes: &mut [u8]) {
+        let (crc, body) = bytes.split_at_mut_checked(4).unwrap_or_default();
         self.fields(&mut Fields::write(body));
-        let crc = checksum(volume_id, self.at.segment, body);
-        put_word(&mut bytes, crc);
-        bytes
+        put_word(crc, checksum(volume_id, self.at.segment, body));
     }
 
-    /// The header in `bytes`, if it is one that was written for `segment` of this volume.
-    pub(crate) fn decode(mut bytes: [u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> Option<Self> {
-        let crc = word_at(&bytes, 0);
-        let (_, body) = bytes.split_at_mut(4);
-        let mut header = Self::default();
-        header.at.segment = segment;
+    /// Takes itself from `bytes`; `false` if they are none that was written for `segment` of this volume.
+    #[inline(never)]
+    pub(crate) fn decode(&mut self, bytes: &mut [u8], volume_id: u32, segment: u32) -> bool {
+        let (crc, body) = bytes.split_at_mut_checked(4).unwrap_or_default();
+        self.at.segment = segment;
         // Chains go back in time; a header that says otherwise could send a walk in circles.
-        let fits = header.fields(&mut Fields::read(body))
-            && crc == checksum(volume_id, segment, body)
-            && header.at.life != 0
-            && header.previous.life < header.at.life
-            && header.jump.life < header.at.life;
-        fits.then_some(header)
+        self.fields(&mut Fields::read(body))
+            && word_at(crc, 0) == checksum(volume_id, segment, body)
+            && self.previous.life < self.at.life
+            && self.jump.life < self.at.life
     }
 }
 
@@ -131,14 +125,19 @@ mod tests {
             window: 15,
             trail: 0xAB_CDEF,
         };
-        let bytes = header.encode(77);
-        assert_eq!(SegmentHeader::decode(bytes, 77, 3), Some(header));
-        assert_eq!(SegmentHeader::decode(bytes, 78, 3), None, "another volume");
-        assert_eq!(SegmentHeader::decode(bytes, 77, 4), None, "another place");
+        let mut bytes = [0; SEGMENT_HEADER];
+        header.encode(77, &mut bytes);
+        let decode = |mut bytes: [u8; SEGMENT_HEADER], volume_id, segment| {
+            let mut header = SegmentHeader::default();
+            header.decode(&mut bytes, volume_id, segment).then_some(header)
+        };
+        assert_eq!(decode(bytes, 77, 3), Some(header));
+        assert_eq!(decode(bytes, 78, 3), None, "another volume");
+        assert_eq!(decode(bytes, 77, 4), None, "another place");
         for bit in 0..SEGMENT_HEADER * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::decode(flipped, 77, 3), None, "bit {bit}");
+            assert_eq!(decode(flipped, 77, 3), None, "bit {bit}");
         }
     }
 }

@@ -21,7 +21,8 @@ pub(crate) use fault::Fault;
 pub use format::{FORMAT_VERSION, FormatOptions};
 pub use medium::Buffer;
 pub(crate) use medium::{PAGE, aligned};
-pub(crate) use roots::{LogRoot, SnapshotRoot, TailRoot};
+pub(crate) use roots::{LogRoot, SnapshotRoot};
+pub(crate) use scan::Copy;
 
 use crate::device::{BlockDevice, Geometry};
 use crate::space::Segments;
@@ -182,7 +183,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             volume_id: self.format.volume_id,
             generation: self.generation,
             segment_size: self.format.segment,
-            segments: self.format.segments(),
+            segments: self.segments.count(),
             free_segments: self.segments.free(),
             reserve: self.format.reserve,
             retired_segments: self.roots.retired.len() as u32,
@@ -253,10 +254,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.roots.logs.iter().position(|log| log.id == id)
     }
 
+    #[inline(never)]
     pub(crate) fn root(&self, id: u16) -> Option<&LogRoot> {
         self.roots.logs.iter().find(|log| log.id == id)
     }
 
+    #[inline(never)]
     pub(crate) fn root_mut(&mut self, id: u16) -> Option<&mut LogRoot> {
         self.roots.logs.iter_mut().find(|log| log.id == id)
     }

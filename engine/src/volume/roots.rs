@@ -44,8 +44,8 @@ pub(crate) struct LogRoot {
     pub(crate) epoch: u32,
     /// Entries before this one were durable when this was published.
     pub(crate) end: u64,
-    /// The log's last segment when this was published: a second copy of its header.
-    pub(crate) tail: TailRoot,
+    /// The log's last segment when this was published: a second copy of its header, but for the jump.
+    pub(crate) tail: SegmentHeader,
     pub(crate) snapshot: Option<SnapshotRoot>,
     /// From here on found by the scan of the pool, not published: the last segment, the trail behind it, whether it is
     /// sealed, and the segment behind it if its header is missing.
@@ -66,31 +66,6 @@ impl LogRoot {
     }
 }
 
-/// A segment's header without what the log's root says already, and without its jump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct TailRoot {
-    pub(crate) at: Link,
-    pub(crate) epoch: u32,
-    pub(crate) first: u64,
-    pub(crate) ordinal: u32,
-    pub(crate) previous: Link,
-    pub(crate) window: u8,
-    pub(crate) trail: u32,
-}
-
-impl TailRoot {
-    pub(crate) fn new(header: &SegmentHeader) -> Self {
-        let SegmentHeader { at, epoch, first, ordinal, previous, window, trail, .. } = *header;
-        Self { at, epoch, first, ordinal, previous, window, trail }
-    }
-
-    pub(crate) fn header(&self, log: u16) -> SegmentHeader {
-        let Self { at, epoch, first, ordinal, previous, window, trail } = *self;
-        let (jump, jump_first) = (Link::NONE, 0);
-        SegmentHeader { log, at, epoch, first, ordinal, previous, jump, jump_first, window, trail }
-    }
-}
-
 /// The longest a root can be, in bytes: of a log, and of all the rest.
 pub(crate) const MAX_LOG_ROOT: usize = 112;
 pub(crate) const MAX_OTHER_ROOTS: usize = 5 + 1 + 5 * MAX_RETIRED + 2;
@@ -101,7 +76,7 @@ pub(crate) struct Roots<const LOGS: usize> {
     /// of it but an old seal.
     pub(crate) lives: u32,
     pub(crate) logs: Vec<LogRoot, LOGS>,
-    pub(crate) retired: Vec<u32, MAX_RETIRED>,
+    pub(crate) retired: Vec<u16, MAX_RETIRED>,
 }
 
 impl<const LOGS: usize> Roots<LOGS> {
@@ -126,7 +101,9 @@ impl<const LOGS: usize> Roots<LOGS> {
         fields.u32(&mut retired);
         self.retired.resize_default((retired as usize).min(MAX_RETIRED)).ok()?;
         for segment in &mut self.retired {
-            fields.u32(segment);
+            let mut number = u32::from(*segment);
+            fields.u32(&mut number);
+            *segment = number as u16;
         }
         let mut logs = self.logs.len() as u32;
         fields.u32(&mut logs);
@@ -166,7 +143,7 @@ impl LogRoot {
             fields.u64(&mut snapshot.first);
             fields.u32(&mut snapshot.chunks);
         }
-        (self.id, self.closed) = (id as u16, flags & 1 != 0);
+        (self.id, self.tail.log, self.closed) = (id as u16, id as u16, flags & 1 != 0);
         // A checksum is no signature: no number is taken to be shorter than it was written.
         self.head_trail &= TRAIL;
         self.tail.trail &= TRAIL;
@@ -181,7 +158,8 @@ mod tests {
     #[test]
     fn roots_come_back_and_have_a_longest_form() {
         let big = Link { segment: 65_535, life: u32::MAX };
-        let tail = TailRoot {
+        let tail = SegmentHeader {
+            log: u16::MAX,
             at: big,
             epoch: u32::MAX,
             first: u64::MAX,
@@ -189,6 +167,7 @@ mod tests {
             previous: big,
             window: 15,
             trail: TRAIL,
+            ..SegmentHeader::default()
         };
         let log = LogRoot {
             id: u16::MAX,
@@ -204,7 +183,7 @@ mod tests {
             ..LogRoot::default()
         };
         let mut roots = Roots::<3> { lives: u32::MAX, ..Roots::default() };
-        while roots.retired.push(u32::MAX).is_ok() {}
+        while roots.retired.push(u16::MAX).is_ok() {}
         for logs in 0..=3 {
             let mut bytes = [0; 512];
             let len = roots.encode(&mut bytes);

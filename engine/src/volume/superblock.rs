@@ -15,10 +15,10 @@
 
 use super::format::{FORMAT_RECORD, Format, read_format};
 use super::medium::{Buffer, PAGE};
-use super::roots::TailRoot;
 use super::{Fault, Volume};
 use crate::codec::{Checksum, Fields, align_up, put_word};
 use crate::device::BlockDevice;
+use crate::space::SegmentHeader;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"PB");
 pub(crate) const HEADER: usize = 16;
@@ -94,12 +94,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let fits = self.roots.decode(bytes.get_mut(HEADER..).unwrap_or_default());
             fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
             // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
-            let count = self.format.segments();
+            let count = self.segments.count();
             for log in &mut self.roots.logs {
-                let TailRoot { at, previous, .. } = log.tail;
+                let SegmentHeader { at, previous, .. } = log.tail;
                 let older = previous.is_none() || previous.life < at.life;
                 if at.segment >= count || previous.segment >= count || !older {
-                    log.tail = TailRoot::default();
+                    log.tail = SegmentHeader::default();
                 }
             }
             return Ok(());

@@ -213,7 +213,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.open = None;
         let len = self.filled;
         self.erase_before(volume, self.written, len as u32)?;
-        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(self.written));
+        let address = volume.address(self.last.at.segment, self.written);
         volume.medium.write(address, self.buffer.as_ref().get(..len).unwrap_or_default())?;
         self.written = self.written.wrapping_add(len as u32);
         self.filled = 0;
@@ -233,7 +233,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         self.erased = self.erased.max(align_down(u64::from(from), unit) as u32);
         while self.erased < from.wrapping_add(len) {
-            let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(self.erased));
+            let address = volume.address(self.last.at.segment, self.erased);
             if let Err(error) = volume.medium.erase(address, unit) {
                 // Of the record that was to go here, a part is written already.
                 volume.medium.poison();
@@ -260,7 +260,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let at = volume.take_segment(self.may_use_reserve(), false)?;
-        let place = self.place_after(volume, &self.last);
+        let mut place = self.last;
+        self.place_after(volume, &mut place);
         let header = self.header_at(place, at, self.end);
         let unit = volume.format.geometry.write_unit;
         self.pad(unit);
@@ -294,7 +295,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             put_word(place, *word);
         }
         sum = sum.bytes(slots);
-        let sealed = Seal {
+        let mut sealed = Seal {
             header: self.last,
             end: self.end,
             next,
@@ -303,8 +304,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             stride: self.index.stride(),
             window: self.window,
         };
-        seal.copy_from_slice(&sealed.encode(volume_id, sum));
-        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(at));
+        sealed.encode(volume_id, sum, seal);
+        let address = volume.address(self.last.at.segment, at);
         volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
         Ok(())
     }

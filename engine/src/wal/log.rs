@@ -8,8 +8,8 @@ use super::walk::Unwritten;
 use super::{Error, SyncStrategy};
 use crate::codec::{Checksum, align_up};
 use crate::device::{BlockDevice, Geometry};
-use crate::space::{Link, SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{self, Buffer, Fault, TailRoot, Volume};
+use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
+use crate::volume::{self, Buffer, Fault, Volume};
 
 /// One log of a volume, open for reading and appending.
 ///
@@ -66,8 +66,6 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) durable: u64,
-    /// Segments behind a cut, while recovery has not freed them.
-    pub(super) dead: Link,
     /// Changes when a cursor's place may have gone.
     pub(super) turn: u32,
     pub(super) pace: Pace,
@@ -176,7 +174,6 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             start: 0,
             end: 0,
             durable: 0,
-            dead: Link::NONE,
             turn: 0,
             pace: Pace::default(),
             report: Report::default(),
@@ -235,7 +232,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             root.end = self.durable;
             root.closed = false;
             if self.begun {
-                root.tail = TailRoot::new(&self.last);
+                root.tail = self.last;
             }
         }
         Ok(())

@@ -4,8 +4,8 @@ use super::index::Slot;
 use super::walk::Walk;
 use super::{Error, Log};
 use crate::device::BlockDevice;
-use crate::space::{SEAL, SegmentHeader};
-use crate::volume::{Buffer, Fault, Volume};
+use crate::space::{SEAL, Seal, SegmentHeader};
+use crate::volume::{Buffer, Copy, Fault, Volume};
 
 /// An entry that was read into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 let place = cursor.place.filter(|(walk, _)| walk.segment == segment);
                 let address = match place {
                     Some((walk, _)) => walk.address(volume),
-                    None => volume.segment_address(segment),
+                    None => volume.address(segment, 0),
                 };
                 cursor.place = None;
                 Error::Corrupt { address, offset: Some(cursor.offset) }
@@ -121,7 +121,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         if !whole {
             // Again, from the start of the segment, and past all damage.
-            let (header, _) = self.locate(volume, offset)?;
+            let mut header = SegmentHeader::default();
+            self.locate(volume, offset, &mut header)?;
             *walk = Walk::new(&volume.format, &header);
             whole = self.reach(volume, walk, offset, Some(header.window))? && self.copy_out(volume, walk, out)?;
         }
@@ -136,42 +137,27 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(Some(Entry { offset, len: walk.found.head.len() as usize, user: walk.found.user() }))
     }
 
-    /// The segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
+    /// Finds the segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
     /// back from the last segment, over jumps.
+    #[inline(never)]
     pub(super) fn locate<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(SegmentHeader, u64), Fault> {
-        let mut at = self.last;
+        header: &mut SegmentHeader,
+    ) -> Result<u64, Fault> {
+        *header = self.last;
         let mut bound = self.end;
-        while at.first > offset {
-            let link = if !at.jump.is_none() && at.jump_first > offset {
-                at.jump
-            } else {
-                bound = at.first;
-                at.previous
-            };
-            volume.medium.detail = link.segment;
-            if link.is_none() {
-                return Err(Fault::Damaged);
+        while header.first > offset {
+            let mut link = header.jump;
+            if link.is_none() || header.jump_first <= offset {
+                (link, bound) = (header.previous, header.first);
             }
-            at = match volume.read_header(link) {
-                Some(header) => header,
-                None => self.stand_in(volume, link).ok_or(Fault::Damaged)?,
-            };
+            if link.is_none() || volume.read_header(link, header) == Copy::None {
+                return Err(volume.medium.fault(Fault::Damaged, link.segment));
+            }
         }
-        Ok((at, bound))
-    }
-
-    /// The copy of a header in the superblock.
-    fn stand_in<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &Volume<D, V, N>,
-        link: crate::space::Link,
-    ) -> Option<SegmentHeader> {
-        let root = volume.root(self.id)?;
-        (root.tail.at == link).then(|| root.tail.header(self.id))
+        Ok(bound)
     }
 
     /// A place at or before `offset` in its segment, by the index, and where the segment ends.
@@ -181,7 +167,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
     ) -> Result<(Walk, u64), Fault> {
-        let (header, bound) = self.locate(volume, offset)?;
+        let mut header = SegmentHeader::default();
+        let bound = self.locate(volume, offset, &mut header)?;
         let mut walk = Walk::new(&volume.format, &header);
         let nth = offset.saturating_sub(header.first);
         let slot = if header.at == self.last.at && !self.full {
@@ -210,13 +197,16 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         header: &SegmentHeader,
         nth: u64,
     ) -> Option<(u64, Slot)> {
-        let seal = volume.read_seal_of(header.at)?;
+        let mut seal = Seal::default();
+        if !volume.read_seal(header.at, false, &mut seal) {
+            return None;
+        }
         let last = u32::from(seal.slots).checked_sub(1)?;
         let at = (nth >> seal.stride).min(u64::from(last)) as u32;
         let back = u32::from(seal.slots).saturating_sub(at).wrapping_mul(4).wrapping_add(SEAL as u32);
         let position = volume.format.segment.checked_sub(back)?;
         let mut word = [0; 4];
-        let address = volume.segment_address(header.at.segment).wrapping_add(u64::from(position));
+        let address = volume.address(header.at.segment, position);
         volume.medium.read(address, &mut word, 0).ok()?;
         Some((u64::from(at) << seal.stride, Slot::decode(u32::from_le_bytes(word))))
     }

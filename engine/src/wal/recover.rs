@@ -13,8 +13,8 @@ use super::walk::{Unwritten, Walk};
 use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
-use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, PAGE, Volume};
+use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
+use crate::volume::{Buffer, Copy, Fault, Format, PAGE, Volume};
 
 /// Reads one segment from its start to its last whole record, in steps.
 struct Scan {
@@ -43,15 +43,12 @@ struct Scan {
 }
 
 impl Scan {
-    fn new<D: BlockDevice, B: Buffer, const N: usize>(
-        volume: &Volume<D, B, N>,
-        header: SegmentHeader,
-        bare: bool,
-    ) -> Self {
+    fn new(format: &Format) -> Self {
+        let header = SegmentHeader::default();
         Self {
             header,
-            walk: Walk::new(&volume.format, &header),
-            window: header.window,
+            walk: Walk::new(format, &header),
+            window: 0,
             committed: false,
             progressed: false,
             records: 0,
@@ -60,10 +57,22 @@ impl Scan {
             whole: false,
             stray: false,
             dirty: false,
-            bare,
+            bare: false,
             search: None,
             done: false,
         }
+    }
+
+    /// To the start of the segment of `header`, as if nothing had been read.
+    #[inline(never)]
+    fn begin(&mut self, format: &Format, bare: bool) {
+        self.walk = Walk::new(format, &self.header);
+        self.window = self.header.window;
+        (self.committed, self.progressed, self.whole) = (false, false, false);
+        (self.stray, self.dirty, self.done) = (false, false, false);
+        (self.records, self.lost) = (0, 0);
+        (self.batch, self.search) = (None, None);
+        self.bare = bare;
     }
 
     /// The window that the next record must be of.
@@ -155,7 +164,7 @@ enum Phase {
 pub struct Recovery<B, const SLOTS: usize = 16> {
     log: Log<B, SLOTS>,
     phase: Phase,
-    scan: Option<Scan>,
+    scan: Scan,
     /// The segment behind the one that is read: `Back`; before it: `Next`.
     other: SegmentHeader,
     /// A batch that goes on into `other` ends there.
@@ -163,6 +172,8 @@ pub struct Recovery<B, const SLOTS: usize = 16> {
     /// Where the log ends, as far as is known.
     end: End,
     floor: u64,
+    /// Segments behind a cut, to be freed.
+    dead: Link,
     /// Something could not be read, and all was read once more.
     again: bool,
 }
@@ -188,11 +199,12 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         let mut recovery = Self {
             log,
             phase: Phase::Done,
-            scan: None,
+            scan: Scan::new(&volume.format),
             other: SegmentHeader::default(),
             whole: false,
             end: End { committed: true, ..End::default() },
             floor: 0,
+            dead: Link::NONE,
             again: false,
         };
         match recovery.find_tail(volume) {
@@ -202,48 +214,41 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
     }
 
+    #[inline(never)]
     fn find_tail<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let log = &mut self.log;
-        let root = *volume.root(log.id).ok_or(Fault::OutOfRange)?;
+        let root = volume.root(log.id).ok_or(Fault::OutOfRange)?;
         self.floor = root.end;
         (log.start, log.end, log.durable, log.epoch) = (root.start, root.end, root.end, root.epoch);
         log.report.clean = root.closed;
-        let newest = root.newest;
+        let (newest, sealed, next) = (root.newest, root.sealed, root.next);
         if newest.is_none() {
             return Ok(());
         }
-        let first = volume.first_header(newest.segment).filter(|header| header.at == newest);
-        log.full = first.is_none() || root.sealed;
-        let header = match first.or_else(|| volume.read_header(newest)) {
-            Some(header) => header,
-            None if root.tail.at == newest => root.tail.header(root.id),
-            None => return Err(volume.medium.fault(Fault::Damaged, newest.segment)),
-        };
-        self.other = header;
-        self.phase = Phase::Tail;
-        let mut scan = Scan::new(volume, header, log.full && !root.sealed);
-        if !root.next.is_none()
-            && let Some(seal) = volume.read_seal_of(newest)
-        {
-            // What the damaged header must have said.
-            let next = SegmentHeader {
-                at: root.next,
-                epoch: seal.epoch,
-                first: seal.end,
-                ordinal: header.ordinal.wrapping_add(1),
-                trail: header.trail_after(),
-                previous: newest,
-                jump: Link::NONE,
-                window: seal.window,
-                ..header
-            };
-            self.phase = Phase::Next;
-            scan = Scan::new(volume, next, true);
+        let header = &mut self.scan.header;
+        let copy = volume.read_header(newest, header);
+        if copy == Copy::None {
+            return Err(volume.medium.fault(Fault::Damaged, newest.segment));
         }
-        self.scan = Some(scan);
+        log.full = copy != Copy::First || sealed;
+        let mut bare = log.full && !sealed;
+        self.phase = Phase::Tail;
+        let mut seal = Seal::default();
+        if !next.is_none() && volume.read_seal(newest, false, &mut seal) {
+            self.other = *header;
+            // What the damaged header must have said.
+            (header.previous, header.jump) = (newest, Link::NONE);
+            header.trail = header.trail_after();
+            header.ordinal = header.ordinal.wrapping_add(1);
+            (header.at, header.epoch) = (next, seal.epoch);
+            (header.first, header.window) = (seal.end, seal.window);
+            self.phase = Phase::Next;
+            bare = true;
+        }
+        self.scan.begin(&volume.format, bare);
         Ok(())
     }
 
@@ -269,7 +274,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let Some(scan) = &mut self.scan else { return Ok(()) };
+        let scan = &mut self.scan;
         if !scan.done {
             let index = if self.phase == Phase::Back { None } else { Some(&mut self.log.index) };
             scan.step(volume, self.floor, index);
@@ -278,13 +283,14 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         if scan.bare && !scan.progressed && self.floor <= scan.header.first {
             // The header is missing, and nothing says that it was ever acknowledged, nor what came with it.
             if self.phase == Phase::Next {
-                volume.free_segment(self.log.id, scan.header.at);
+                volume.free_segment(scan.header.at);
                 self.phase = Phase::Tail;
-                *scan = Scan::new(volume, self.other, false);
                 self.log.index = Index::new();
+                scan.header = self.other;
+                scan.begin(&volume.format, false);
                 return Ok(());
             }
-            *scan = Scan::new(volume, scan.header, false);
+            scan.begin(&volume.format, false);
         }
         let mut last = true;
         if self.phase == Phase::Back {
@@ -294,8 +300,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             let torn = scan.batch.is_some() && !self.whole;
             if stale || (short && self.other.window == scan.own_window()) || (torn && !short) {
                 // Of the same window as all that follows, or of one batch: none of that was ever acknowledged.
-                if self.log.dead.is_none() {
-                    self.log.dead = self.log.last.at;
+                if self.dead.is_none() {
+                    self.dead = self.log.last.at;
                 }
                 self.log.full = true;
                 self.log.report.damaged = 0;
@@ -327,37 +333,25 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             // A segment without a record may be one whose erase for somebody else was interrupted.
             log.full |= position == SEGMENT_HEADER as u32;
         }
-        let header = scan.header;
         let head_life = volume.root(log.id).map_or(0, |root| root.head_life);
         // Is the segment before this one known to be durable?
-        let at = header.previous;
-        if !scan.progressed && header.first > self.floor && at.life >= head_life && !at.is_none() {
-            let mut bare = false;
-            let before = match volume.read_header(at) {
-                Some(before) => Some(before),
-                None => match volume.root(log.id).filter(|root| root.tail.at == at) {
-                    Some(root) => {
-                        bare = true;
-                        Some(root.tail.header(root.id))
-                    }
-                    None => volume.newest_before(log.id, at.life),
-                },
-            };
-            match before {
-                Some(before) => {
-                    (self.phase, self.other) = (Phase::Back, header);
-                    *scan = Scan::new(volume, before, bare);
-                    return Ok(());
-                }
-                None => {
-                    // The first window of the log is not whole, so there is nothing at all.
-                    log.dead = if log.dead.is_none() { log.last.at } else { log.dead };
-                    log.last = SegmentHeader::default();
-                    log.end = self.floor;
-                    log.report.damaged = 0;
-                    self.end = End { committed: true, ..End::default() };
-                }
+        let at = scan.header.previous;
+        if !scan.progressed && scan.header.first > self.floor && at.life >= head_life && !at.is_none() {
+            self.other = scan.header;
+            let copy = volume.read_header(at, &mut scan.header);
+            if copy != Copy::None || volume.newest_before(log.id, at.life, &mut scan.header) {
+                self.phase = Phase::Back;
+                scan.begin(&volume.format, copy == Copy::Noted);
+                return Ok(());
             }
+            // The first window of the log is not whole, so there is nothing at all.
+            if self.dead.is_none() {
+                self.dead = log.last.at;
+            }
+            log.last = SegmentHeader::default();
+            log.end = self.floor;
+            log.report.damaged = 0;
+            self.end = End { committed: true, ..End::default() };
         }
         self.phase = Phase::Done;
         self.settle(volume)
@@ -377,7 +371,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             self.end = End { committed: true, ..End::default() };
             let log = &mut self.log;
             (log.index, log.report, log.last) = (Index::new(), Report::default(), SegmentHeader::default());
-            (log.full, log.dead) = (false, Link::NONE);
+            (log.full, self.dead) = (false, Link::NONE);
             return self.find_tail(volume);
         }
         let log = &mut self.log;
@@ -394,14 +388,13 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         // Whole records that don't count, or that may be whole when they are read again, must not stand before new ones
         // in one segment: the next segment says where this one ends.
         log.full |= self.end.cut || log.report.unreadable;
+        self.end.cut |= !self.dead.is_none();
         if !log.last.at.is_none() {
             log.resume(volume, self.end);
         }
-        let dead = core::mem::take(&mut log.dead);
-        let kept =
-            volume.root(log.id).map_or(0, |root| root.head_life.saturating_sub(1)).max(log.last.at.life);
-        log.free_chain(volume, dead, kept);
-        if !dead.is_none() || volume.root(log.id).is_some_and(|root| root.odd) {
+        let (head_life, odd) = volume.root(log.id).map_or((0, false), |root| (root.head_life, root.odd));
+        log.free_chain(volume, self.dead, head_life.saturating_sub(1).max(log.last.at.life));
+        if !self.dead.is_none() || odd {
             log.sweep(volume);
         }
         Ok(())
@@ -426,9 +419,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         End { position, committed, cut, dirty }: End,
     ) {
         let geometry = volume.format.geometry;
-        let address = volume.segment_address(self.last.at.segment);
+        let segment = self.last.at.segment;
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = cut || !self.dead.is_none() || !self.report.clean && (dirty || !committed);
+        let mut torn = cut || !self.report.clean && (dirty || !committed);
         if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
@@ -437,7 +430,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             let mut at = position;
             while at < end {
                 let len = 16.min(end.saturating_sub(at));
-                if !volume.is_blank(address.wrapping_add(u64::from(at)), len, false) {
+                if !volume.is_blank(volume.address(segment, at), len, false) {
                     visible = at.wrapping_add(len);
                 }
                 at = at.wrapping_add(len);
@@ -453,7 +446,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             };
         }
         if torn {
-            self.report.cut = Some(address.wrapping_add(u64::from(position)));
+            self.report.cut = Some(volume.address(segment, position));
         }
         self.written = resume;
     }

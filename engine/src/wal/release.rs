@@ -35,20 +35,24 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
     ) -> Result<Released, Fault> {
         volume.medium.check()?;
-        let Some(head) = self.plan_release(volume, offset)? else { return Ok(Released::default()) };
+        let mut head = SegmentHeader::default();
+        if !self.plan_release(volume, offset, &mut head)? {
+            return Ok(Released::default());
+        }
         self.note(volume)?;
         let release = self.drop_before(volume, &head);
         volume.publish()?;
         Ok(self.free_released(volume, release))
     }
 
-    /// The segment that will be the first, if that frees any.
+    /// Finds the segment that will be the first; `false` if that frees none.
     #[inline(never)]
     pub(super) fn plan_release<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<Option<SegmentHeader>, Fault> {
+        head: &mut SegmentHeader,
+    ) -> Result<bool, Fault> {
         if offset > self.end {
             return Err(Fault::OutOfRange);
         }
@@ -56,10 +60,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.try_commit(volume)?;
         }
         if offset <= self.start || self.last.at.is_none() {
-            return Ok(None);
+            return Ok(false);
         }
-        let (head, _) = self.locate(volume, offset)?;
-        Ok((head.first > self.start).then_some(head))
+        self.locate(volume, offset, head)?;
+        Ok(head.first > self.start)
     }
 
     /// Notes in the roots that the log begins with `head`; returns what can be freed after the publish.
@@ -121,8 +125,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             return Ok(());
         }
         self.try_commit(volume)?;
-        let (holder, _) = self.locate(volume, end)?;
-        let place = if holder.first < end { self.place_after(volume, &holder) } else { holder };
+        let mut place = SegmentHeader::default();
+        self.locate(volume, end, &mut place)?;
+        if place.first < end {
+            self.place_after(volume, &mut place);
+        }
         self.branch(volume, end, place, true)
     }
 

@@ -107,7 +107,7 @@ impl Walk {
             end = over.from;
         }
         let left = end.saturating_sub(position);
-        let address = volume.segment_address(self.segment).wrapping_add(u64::from(position));
+        let address = volume.address(self.segment, position);
         volume.medium.piece(address, want.min(left), left)
     }
 
@@ -348,6 +348,6 @@ impl Walk {
 
     /// Where this place is on the device.
     pub(crate) fn address<D: BlockDevice, B: Buffer, const N: usize>(&self, volume: &Volume<D, B, N>) -> u64 {
-        volume.segment_address(self.segment).wrapping_add(u64::from(self.position))
+        volume.address(self.segment, self.position)
     }
 }
