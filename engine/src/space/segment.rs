@@ -63,6 +63,17 @@ fn checksum(volume_id: u32, segment: u32, body: &[u8]) -> u32 {
 }
 
 impl SegmentHeader {
+    /// Becomes a copy of `other`: one copy of this code in the image instead of one wherever a header is kept.
+    #[inline(never)]
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        *self = *other;
+    }
+
+    /// Which entry of the segment `offset` is, counted from 0.
+    pub(crate) fn nth(&self, offset: u64) -> u32 {
+        u32::try_from(offset.saturating_sub(self.first)).unwrap_or(u32::MAX)
+    }
+
     /// The trail of the segment that follows this one.
     pub(crate) fn trail_after(&self) -> u32 {
         self.trail.wrapping_add(self.at.mark()) & TRAIL

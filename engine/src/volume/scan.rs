@@ -77,7 +77,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     fn note_segment(&mut self, segment: u32) {
         let mut header = SegmentHeader::default();
         if let Some(root) = self.roots.logs.iter().find(|root| root.holds_tail(segment)) {
-            header = root.tail;
+            header.copy_from(&root.tail);
         } else if !self.first_header(segment, &mut header) {
             return;
         }
@@ -194,12 +194,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         let mut seal = Seal::default();
         if self.read_seal(at, false, &mut seal) {
-            *header = seal.header;
+            header.copy_from(&seal.header);
             return Copy::Second;
         }
         match self.roots.logs.iter().find(|root| root.tail.at == at && !at.is_none()) {
             Some(root) => {
-                *header = root.tail;
+                header.copy_from(&root.tail);
                 Copy::Noted
             }
             None => Copy::None,
@@ -228,14 +228,14 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn newest_before(&mut self, log: u16, life: u32, newest: &mut SegmentHeader) -> bool {
         let head_life = self.root(log).map_or(0, |root| root.head_life);
         let mut header = SegmentHeader::default();
-        *newest = header;
+        newest.at = Link::NONE;
         for segment in 0..self.segments.count() {
             if self.first_header(segment, &mut header)
                 && header.log == log
                 && (head_life..life).contains(&header.at.life)
                 && newest.at.life < header.at.life
             {
-                *newest = header;
+                newest.copy_from(&header);
             }
         }
         !newest.at.is_none()

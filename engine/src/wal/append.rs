@@ -105,7 +105,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
-        let nth = self.end.saturating_sub(self.last.first);
+        let nth = self.last.nth(self.end);
         let epochs = self.epoch.saturating_sub(self.last.epoch);
         self.index.note(nth, Slot { position: self.position(), epochs });
         self.put(volume, head, user, payload)?;

@@ -72,7 +72,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             root.epoch = self.epoch;
             root.end = first;
             root.closed = false;
-            root.tail = header;
+            root.tail.copy_from(&header);
             if kept < root.head_life || root.head_life == 0 {
                 // The log begins with it.
                 kept = root.head_life.saturating_sub(1);
@@ -119,7 +119,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             volume.free_segment(at);
             if at == self.last.at {
                 // It may never have been written, and is known.
-                header = self.last;
+                header.copy_from(&self.last);
             } else if volume.read_header(at, &mut header) == Copy::None {
                 // Damaged: what is behind it stays out of use until the next open.
                 break;
@@ -160,7 +160,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         header: SegmentHeader,
     ) {
-        self.last = header;
+        self.last.copy_from(&header);
         if let Some(root) = volume.root_mut(self.id) {
             // What the scan of the pool would find, for the next one to open this log on the same volume.
             (root.newest, root.sealed, root.next, root.odd) = (header.at, false, Link::NONE, false);

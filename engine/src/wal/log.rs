@@ -232,7 +232,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             root.end = self.durable;
             root.closed = false;
             if self.begun {
-                root.tail = self.last;
+                root.tail.copy_from(&self.last);
             }
         }
         Ok(())

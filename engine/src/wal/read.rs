@@ -1,6 +1,6 @@
 //! Entries out: by offset, and one after the other.
 
-use super::index::Slot;
+use super::index::{Slot, nth_slot};
 use super::walk::Walk;
 use super::{Error, Log};
 use crate::device::BlockDevice;
@@ -146,7 +146,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
         header: &mut SegmentHeader,
     ) -> Result<u64, Fault> {
-        *header = self.last;
+        header.copy_from(&self.last);
         let mut bound = self.end;
         while header.first > offset {
             let mut link = header.jump;
@@ -170,7 +170,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut header = SegmentHeader::default();
         let bound = self.locate(volume, offset, &mut header)?;
         let mut walk = Walk::new(&volume.format, &header);
-        let nth = offset.saturating_sub(header.first);
+        let nth = header.nth(offset);
         let slot = if header.at == self.last.at && !self.full {
             self.index.find(nth)
         } else {
@@ -181,7 +181,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             && slot.position < volume.format.segment
         {
             walk.position = slot.position;
-            walk.offset = header.first.wrapping_add(of);
+            walk.offset = header.first.wrapping_add(u64::from(of));
             if slot.epochs != 0 {
                 walk.set_epoch(header.epoch.wrapping_add(slot.epochs));
             }
@@ -195,20 +195,19 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &self,
         volume: &mut Volume<D, V, N>,
         header: &SegmentHeader,
-        nth: u64,
-    ) -> Option<(u64, Slot)> {
+        nth: u32,
+    ) -> Option<(u32, Slot)> {
         let mut seal = Seal::default();
         if !volume.read_seal(header.at, false, &mut seal) {
             return None;
         }
-        let last = u32::from(seal.slots).checked_sub(1)?;
-        let at = (nth >> seal.stride).min(u64::from(last)) as u32;
+        let at = nth_slot(nth, seal.slots, seal.stride)?;
         let back = u32::from(seal.slots).saturating_sub(at).wrapping_mul(4).wrapping_add(SEAL as u32);
         let position = volume.format.segment.checked_sub(back)?;
         let mut word = [0; 4];
         let address = volume.address(header.at.segment, position);
         volume.medium.read(address, &mut word, 0).ok()?;
-        Some((u64::from(at) << seal.stride, Slot::decode(u32::from_le_bytes(word))))
+        Some((at << (seal.stride & 31), Slot::decode(u32::from_le_bytes(word))))
     }
 
     /// Moves `walk` to the record of `offset`; `false` if it can't be found.

@@ -110,7 +110,7 @@ impl Scan {
                 if let Some(index) = index {
                     let epochs = record.epoch.saturating_sub(self.header.epoch);
                     let slot = Slot { position: record.position, epochs };
-                    index.note(record.offset.saturating_sub(self.header.first), slot);
+                    index.note(self.header.nth(record.offset), slot);
                 }
                 if !record.head.more() {
                     self.batch = None;
@@ -238,7 +238,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         self.phase = Phase::Tail;
         let mut seal = Seal::default();
         if !next.is_none() && volume.read_seal(newest, false, &mut seal) {
-            self.other = *header;
+            self.other.copy_from(header);
             // What the damaged header must have said.
             (header.previous, header.jump) = (newest, Link::NONE);
             header.trail = header.trail_after();
@@ -286,7 +286,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
                 volume.free_segment(scan.header.at);
                 self.phase = Phase::Tail;
                 self.log.index = Index::new();
-                scan.header = self.other;
+                scan.header.copy_from(&self.other);
                 scan.begin(&volume.format, false);
                 return Ok(());
             }
@@ -321,7 +321,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         if last {
             // New records don't go where the header is missing.
             log.full |= scan.bare;
-            log.last = scan.header;
+            log.last.copy_from(&scan.header);
             // A batch that is not whole never was.
             let (position, offset) = scan.batch.unwrap_or((scan.walk.position, scan.walk.offset));
             log.end = offset;
@@ -337,7 +337,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         // Is the segment before this one known to be durable?
         let at = scan.header.previous;
         if !scan.progressed && scan.header.first > self.floor && at.life >= head_life && !at.is_none() {
-            self.other = scan.header;
+            self.other.copy_from(&scan.header);
             let copy = volume.read_header(at, &mut scan.header);
             if copy != Copy::None || volume.newest_before(log.id, at.life, &mut scan.header) {
                 self.phase = Phase::Back;
