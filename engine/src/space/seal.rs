@@ -51,19 +51,22 @@ impl Seal {
         (self.stride, self.window) = (stride & 31, window & 15);
     }
 
-    /// Writes the seal; `slots` is [`Self::sum`] continued over the encoded slots.
-    pub(crate) fn encode(&mut self, volume_id: u32, slots: Checksum, bytes: &mut [u8]) {
-        let (body, crc) = bytes.split_at_mut_checked(CRC_AT).unwrap_or_default();
-        let (header, rest) = body.split_at_mut_checked(SEGMENT_HEADER).unwrap_or_default();
-        self.header.encode(volume_id, header);
-        self.fields(&mut Fields::write(rest));
+    /// The seal in bytes; `slots` is [`Self::sum`] continued over the encoded slots.
+    pub(crate) fn encode(&mut self, volume_id: u32, slots: Checksum) -> [u8; SEAL] {
+        let mut bytes = [0; SEAL];
+        if let Some((header, rest)) = bytes.split_first_chunk_mut() {
+            self.header.encode(volume_id, header);
+            self.fields(&mut Fields::write(rest));
+        }
+        let (body, crc) = bytes.split_at_mut(CRC_AT);
         put_word(crc, slots.bytes(body).finish());
+        bytes
     }
 
     /// Takes itself from `bytes`. What they claim of the slots is proved by [`verify`](Self::verify), after summing
     /// them; the header has a checksum of its own and is good by itself.
     pub(crate) fn decode(&mut self, bytes: &mut [u8; SEAL], volume_id: u32, segment: u32) -> bool {
-        let (header, rest) = bytes.split_at_mut(SEGMENT_HEADER);
+        let Some((header, rest)) = bytes.split_first_chunk_mut() else { return false };
         self.fields(&mut Fields::read(rest));
         self.header.decode(header, volume_id, segment)
     }

@@ -99,16 +99,22 @@ impl SegmentHeader {
         magic == MAGIC
     }
 
-    pub(crate) fn encode(mut self, volume_id: u32, bytes: &mut [u8]) {
-        let (crc, body) = bytes.split_at_mut_checked(4).unwrap_or_default();
+    #[inline(never)]
+    pub(crate) fn encode(&mut self, volume_id: u32, bytes: &mut [u8; SEGMENT_HEADER]) {
+        let (crc, body) = bytes.split_at_mut(4);
         self.fields(&mut Fields::write(body));
         put_word(crc, checksum(volume_id, self.at.segment, body));
     }
 
     /// Takes itself from `bytes`; `false` if they are none that was written for `segment` of this volume.
     #[inline(never)]
-    pub(crate) fn decode(&mut self, bytes: &mut [u8], volume_id: u32, segment: u32) -> bool {
-        let (crc, body) = bytes.split_at_mut_checked(4).unwrap_or_default();
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &mut [u8; SEGMENT_HEADER],
+        volume_id: u32,
+        segment: u32,
+    ) -> bool {
+        let (crc, body) = bytes.split_at_mut(4);
         self.at.segment = segment;
         // Chains go back in time; a header that says otherwise could send a walk in circles.
         self.fields(&mut Fields::read(body))
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_seen() {
-        let header = SegmentHeader {
+        let mut header = SegmentHeader {
             log: 7,
             at: Link { segment: 3, life: 9 },
             epoch: 4,

@@ -82,7 +82,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             self.homes.differ = first != second;
             self.homes.first = usize::from(second <= first);
             let address = self.homes.newest;
-            let Ok(Some(publish)) = self.publish_at(address) else { continue };
+            let mut publish = PublishHeader::default();
+            if !self.publish_at(address, &mut publish) {
+                continue;
+            }
             if attempt == 0 && self.medium.has_missed()? {
                 continue;
             }
@@ -119,22 +122,20 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let (mut newest, mut newest_at, mut newest_end) = (0, 0, area);
         // Behind the last granule that holds anything, and whether that is a publish.
         let (mut used, mut torn) = (area, false);
+        let mut publish = PublishHeader::default();
         let mut at = area;
         while at.wrapping_add(granule) <= self.format.home {
             let address = base.wrapping_add(u64::from(at));
-            match self.publish_at(address) {
-                Ok(Some(publish)) => {
-                    at = at.wrapping_add(align_up(u32::from(publish.len), granule));
-                    if publish.generation >= newest {
-                        (newest, newest_at, newest_end) = (publish.generation, address, at);
-                    }
-                    (used, torn) = (at, false);
+            if self.publish_at(address, &mut publish) {
+                at = at.wrapping_add(align_up(u32::from(publish.len), granule));
+                if publish.generation >= newest {
+                    (newest, newest_at, newest_end) = (publish.generation, address, at);
                 }
-                _ => {
-                    at = at.wrapping_add(granule);
-                    if !self.is_blank(address, granule, false) {
-                        (used, torn) = (at, true);
-                    }
+                (used, torn) = (at, false);
+            } else {
+                at = at.wrapping_add(granule);
+                if !self.is_blank(address, granule, false) {
+                    (used, torn) = (at, true);
                 }
             }
         }
@@ -171,20 +172,20 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         true
     }
 
-    /// The publish at `address`, if there is a whole one.
+    /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read.
     #[inline(never)]
-    fn publish_at(&mut self, address: u64) -> Result<Option<PublishHeader>, Fault> {
+    fn publish_at(&mut self, address: u64, header: &mut PublishHeader) -> bool {
         let mut bytes = [0; HEADER];
-        self.medium.read(address, &mut bytes, 0)?;
-        let mut header = PublishHeader::default();
-        let magic = header.fields(&mut Fields::read(&mut bytes));
+        if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes)) {
+            return false;
+        }
         let len = u32::from(header.len);
-        if !magic || len < HEADER as u32 || len > self.format.home {
-            return Ok(None);
+        if len < HEADER as u32 || len > self.format.home {
+            return false;
         }
         let seed = self.publish_sum(address);
-        let sum = self.medium.checksum(seed, address.wrapping_add(4), len.wrapping_sub(4))?;
-        Ok((sum.finish() == header.crc).then_some(header))
+        let sum = self.medium.checksum(seed, address.wrapping_add(4), len.wrapping_sub(4));
+        sum.is_ok_and(|sum| sum.finish() == header.crc)
     }
 
     fn publish_sum(&self, address: u64) -> Checksum {

@@ -3,7 +3,7 @@
 use super::index::{MAX_EPOCHS, Slot};
 use super::record::{Head, Kind, RECORD};
 use super::{Error, Log};
-use crate::codec::{Checksum, align_down, align_up, put_word};
+use crate::codec::{Checksum, Fields, align_down, align_up};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
 use crate::volume::{Buffer, Fault, Volume};
@@ -288,23 +288,24 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let slots_at = area.saturating_sub(SEAL).saturating_sub(words.len().wrapping_mul(4));
         let bytes = self.buffer.as_mut().get_mut(..area).unwrap_or_default();
         bytes.fill(0xFF);
-        let mut sum: Checksum = Seal::sum(volume_id, self.last.at.segment);
-        let (slots, seal) = bytes.split_at_mut_checked(area.saturating_sub(SEAL)).unwrap_or_default();
-        let (_, slots) = slots.split_at_mut_checked(slots_at).unwrap_or_default();
-        for (word, place) in words.iter().zip(slots.chunks_exact_mut(4)) {
-            put_word(place, *word);
+        let mut fields = Fields::write(bytes.get_mut(slots_at..).unwrap_or_default());
+        let mut sum = Seal::sum(volume_id, self.last.at.segment);
+        for word in words {
+            let mut word = *word;
+            fields.u32(&mut word);
+            sum = sum.word(word);
         }
-        sum = sum.bytes(slots);
-        let mut sealed = Seal {
-            header: self.last,
+        let mut seal = Seal {
             end: self.end,
             next,
             epoch: self.epoch,
             slots: words.len() as u16,
             stride: self.index.stride(),
             window: self.window,
+            ..Seal::default()
         };
-        sealed.encode(volume_id, sum, seal);
+        seal.header.copy_from(&self.last);
+        fields.bytes(&mut seal.encode(volume_id, sum));
         let address = volume.address(self.last.at.segment, at);
         volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
         Ok(())

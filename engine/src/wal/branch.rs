@@ -158,7 +158,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn start_segment<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        header: SegmentHeader,
+        mut header: SegmentHeader,
     ) {
         self.last.copy_from(&header);
         if let Some(root) = volume.root_mut(self.id) {
@@ -174,8 +174,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.open = None;
         self.turn = self.turn.wrapping_add(1);
         self.set_epoch(volume, self.epoch);
-        let place = self.buffer.as_mut().get_mut(..SEGMENT_HEADER).unwrap_or_default();
-        header.encode(volume.format.volume_id, place);
+        if let Some(place) = self.buffer.as_mut().first_chunk_mut() {
+            header.encode(volume.format.volume_id, place);
+        }
         self.filled = SEGMENT_HEADER;
     }
 

@@ -4,7 +4,7 @@ use super::index::{Slot, nth_slot};
 use super::walk::Walk;
 use super::{Error, Log};
 use crate::device::BlockDevice;
-use crate::space::{SEAL, Seal, SegmentHeader};
+use crate::space::{Link, SEAL, Seal, SegmentHeader};
 use crate::volume::{Buffer, Copy, Fault, Volume};
 
 /// An entry that was read into the caller's buffer.
@@ -23,8 +23,10 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor {
     offset: u64,
-    /// Where that is, and the offset at which the segment ends.
-    place: Option<(Walk, u64)>,
+    /// Where that is, if `known`; and the offset at which the segment ends.
+    walk: Walk,
+    bound: u64,
+    known: bool,
     turn: u32,
 }
 
@@ -37,7 +39,7 @@ impl Cursor {
     /// Passes over the next entry: to go on behind one that is damaged.
     pub fn skip(&mut self) {
         self.offset = self.offset.wrapping_add(1);
-        self.place = None;
+        self.known = false;
     }
 }
 
@@ -60,7 +62,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// A cursor at `offset`. Whether there is such an entry, [`next`](Self::next) says.
     pub fn cursor(&self, offset: u64) -> Cursor {
-        Cursor { offset, place: None, turn: self.turn }
+        Cursor { offset, walk: Walk::NONE, bound: 0, known: false, turn: self.turn }
     }
 
     /// Reads the entry at the cursor into the start of `out` and moves on; `None` at the end of the log, where later
@@ -77,13 +79,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.try_next(volume, cursor, out).map_err(|fault| match fault {
             Fault::Damaged => {
                 let segment = volume.medium.detail;
-                let place = cursor.place.filter(|(walk, _)| walk.segment == segment);
-                let address = match place {
-                    Some((walk, _)) => walk.address(volume),
-                    None => volume.address(segment, 0),
-                };
-                cursor.place = None;
-                Error::Corrupt { address, offset: Some(cursor.offset) }
+                let known = cursor.known && cursor.walk.segment == segment;
+                let position = if known { cursor.walk.position } else { 0 };
+                cursor.known = false;
+                Error::Corrupt { address: volume.address(segment, position), offset: Some(cursor.offset) }
             }
             fault => self.explain(volume, fault),
         })
@@ -103,35 +102,37 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if offset < self.start || offset > self.end {
             return Err(Fault::OutOfRange);
         }
-        let (walk, bound) = match &mut cursor.place {
-            Some(place) if cursor.turn == self.turn && offset < place.1 => place,
-            place => place.insert(self.seek(volume, offset)?),
-        };
-        cursor.turn = self.turn;
+        if !cursor.known || cursor.turn != self.turn || offset >= cursor.bound {
+            self.seek(volume, cursor)?;
+        }
+        let walk = &mut cursor.walk;
         // A segment that is still written grows, and a cursor may know it from before.
         if walk.segment == self.last.at.segment {
-            *bound = self.end;
+            cursor.bound = self.end;
         }
-        let mut whole = self.reach(volume, walk, offset, None) == Ok(true);
-        if whole {
-            whole = match self.copy_out(volume, walk, out) {
-                Err(Fault::Short) => return Err(Fault::Short),
-                done => done == Ok(true),
-            };
+        let mut done = self.reach(volume, walk, offset, None);
+        if done.is_ok() {
+            done = self.copy_out(volume, walk, out);
         }
-        if !whole {
+        if done.is_err() && done != Err(Fault::Short) {
             // Again, from the start of the segment, and past all damage.
             let mut header = SegmentHeader::default();
             self.locate(volume, offset, &mut header)?;
-            *walk = Walk::new(&volume.format, &header);
-            whole = self.reach(volume, walk, offset, Some(header.window))? && self.copy_out(volume, walk, out)?;
+            walk.begin(&volume.format, &header);
+            done = self.reach(volume, walk, offset, Some(header.window));
+            if done.is_ok() {
+                done = self.copy_out(volume, walk, out);
+            }
         }
-        if !whole {
+        if done == Err(Fault::Damaged) {
             // Say what the device says, if it says it again.
             volume.medium.forget();
-            walk.look(volume, &self.unwritten(), walk.position)?;
-            return Err(volume.medium.fault(Fault::Damaged, walk.segment));
+            if walk.look(volume, &self.unwritten(), walk.position) == Err(Fault::Device) {
+                done = Err(Fault::Device);
+            }
+            volume.medium.detail = walk.segment;
         }
+        done?;
         walk.pass();
         cursor.offset = walk.offset;
         Ok(Some(Entry { offset, len: walk.found.head.len() as usize, user: walk.found.user() }))
@@ -160,21 +161,24 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(bound)
     }
 
-    /// A place at or before `offset` in its segment, by the index, and where the segment ends.
+    /// Takes the cursor to a place at or before its offset in the segment that holds it, by the index.
     #[inline(never)]
     fn seek<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        offset: u64,
-    ) -> Result<(Walk, u64), Fault> {
+        cursor: &mut Cursor,
+    ) -> Result<(), Fault> {
         let mut header = SegmentHeader::default();
-        let bound = self.locate(volume, offset, &mut header)?;
-        let mut walk = Walk::new(&volume.format, &header);
-        let nth = header.nth(offset);
+        cursor.known = false;
+        cursor.bound = self.locate(volume, cursor.offset, &mut header)?;
+        (cursor.known, cursor.turn) = (true, self.turn);
+        let walk = &mut cursor.walk;
+        walk.begin(&volume.format, &header);
+        let nth = header.nth(cursor.offset);
         let slot = if header.at == self.last.at && !self.full {
             self.index.find(nth)
         } else {
-            self.stored_slot(volume, &header, nth)
+            self.stored_slot(volume, header.at, nth)
         };
         if let Some((of, slot)) = slot
             && slot.position >= walk.position
@@ -182,11 +186,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         {
             walk.position = slot.position;
             walk.offset = header.first.wrapping_add(u64::from(of));
-            if slot.epochs != 0 {
-                walk.set_epoch(header.epoch.wrapping_add(slot.epochs));
-            }
+            walk.set_epoch(header.epoch.wrapping_add(slot.epochs));
         }
-        Ok((walk, bound))
+        Ok(())
     }
 
     /// The slot for the `nth` entry of a sealed segment. It is not proved here: what it leads to is.
@@ -194,23 +196,22 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn stored_slot<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        header: &SegmentHeader,
+        at: Link,
         nth: u32,
     ) -> Option<(u32, Slot)> {
         let mut seal = Seal::default();
-        if !volume.read_seal(header.at, false, &mut seal) {
+        if !volume.read_seal(at, false, &mut seal) {
             return None;
         }
-        let at = nth_slot(nth, seal.slots, seal.stride)?;
-        let back = u32::from(seal.slots).saturating_sub(at).wrapping_mul(4).wrapping_add(SEAL as u32);
+        let nth = nth_slot(nth, seal.slots, seal.stride)?;
+        let back = u32::from(seal.slots).wrapping_sub(nth).wrapping_mul(4).wrapping_add(SEAL as u32);
         let position = volume.format.segment.checked_sub(back)?;
         let mut word = [0; 4];
-        let address = volume.address(header.at.segment, position);
-        volume.medium.read(address, &mut word, 0).ok()?;
-        Some((at << (seal.stride & 31), Slot::decode(u32::from_le_bytes(word))))
+        volume.medium.read(volume.address(at.segment, position), &mut word, 0).ok()?;
+        Some((nth << (seal.stride & 31), Slot::decode(u32::from_le_bytes(word))))
     }
 
-    /// Moves `walk` to the record of `offset`; `false` if it can't be found.
+    /// Moves `walk` to the record of `offset`. [`Fault::Damaged`]: it can't be found.
     ///
     /// Without `prove` entries on the way are passed by what their heads say: most often right, and the record's own
     /// checksum tells. Then of all gaps only one is passed where nothing is missing: what a cut left, before the record
@@ -223,30 +224,34 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         walk: &mut Walk,
         offset: u64,
         prove: Option<u8>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let over = self.unwritten();
         // The window that the next record must be of, unless it begins the next one.
         let mut window = prove.unwrap_or_default();
         loop {
             let mut whole = walk.look(volume, &over, walk.position);
-            if whole == Ok(true) && (prove.is_some() || !walk.found.head.is_entry()) {
+            if whole.is_ok() && (prove.is_some() || !walk.found.head.is_entry()) {
                 whole = walk.prove(volume, &over, &mut []);
             }
-            if whole == Ok(true) {
+            if whole.is_ok() {
                 let head = walk.found.head;
                 if head.is_entry() && walk.offset == offset {
-                    return Ok(true);
+                    return Ok(());
                 }
                 window = head.window().wrapping_add(u8::from(head.commit())) & 15;
                 walk.pass();
-            } else {
-                let (at, epoch) = (walk.offset, walk.epoch);
-                match walk.past_damage(volume, &over, window) {
-                    Some(next) if prove.is_some() && next.offset <= offset => walk.go_on_at(&next),
-                    Some(next) if next.offset == at && next.epoch > epoch => walk.go_on_at(&next),
-                    _ => return Ok(false),
-                }
+                continue;
             }
+            let goes_on = walk.past_damage(volume, &over, window)
+                && if prove.is_some() {
+                    walk.found.offset <= offset
+                } else {
+                    walk.found.offset == walk.offset && walk.found.epoch > walk.epoch
+                };
+            if !goes_on {
+                return Err(Fault::Damaged);
+            }
+            walk.go_on();
         }
     }
 
@@ -256,12 +261,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         out: &mut [u8],
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let len = walk.found.head.len();
         let fitting = out.get_mut(..len as usize);
         let fits = fitting.is_some();
-        let whole = walk.prove(volume, &self.unwritten(), fitting.unwrap_or_default())?;
         // A damaged length must not be taken for a long entry.
-        if whole && !fits { Err(volume.medium.fault(Fault::Short, len)) } else { Ok(whole) }
+        walk.prove(volume, &self.unwritten(), fitting.unwrap_or_default())?;
+        if fits { Ok(()) } else { Err(volume.medium.fault(Fault::Short, len)) }
     }
 }

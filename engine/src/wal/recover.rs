@@ -43,11 +43,10 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(format: &Format) -> Self {
-        let header = SegmentHeader::default();
+    fn new() -> Self {
         Self {
-            header,
-            walk: Walk::new(format, &header),
+            header: SegmentHeader::default(),
+            walk: Walk::NONE,
             window: 0,
             committed: false,
             progressed: false,
@@ -66,7 +65,7 @@ impl Scan {
     /// To the start of the segment of `header`, as if nothing had been read.
     #[inline(never)]
     fn begin(&mut self, format: &Format, bare: bool) {
-        self.walk = Walk::new(format, &self.header);
+        self.walk.begin(format, &self.header);
         self.window = self.header.window;
         (self.committed, self.progressed, self.whole) = (false, false, false);
         (self.stray, self.dirty, self.done) = (false, false, false);
@@ -89,7 +88,7 @@ impl Scan {
         index: Option<&mut Index<SLOTS>>,
     ) {
         let Some(mut from) = self.search else {
-            if self.walk.record(volume, &Unwritten::NONE) != Ok(true) {
+            if self.walk.record(volume, &Unwritten::NONE).is_err() {
                 self.search = Some(self.walk.position);
                 let geometry = volume.format.geometry;
                 if self.committed && !geometry.must_erase() {
@@ -128,7 +127,7 @@ impl Scan {
             self.done = self.walk.is_behind(from);
             return;
         }
-        let record = self.walk.found;
+        let record = &self.walk.found;
         let later = record.epoch > self.walk.epoch
             || record.head.window() != self.own_window()
             || self.walk.offset < floor;
@@ -137,8 +136,8 @@ impl Scan {
             return;
         }
         self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
-        self.walk.go_on_at(&record);
         self.window = record.head.window();
+        self.walk.go_on();
         self.committed = false;
         self.progressed = true;
         self.whole = true;
@@ -199,7 +198,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         let mut recovery = Self {
             log,
             phase: Phase::Done,
-            scan: Scan::new(&volume.format),
+            scan: Scan::new(),
             other: SegmentHeader::default(),
             whole: false,
             end: End { committed: true, ..End::default() },

@@ -57,33 +57,41 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// At the first record of a segment.
-    #[inline(never)]
-    pub(crate) fn new(format: &Format, header: &SegmentHeader) -> Self {
-        let identity = segment_identity(format.volume_id, header.at);
-        let found = Record {
+    /// Nowhere.
+    pub(crate) const NONE: Self = Self {
+        segment: u32::MAX,
+        position: 0,
+        offset: 0,
+        epoch: 0,
+        identity: Checksum::new(),
+        seed: Checksum::new(),
+        limit: 0,
+        write_unit: 1,
+        found: Record {
             head: Head::NONE,
             crc: 0,
             word: 0,
             user: [0; 8],
-            body: identity,
+            body: Checksum::new(),
             position: 0,
             offset: 0,
             epoch: 0,
-        };
-        Self {
-            segment: header.at.segment,
-            position: SEGMENT_HEADER as u32,
-            offset: header.first,
-            epoch: header.epoch,
-            identity,
-            seed: identity.word(header.epoch),
-            limit: format.segment.saturating_sub(SEAL as u32),
-            write_unit: format.geometry.write_unit,
-            found,
-        }
+        },
+    };
+
+    /// To the first record of a segment.
+    #[inline(never)]
+    pub(crate) fn begin(&mut self, format: &Format, header: &SegmentHeader) {
+        self.identity = segment_identity(format.volume_id, header.at);
+        self.segment = header.at.segment;
+        self.position = SEGMENT_HEADER as u32;
+        self.offset = header.first;
+        self.limit = format.segment.saturating_sub(SEAL as u32);
+        self.write_unit = format.geometry.write_unit;
+        self.set_epoch(header.epoch);
     }
 
+    #[inline(never)]
     pub(crate) fn set_epoch(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.seed = self.identity.word(epoch);
@@ -142,17 +150,17 @@ impl Walk {
         Ok(())
     }
 
-    /// Looks at what could be a record at `position`; `false` if nothing there could.
+    /// Looks at what could be a record at `position`. [`Fault::Damaged`]: nothing there could.
     #[inline(never)]
     pub(crate) fn look<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,
         position: u32,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let room = self.limit.saturating_sub(position);
         if room < RECORD {
-            return Ok(false);
+            return Err(Fault::Damaged);
         }
         let mut bytes = [0xFF; MAX_HEAD];
         let (first, more) = bytes.split_at_mut(RECORD as usize);
@@ -160,7 +168,7 @@ impl Walk {
         let head = Head::decode(word_at(first, 4));
         let size = head.size();
         if !head.is_plausible() || size > room {
-            return Ok(false);
+            return Err(Fault::Damaged);
         }
         if head.has_more() {
             let len = size.min(MAX_HEAD as u32).saturating_sub(RECORD);
@@ -171,11 +179,11 @@ impl Walk {
         (found.position, found.offset, found.epoch) = (position, self.offset, self.epoch);
         (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, 8));
         found.user = user.copied().unwrap_or_default();
-        Ok(true)
+        Ok(())
     }
 
     /// Sums seed, user word, payload and padding of the record that was looked at; the payload is copied to `out`, as
-    /// far as there is room. `false` when its head belies it already.
+    /// far as there is room. [`Fault::Damaged`]: its head belies it already.
     #[inline(never)]
     fn sum<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
@@ -183,48 +191,50 @@ impl Walk {
         over: &Unwritten<'_>,
         seed: Checksum,
         out: &mut [u8],
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let Record { head, position, word, user, .. } = self.found;
         let mut sum = seed.word(position);
         if head.is_checked() && head.check(sum) != word {
-            return Ok(false);
+            return Err(Fault::Damaged);
         }
         sum = sum.bytes(user.get(..head.user_len() as usize).unwrap_or_default());
         let from = position.wrapping_add(head.head_len());
         let len = head.size().wrapping_sub(head.head_len());
         self.take(volume, over, from, len, out, Some(&mut sum))?;
         self.found.body = sum;
-        Ok(true)
+        Ok(())
     }
 
-    /// Whether the record that was looked at here is whole and in its place. Its payload is copied to `out`, as far as
-    /// there is room.
+    /// Proves the record that was looked at here. Its payload is copied to `out`, as far as there is room.
+    /// [`Fault::Damaged`]: it is not whole, or not in its place.
     #[inline(never)]
     pub(crate) fn prove<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,
         out: &mut [u8],
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let mut seed = self.seed;
         if self.found.head.is_epoch() {
             self.found.epoch = self.found.word;
             if self.found.epoch <= self.epoch {
-                return Ok(false);
+                return Err(Fault::Damaged);
             }
             seed = self.identity.word(self.found.epoch);
         }
-        let possible = self.sum(volume, over, seed, out)?;
-        Ok(possible && self.found.head.seal(self.found.body, self.offset) == self.found.crc)
+        self.sum(volume, over, seed, out)?;
+        let whole = self.found.head.seal(self.found.body, self.offset) == self.found.crc;
+        if whole { Ok(()) } else { Err(Fault::Damaged) }
     }
 
-    /// Whether a whole record stands at this place.
+    /// Finds the record at this place, proved. [`Fault::Damaged`]: there is no whole one.
     pub(crate) fn record<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,
-    ) -> Result<bool, Fault> {
-        Ok(self.look(volume, over, self.position)? && self.prove(volume, over, &mut [])?)
+    ) -> Result<(), Fault> {
+        self.look(volume, over, self.position)?;
+        self.prove(volume, over, &mut [])
     }
 
     /// Goes on behind the record that was found here.
@@ -238,29 +248,27 @@ impl Walk {
         self.offset = offset.wrapping_add(u64::from(head.is_entry()));
     }
 
-    /// Goes on at a record that was found behind this place, whatever is missing before it.
+    /// Goes on at the record that was found behind this place, whatever is missing before it.
     #[inline(never)]
-    pub(crate) fn go_on_at(&mut self, record: &Record) {
-        self.position = record.position;
-        self.offset = record.offset;
+    pub(crate) fn go_on(&mut self) {
+        self.position = self.found.position;
+        self.offset = self.found.offset;
         // A record that begins an epoch is proved by what it says itself.
-        if !record.head.is_epoch() {
-            self.set_epoch(record.epoch);
+        if !self.found.head.is_epoch() {
+            self.set_epoch(self.found.epoch);
         }
     }
 
-    /// Whether some whole record of this life, of this epoch or of one begun since, begins at `position`, however many
-    /// entries are missing before it. The checksum tells which offset it is.
+    /// Finds out whether some whole record of this life, of this epoch or of one begun since, begins at `position`,
+    /// however many entries are missing before it: the checksum tells which offset it is. [`Fault::Damaged`]: none does.
     #[inline(never)]
     fn stray<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,
         position: u32,
-    ) -> Result<bool, Fault> {
-        if !self.look(volume, over, position)? {
-            return Ok(false);
-        }
+    ) -> Result<(), Fault> {
+        self.look(volume, over, position)?;
         // What is missing had a place here, unless it was lost and new records were put there since: the record that
         // begins their epoch tells.
         let mut most = position.saturating_sub(self.position) / RECORD;
@@ -270,21 +278,23 @@ impl Walk {
             (epoch, last) = (self.found.word, self.found.word);
             most = most.max(1 << 16);
             if epoch <= self.epoch {
-                return Ok(false);
+                return Err(Fault::Damaged);
             }
         }
         loop {
-            if self.sum(volume, over, self.identity.word(epoch), &mut [])? {
-                let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
-                let missing = claimed.wrapping_sub(self.offset as u32);
-                if missing <= most {
-                    self.found.offset = self.offset.wrapping_add(u64::from(missing));
-                    self.found.epoch = epoch;
-                    return Ok(true);
-                }
+            let summed = self.sum(volume, over, self.identity.word(epoch), &mut []);
+            let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
+            let missing = claimed.wrapping_sub(self.offset as u32);
+            if summed.is_ok() && missing <= most {
+                self.found.offset = self.offset.wrapping_add(u64::from(missing));
+                self.found.epoch = epoch;
+                return Ok(());
+            }
+            if summed == Err(Fault::Device) {
+                return summed;
             }
             if epoch == last {
-                return Ok(false);
+                return Err(Fault::Damaged);
             }
             epoch = last;
         }
@@ -306,11 +316,11 @@ impl Walk {
             }
             let stray = self.stray(volume, over, *from);
             let step = match stray {
-                Ok(_) => ALIGN,
+                Ok(()) | Err(Fault::Damaged) => ALIGN,
                 Err(_) => self.write_unit.max(ALIGN),
             };
             *from = align_down(u64::from(from.wrapping_add(step)), step) as u32;
-            if stray == Ok(true) {
+            if stray.is_ok() {
                 return true;
             }
         }
@@ -330,20 +340,26 @@ impl Walk {
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,
         own_window: u8,
-    ) -> Option<Record> {
-        let mut first: Option<Record> = None;
+    ) -> bool {
+        // Position and offset of the first one of the epoch in force.
+        let mut first = None;
         let mut from = self.position;
         while self.search(volume, over, &mut from, u32::MAX) {
-            let record = self.found;
-            if record.epoch > self.epoch {
-                return first.filter(|first| first.offset < record.offset).or(Some(record));
+            let Record { head, position, offset, epoch, .. } = self.found;
+            if epoch > self.epoch {
+                if first.is_none_or(|(_, first)| first >= offset) {
+                    return true;
+                }
+                break;
             }
-            first = first.or(Some(record));
-            if record.head.window() != own_window {
+            first = first.or(Some((position, offset)));
+            if head.window() != own_window {
                 break;
             }
         }
-        first
+        let Some((position, offset)) = first else { return false };
+        (self.found.position, self.found.offset, self.found.epoch) = (position, offset, self.epoch);
+        true
     }
 
     /// Where this place is on the device.
