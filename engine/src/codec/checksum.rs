@@ -53,7 +53,7 @@ fn advance(register: u32, bytes: &[u8]) -> u32 {
 
 /// A running CRC-32C (Castagnoli). Its state is one word, so that a checksum over a common beginning (a segment's
 /// identity) is computed once and continued many times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Checksum(u32);
 
 impl Checksum {

@@ -13,7 +13,7 @@
 //! ```
 //! It ends where the segment ends, so the last 84 bytes are found without knowing the number of slots.
 
-use super::segment::{Link, SEGMENT_HEADER, SegmentHeader};
+use super::segment::{Link, SegmentHeader};
 use crate::codec::{Checksum, Fields, put_word, word_at};
 
 /// Bytes of a seal without its slots.

@@ -55,13 +55,20 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.geometry.check().map_err(|_| Fault::Impossible)?;
         let needed = align_up(64, self.unit());
         if self.set_apart(0) < needed as usize {
-            return Err(self.fault(Fault::Short, needed));
+            return Err(self.fault(Fault::Memory, needed));
         }
+        let start = self.buffer.as_ref().as_ptr().addr();
+        self.check_alignment(start)
+    }
+
+    /// Whether memory that begins at this address will do for the device.
+    pub(crate) fn check_alignment(&mut self, start: usize) -> Result<(), Fault> {
         let alignment = self.geometry.alignment;
-        if !aligned(self.buffer.as_ref(), alignment) {
-            return Err(self.fault(Fault::Misaligned, alignment));
+        if start & alignment.saturating_sub(1) as usize == 0 {
+            Ok(())
+        } else {
+            Err(self.fault(Fault::Misaligned, alignment))
         }
-        Ok(())
     }
 
     /// The buffer is used in whole multiples of this.
@@ -140,7 +147,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         match (fault, self.failed.take()) {
             (Fault::Device, Some(error)) => Error::Device(error),
             (Fault::Full, _) => Error::Full,
-            (Fault::Short, _) => Error::MemoryTooSmall { needed: self.detail as usize },
+            (Fault::Memory, _) => Error::MemoryTooSmall { needed: self.detail as usize },
             (Fault::Damaged, _) => Error::Corrupt { address: u64::from(self.detail) },
             (Fault::NotFormatted, _) => Error::NotFormatted,
             (Fault::NewerVersion, _) => {
@@ -148,6 +155,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             }
             (Fault::TooManyLogs, _) => Error::TooManyLogs { max: self.detail as usize },
             (Fault::LogExists, _) => Error::LogExists,
+            (Fault::NoSuchLog, _) => Error::NoSuchLog,
             (Fault::Impossible, _) => Error::Options("the device reports a geometry that can't be"),
             (Fault::Misaligned, _) => Error::Misaligned { alignment: self.detail },
             (Fault::TooManySlots, _) => {
@@ -302,9 +310,4 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if self.poisoned { Err(Fault::Poisoned) } else { Ok(()) }
     }
-}
-
-/// Whether `buffer` begins at a multiple of `alignment`.
-pub(crate) fn aligned(buffer: &[u8], alignment: u32) -> bool {
-    buffer.as_ptr().addr() & alignment.saturating_sub(1) as usize == 0
 }

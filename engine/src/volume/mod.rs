@@ -20,7 +20,7 @@ pub use error::Error;
 pub(crate) use fault::Fault;
 pub use format::{FORMAT_VERSION, FormatOptions};
 pub use medium::Buffer;
-pub(crate) use medium::{PAGE, aligned};
+pub(crate) use medium::PAGE;
 pub(crate) use roots::{LogRoot, SnapshotRoot};
 pub(crate) use scan::Copy;
 
@@ -94,21 +94,25 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub fn format(device: D, buffer: B, options: &FormatOptions) -> Result<Self, Error<D::Error>> {
         let format = Format::plan(device.geometry(), options)?;
         let mut volume = Self::new(device, buffer);
-        let ready = volume.medium.check_loan().and_then(|()| volume.adopt(format));
-        ready.map_err(|fault| volume.medium.explain(fault))?;
+        volume.format = format;
+        let ready = volume.medium.check_loan().and_then(|()| volume.adopt());
+        ready.map_err(|fault| volume.explain(fault))?;
         // Lives go on where an earlier volume of the same id left off, so that none of its records is ever valid again.
         while !volume.scan(u32::MAX)? {}
         let done = volume.wipe_homes().and_then(|()| volume.publish());
-        done.map_err(|fault| volume.medium.explain(fault))?;
+        done.map_err(|fault| volume.explain(fault))?;
         Ok(volume)
     }
 
     /// Opens a volume: reads both homes of the superblock and the header of every segment. Writes nothing.
     #[inline(never)]
     pub fn open(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
-        let mut volume = Self::mount(device, buffer)?;
-        while !volume.scan(u32::MAX)? {}
-        Ok(volume)
+        let mut volume = Self::new(device, buffer);
+        let done = volume.load().and_then(|()| volume.try_scan(u32::MAX));
+        match done {
+            Ok(_) => Ok(volume),
+            Err(fault) => Err(volume.explain(fault)),
+        }
     }
 
     /// The first step of [`open`](Self::open): reads the superblock. Go on with [`scan`](Self::scan) until it says
@@ -118,22 +122,30 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let mut volume = Self::new(device, buffer);
         match volume.load() {
             Ok(()) => Ok(volume),
-            Err(Fault::Geometry) => {
-                Err(Error::Geometry { recorded: volume.format.geometry, device: volume.medium.geometry() })
-            }
-            Err(fault) => Err(volume.medium.explain(fault)),
+            Err(fault) => Err(volume.explain(fault)),
         }
     }
 
+    #[inline(never)]
     fn load(&mut self) -> Result<(), Fault> {
         self.medium.check_loan()?;
-        let mut format = Format::none();
-        find_format(&mut self.medium, &mut format)?;
-        self.adopt(format)?;
+        find_format(&mut self.medium, &mut self.format)?;
+        self.adopt()?;
         self.read_roots()?;
         // A newer generation may be there that can't be read today and can tomorrow: stay clear of its number.
         self.generation = self.generation.wrapping_add(1);
         Ok(())
+    }
+
+    /// The public error for what went wrong inside.
+    #[cold]
+    pub(crate) fn explain(&mut self, fault: Fault) -> Error<D::Error> {
+        match fault {
+            Fault::Geometry => {
+                Error::Geometry { recorded: self.format.geometry, device: self.medium.geometry() }
+            }
+            fault => self.medium.explain(fault),
+        }
     }
 
     /// The geometry that the volume at the start of `device` was formatted with, found with no more knowledge than
@@ -159,20 +171,20 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
-    /// Makes this a volume of `format`, if that can live on the device.
-    fn adopt(&mut self, format: Format) -> Result<(), Fault> {
-        self.format = format;
-        if !format.fits(&self.medium.geometry()) {
+    /// Makes this a volume of its format, if that can live on the device.
+    fn adopt(&mut self) -> Result<(), Fault> {
+        if !self.format.fits(&self.medium.geometry()) {
             return Err(Fault::Geometry);
         }
-        self.medium.adopt(format.geometry);
-        let bitmap = Segments::memory(format.segments());
+        self.medium.adopt(self.format.geometry);
+        let count = self.format.segments();
+        let bitmap = Segments::memory(count);
         let scratch = Self::scratch_needed(&self.medium.geometry());
         if self.medium.set_apart(bitmap) < scratch {
-            return Err(self.medium.fault(Fault::Short, scratch.wrapping_add(bitmap) as u32));
+            return Err(self.medium.fault(Fault::Memory, scratch.wrapping_add(bitmap) as u32));
         }
         self.medium.behind().fill(0);
-        self.segments = Segments::new(format.segments());
+        self.segments = Segments::new(count);
         Ok(())
     }
 
@@ -214,7 +226,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Makes everything that was flushed durable. One device sync.
     pub fn sync(&mut self) -> Result<(), Error<D::Error>> {
-        self.medium.sync().map_err(|fault| self.medium.explain(fault))
+        self.medium.sync().map_err(|fault| self.explain(fault))
     }
 
     /// Poisons the volume: for hosts that run the device's sync through a handle of their own, when that has failed.
@@ -232,7 +244,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if id >= 0x8000 {
             return Err(Error::Options("log ids go up to 32767"));
         }
-        self.add_log(id).map_err(|fault| self.medium.explain(fault))
+        self.add_log(id).map_err(|fault| self.explain(fault))
     }
 
     pub(crate) fn add_log(&mut self, id: u16) -> Result<(), Fault> {

@@ -34,11 +34,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// (or of one read unit) for each segment, but for those that the superblock knows to be the last ones of a log:
     /// opening that log reads them anyway.
     pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
-        self.try_scan(segments).map_err(|fault| self.medium.explain(fault))
+        self.try_scan(segments).map_err(|fault| self.explain(fault))
     }
 
     #[inline(never)]
-    fn try_scan(&mut self, segments: u32) -> Result<bool, Fault> {
+    pub(super) fn try_scan(&mut self, segments: u32) -> Result<bool, Fault> {
         let count = self.segments.count();
         loop {
             let until = self.scanned.wrapping_add(segments).min(count);

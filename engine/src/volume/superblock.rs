@@ -92,7 +92,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let len = u32::from(publish.len);
             let bytes = self.medium.view(address, len)?;
             if bytes.len() < len as usize {
-                return Err(self.medium.fault(Fault::Short, len));
+                return Err(self.medium.fault(Fault::Memory, len));
             }
             let fits = self.roots.decode(bytes.get_mut(HEADER..).unwrap_or_default());
             fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;

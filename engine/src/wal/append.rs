@@ -3,7 +3,7 @@
 use super::index::{MAX_EPOCHS, Slot};
 use super::record::{Head, Kind, RECORD};
 use super::{Error, Log};
-use crate::codec::{Checksum, Fields, align_down, align_up};
+use crate::codec::{Fields, align_down, align_up};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
 use crate::volume::{Buffer, Fault, Volume};

@@ -107,7 +107,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                     Err(fault) => self.explain(volume, fault),
                 }
             }
-            fault => Error::Volume(volume.medium.explain(fault)),
+            fault => Error::Volume(volume.explain(fault)),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Error, SyncStrategy};
 use crate::codec::{Checksum, align_up};
 use crate::device::{BlockDevice, Geometry};
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{self, Buffer, Fault, Volume};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// One log of a volume, open for reading and appending.
 ///
@@ -130,12 +130,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Reads the last segment once, from its start to its end; after a cut also those before it in which the last
     /// commit began. The first append then begins a new epoch: one write and one sync, or a publish where the last
     /// segment is full.
+    #[inline(never)]
     pub fn open<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         id: u16,
         buffer: B,
     ) -> Result<Self, Error<D::Error>> {
-        Self::recover(volume, id, buffer)?.finish(volume)
+        Recovery::new(Self::new(id, buffer)).finish(volume)
     }
 
     /// [`open`](Self::open) in steps: for a progress bar, or to feed a watchdog in between.
@@ -143,17 +144,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub fn recover<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         id: u16,
-        mut buffer: B,
+        buffer: B,
     ) -> Result<Recovery<B, SLOTS>, Error<D::Error>> {
-        let geometry = volume.medium.geometry();
-        let needed = Self::memory_needed(&geometry);
-        if buffer.as_mut().len() < needed {
-            return Err(volume::Error::MemoryTooSmall { needed }.into());
+        let mut recovery = Recovery::new(Self::new(id, buffer));
+        match recovery.start(volume) {
+            Ok(()) => Ok(recovery),
+            Err(fault) => Err(recovery.log.explain(volume, fault)),
         }
-        if !volume::aligned(buffer.as_ref(), geometry.alignment) {
-            return Err(volume::Error::Misaligned { alignment: geometry.alignment }.into());
-        }
-        let log = Self {
+    }
+
+    fn new(id: u16, buffer: B) -> Self {
+        Self {
             id,
             last: SegmentHeader::default(),
             buffer,
@@ -177,8 +178,20 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             turn: 0,
             pace: Pace::default(),
             report: Report::default(),
-        };
-        Recovery::start(log, volume)
+        }
+    }
+
+    /// Whether the lent buffer will do.
+    pub(super) fn check_loan<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        let buffer = self.buffer.as_ref();
+        let needed = Self::seal_area(volume);
+        if buffer.len() < needed as usize {
+            return Err(volume.medium.fault(Fault::Memory, needed));
+        }
+        volume.medium.check_alignment(buffer.as_ptr().addr())
     }
 
     /// Makes everything durable and notes in the superblock that the log ends here, so that at the next open nothing

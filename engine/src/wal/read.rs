@@ -62,7 +62,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// A cursor at `offset`. Whether there is such an entry, [`next`](Self::next) says.
     pub fn cursor(&self, offset: u64) -> Cursor {
-        Cursor { offset, walk: Walk::NONE, bound: 0, known: false, turn: self.turn }
+        Cursor { offset, walk: Walk::default(), bound: 0, known: false, turn: self.turn }
     }
 
     /// Reads the entry at the cursor into the start of `out` and moves on; `None` at the end of the log, where later

@@ -37,8 +37,8 @@ pub(crate) enum Kind {
     Control,
 }
 
-/// The head of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The head of a record; 0 is never one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Head(u32);
 
 impl Head {
@@ -55,9 +55,6 @@ impl Head {
     pub(crate) fn with_commit(self) -> Self {
         Self(self.0 | COMMIT)
     }
-
-    /// No record has this one.
-    pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn decode(word: u32) -> Self {
         Self(word)

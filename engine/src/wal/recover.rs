@@ -46,7 +46,7 @@ impl Scan {
     fn new() -> Self {
         Self {
             header: SegmentHeader::default(),
-            walk: Walk::NONE,
+            walk: Walk::default(),
             window: 0,
             committed: false,
             progressed: false,
@@ -150,6 +150,8 @@ impl Scan {
 /// What is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing yet.
+    Start,
     /// A segment behind the newest one, whose header must be damaged if it is one.
     Next,
     /// The last segment.
@@ -161,7 +163,7 @@ enum Phase {
 
 /// Recovery of one log, in steps: see [`Log::recover`].
 pub struct Recovery<B, const SLOTS: usize = 16> {
-    log: Log<B, SLOTS>,
+    pub(super) log: Log<B, SLOTS>,
     phase: Phase,
     scan: Scan,
     /// The segment behind the one that is read: `Back`; before it: `Next`.
@@ -190,14 +192,10 @@ struct End {
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
-    #[inline(never)]
-    pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
-        log: Log<B, SLOTS>,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<Self, Error<D::Error>> {
-        let mut recovery = Self {
+    pub(super) fn new(log: Log<B, SLOTS>) -> Self {
+        Self {
             log,
-            phase: Phase::Done,
+            phase: Phase::Start,
             scan: Scan::new(),
             other: SegmentHeader::default(),
             whole: false,
@@ -205,12 +203,15 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             floor: 0,
             dead: Link::NONE,
             again: false,
-        };
-        match recovery.find_tail(volume) {
-            Ok(()) => Ok(recovery),
-            Err(Fault::OutOfRange) => Err(crate::volume::Error::NoSuchLog.into()),
-            Err(fault) => Err(recovery.log.explain(volume, fault)),
         }
+    }
+
+    pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        self.log.check_loan(volume)?;
+        self.find_tail(volume)
     }
 
     #[inline(never)]
@@ -219,11 +220,12 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let log = &mut self.log;
-        let root = volume.root(log.id).ok_or(Fault::OutOfRange)?;
+        let root = volume.root(log.id).ok_or(Fault::NoSuchLog)?;
         self.floor = root.end;
         (log.start, log.end, log.durable, log.epoch) = (root.start, root.end, root.end, root.epoch);
         log.report.clean = root.closed;
         let (newest, sealed, next) = (root.newest, root.sealed, root.next);
+        self.phase = Phase::Done;
         if newest.is_none() {
             return Ok(());
         }
@@ -253,17 +255,26 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
 
     /// Goes on for about `steps` records (or as many places of 256 bytes in which there are none); `true` when done.
     /// Each step reads about one record.
-    #[inline(never)]
     pub fn step<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         steps: u32,
     ) -> Result<bool, Error<D::Error>> {
+        self.try_step(volume, steps).map_err(|fault| self.log.explain(volume, fault))
+    }
+
+    #[inline(never)]
+    fn try_step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        steps: u32,
+    ) -> Result<bool, Fault> {
         for _ in 0..steps {
-            if self.phase == Phase::Done {
-                return Ok(true);
+            match self.phase {
+                Phase::Start => self.start(volume)?,
+                Phase::Done => return Ok(true),
+                _ => self.once(volume)?,
             }
-            self.once(volume).map_err(|fault| self.log.explain(volume, fault))?;
         }
         Ok(self.phase == Phase::Done)
     }
@@ -404,8 +415,13 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Log<B, SLOTS>, Error<D::Error>> {
-        while !self.step(volume, u32::MAX)? {}
-        Ok(self.log)
+        loop {
+            match self.try_step(volume, u32::MAX) {
+                Ok(true) => return Ok(self.log),
+                Ok(false) => {}
+                Err(fault) => return Err(self.log.explain(volume, fault)),
+            }
+        }
     }
 }
 

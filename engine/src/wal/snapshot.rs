@@ -40,7 +40,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         buffer: B,
     ) -> Result<Self, Error<D::Error>> {
         if volume.root_index(id | COMPANION).is_none() {
-            volume.add_log(id | COMPANION).map_err(|fault| Error::Volume(volume.medium.explain(fault)))?;
+            volume.add_log(id | COMPANION).map_err(|fault| Error::Volume(volume.explain(fault)))?;
         }
         let chunks = Log::open(volume, id | COMPANION, buffer)?;
         let first = chunks.end();

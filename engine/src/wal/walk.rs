@@ -18,7 +18,7 @@ impl Unwritten<'_> {
 }
 
 /// What stands, or could stand, at a place in a segment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Record {
     pub(crate) head: Head,
     crc: u32,
@@ -40,7 +40,7 @@ impl Record {
 }
 
 /// A place in a segment, with what it takes to prove the record there, and the record that was last looked at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Walk {
     pub(crate) segment: u32,
     pub(crate) position: u32,
@@ -57,28 +57,6 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Nowhere.
-    pub(crate) const NONE: Self = Self {
-        segment: u32::MAX,
-        position: 0,
-        offset: 0,
-        epoch: 0,
-        identity: Checksum::new(),
-        seed: Checksum::new(),
-        limit: 0,
-        write_unit: 1,
-        found: Record {
-            head: Head::NONE,
-            crc: 0,
-            word: 0,
-            user: [0; 8],
-            body: Checksum::new(),
-            position: 0,
-            offset: 0,
-            epoch: 0,
-        },
-    };
-
     /// To the first record of a segment.
     #[inline(never)]
     pub(crate) fn begin(&mut self, format: &Format, header: &SegmentHeader) {
