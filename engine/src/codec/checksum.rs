@@ -65,6 +65,7 @@ impl Checksum {
         Self(advance(self.0, bytes))
     }
 
+    #[cfg_attr(not(feature = "fast-crc"), inline(never))]
     pub(crate) fn word(self, value: u32) -> Self {
         self.bytes(&value.to_le_bytes())
     }

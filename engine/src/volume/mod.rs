@@ -33,19 +33,21 @@ use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
 use superblock::{HEADER as PUBLISH_HEADER, Homes};
 
 /// A formatted device, open. `LOGS` is the greatest number of logs it can hold (a snapshot counts as one).
+// In memory in this order: what is used all over comes first, within reach of the short instructions of small cores.
+#[repr(C)]
 pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
-    pub(crate) medium: Medium<D, B>,
     pub(crate) format: Format,
-    pub(crate) roots: Roots<LOGS>,
-    pub(crate) segments: Segments,
+    pub(crate) medium: Medium<D, B>,
     pub(crate) homes: Homes,
     generation: u64,
     scanned: u32,
     newest_life: u32,
-    /// Something could not be read when the pool was scanned.
-    pub(crate) missed: bool,
     /// The life that the next segment will be given.
     next_life: u32,
+    /// Something could not be read when the pool was scanned.
+    pub(crate) missed: bool,
+    pub(crate) segments: Segments,
+    pub(crate) roots: Roots<LOGS>,
 }
 
 /// A volume in figures.

@@ -35,41 +35,43 @@ use crate::volume::{Buffer, Fault, Volume};
 /// # Ok(())
 /// # }
 /// ```
+// In memory in this order: what is used all over comes first, within reach of the short instructions of small cores.
+#[repr(C)]
 pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) id: u16,
-    /// The last segment; life 0: there is none.
-    pub(super) last: SegmentHeader,
-    pub(super) buffer: B,
+    pub(super) window: u8,
+    /// Records were made since the last flush.
+    pub(super) dirty: bool,
+    /// A flush was not acknowledged yet.
+    pub(super) in_flight: bool,
+    /// The epoch has begun: appending may go on.
+    pub(super) begun: bool,
+    /// Nothing more fits into the last segment, or may be written there.
+    pub(super) full: bool,
+    /// A write to the last segment has failed.
+    pub(super) bad: bool,
+    /// The end of the log was recovered and may not be durable yet.
+    pub(super) unsure: bool,
     /// Bytes in the buffer, which begins at position `written` of the last segment.
     pub(super) filled: usize,
     pub(super) written: u32,
     /// Up to here the segment is erased; beyond, an erase comes before the first write.
     pub(super) erased: u32,
     pub(super) epoch: u32,
-    /// A write to the last segment has failed.
-    pub(super) bad: bool,
-    /// The end of the log was recovered and may not be durable yet.
-    pub(super) unsure: bool,
-    /// The epoch has begun: appending may go on.
-    pub(super) begun: bool,
-    /// Nothing more fits into the last segment, or may be written there.
-    pub(super) full: bool,
-    pub(super) window: u8,
-    /// Records were made since the last flush.
-    pub(super) dirty: bool,
-    /// A flush was not acknowledged yet.
-    pub(super) in_flight: bool,
     pub(super) seed: Checksum,
-    /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
-    pub(super) open: Option<(u32, Head, Checksum)>,
-    pub(super) index: Index<SLOTS>,
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) durable: u64,
+    pub(super) buffer: B,
+    /// The last segment; life 0: there is none.
+    pub(super) last: SegmentHeader,
+    /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
+    pub(super) open: Option<(u32, Head, Checksum)>,
     /// Changes when a cursor's place may have gone.
     pub(super) turn: u32,
-    pub(super) pace: Pace,
     pub(super) report: Report,
+    pub(super) pace: Pace,
+    pub(super) index: Index<SLOTS>,
 }
 
 /// What recovery found.

@@ -36,6 +36,12 @@ impl Cursor {
         self.offset
     }
 
+    /// The entry that was just passed over.
+    fn entry(&self) -> Entry {
+        let found = &self.walk.found;
+        Entry { offset: found.offset, len: found.head.len() as usize, user: found.user() }
+    }
+
     /// Passes over the next entry: to go on behind one that is damaged.
     pub fn skip(&mut self) {
         self.offset = self.offset.wrapping_add(1);
@@ -54,9 +60,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
         out: &mut [u8],
     ) -> Result<Entry, Error<D::Error>> {
-        match self.next(volume, &mut self.cursor(offset), out)? {
-            Some(entry) => Ok(entry),
-            None => Err(Error::OutOfRange { start: self.start, end: self.end }),
+        let mut cursor = self.cursor(offset);
+        match self.try_next(volume, &mut cursor, out) {
+            Ok(true) => Ok(cursor.entry()),
+            Ok(false) => Err(self.explain(volume, Fault::OutOfRange)),
+            Err(fault) => Err(self.explain_at(volume, &mut cursor, fault)),
         }
     }
 
@@ -76,28 +84,42 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
     ) -> Result<Option<Entry>, Error<D::Error>> {
-        self.try_next(volume, cursor, out).map_err(|fault| match fault {
-            Fault::Damaged => {
-                let segment = volume.medium.detail;
-                let known = cursor.known && cursor.walk.segment == segment;
-                let position = if known { cursor.walk.position } else { 0 };
-                cursor.known = false;
-                Error::Corrupt { address: volume.address(segment, position), offset: Some(cursor.offset) }
-            }
-            fault => self.explain(volume, fault),
-        })
+        match self.try_next(volume, cursor, out) {
+            Ok(true) => Ok(Some(cursor.entry())),
+            Ok(false) => Ok(None),
+            Err(fault) => Err(self.explain_at(volume, cursor, fault)),
+        }
     }
 
+    /// The public error for what went wrong at a cursor.
+    #[cold]
+    fn explain_at<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
+        fault: Fault,
+    ) -> Error<D::Error> {
+        if fault != Fault::Damaged {
+            return self.explain(volume, fault);
+        }
+        let segment = volume.medium.detail;
+        let known = cursor.known && cursor.walk.segment == segment;
+        let position = if known { cursor.walk.position } else { 0 };
+        cursor.known = false;
+        Error::Corrupt { address: volume.address(segment, position), offset: Some(cursor.offset) }
+    }
+
+    /// Passes over the entry at the cursor, which can then tell it; `false` at the end of the log.
     #[inline(never)]
     fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         cursor: &mut Cursor,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault> {
+    ) -> Result<bool, Fault> {
         let offset = cursor.offset;
         if offset == self.end {
-            return Ok(None);
+            return Ok(false);
         }
         if offset < self.start || offset > self.end {
             return Err(Fault::OutOfRange);
@@ -135,7 +157,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         done?;
         walk.pass();
         cursor.offset = walk.offset;
-        Ok(Some(Entry { offset, len: walk.found.head.len() as usize, user: walk.found.user() }))
+        Ok(true)
     }
 
     /// Finds the segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
