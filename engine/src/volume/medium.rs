@@ -261,9 +261,9 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.write_from(address, Some(data), data.len())
     }
 
-    /// Writes the first `len` bytes of [`scratch`](Self::scratch).
+    /// Writes the first `len` bytes of [`scratch`](Self::scratch), and as many behind them as make a whole unit.
     pub(crate) fn write_scratch(&mut self, address: u64, len: u32) -> Result<(), Fault> {
-        self.write_from(address, None, len as usize)
+        self.write_from(address, None, align_up(len, self.geometry.write_unit) as usize)
     }
 
     #[inline(never)]

@@ -26,12 +26,12 @@ pub(crate) const HEADER: usize = 16;
 /// Where the next publish goes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Homes {
-    /// Position in each home; 0: the home must be made anew first.
+    /// Address in each home (those of both fit into 32 bits); 0: the home must be made anew first.
     next: [u32; 2],
     /// The home that is written first.
     first: usize,
     /// Address of the newest publish that was found at open.
-    newest: u64,
+    newest: u32,
     /// The homes don't hold the same: nothing may be reused before the next publish.
     pub(crate) differ: bool,
     /// Homes that can't be written any more, as bits.
@@ -66,8 +66,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         geometry.write_unit.max(geometry.read_unit).max(64)
     }
 
-    fn home(&self, home: usize) -> u64 {
-        if home == 0 { 0 } else { u64::from(self.format.home) }
+    /// Where a home begins, and where its publishes do.
+    fn home(&self, home: usize) -> (u32, u32) {
+        let start = if home == 0 { 0 } else { self.format.home };
+        (start, start.wrapping_add(align_up(FORMAT_RECORD as u32, self.granule())))
     }
 
     /// Finds the newest publish and takes the roots from it. A publish that was torn may read as whole once and not the
@@ -90,7 +92,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 continue;
             }
             let len = u32::from(publish.len);
-            let bytes = self.medium.view(address, len)?;
+            let bytes = self.medium.view(u64::from(address), len)?;
             if bytes.len() < len as usize {
                 return Err(self.medium.fault(Fault::Memory, len));
             }
@@ -109,7 +111,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         // Nothing whole in either home, or a device that no longer answers.
         self.medium.has_missed()?;
-        Err(self.medium.fault(Fault::Damaged, self.homes.newest as u32))
+        Err(self.medium.fault(Fault::Damaged, self.homes.newest))
     }
 
     /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
@@ -117,15 +119,14 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     fn scan_home(&mut self, home: usize) -> u64 {
         let granule = self.granule();
-        let base = self.home(home);
-        let area = align_up(FORMAT_RECORD as u32, granule);
-        let (mut newest, mut newest_at, mut newest_end) = (0, 0, area);
-        // Behind the last granule that holds anything, and whether that is a publish.
-        let (mut used, mut torn) = (area, false);
+        let (start, mut at) = self.home(home);
+        let end = start.wrapping_add(self.format.home);
         let mut publish = PublishHeader::default();
-        let mut at = area;
-        while at.wrapping_add(granule) <= self.format.home {
-            let address = base.wrapping_add(u64::from(at));
+        let (mut newest, mut newest_at, mut newest_end) = (0, 0, at);
+        // Behind the last granule that holds anything, and whether that is a publish.
+        let (mut used, mut torn) = (at, false);
+        while end.wrapping_sub(at) >= granule {
+            let address = at;
             if self.publish_at(address, &mut publish) {
                 at = at.wrapping_add(align_up(u32::from(publish.len), granule));
                 if publish.generation >= newest {
@@ -134,19 +135,18 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 (used, torn) = (at, false);
             } else {
                 at = at.wrapping_add(granule);
-                if !self.is_blank(address, granule, false) {
+                if !self.is_blank(u64::from(address), granule, false) {
                     (used, torn) = (at, true);
                 }
             }
         }
         // On flash a publish is never written over anything; behind a torn one, the rest of the page may be burnt.
-        let geometry = self.medium.geometry();
         let mut next = newest_end;
-        if geometry.must_erase() {
-            next = if torn { align_up(used, PAGE.max(geometry.write_unit)) } else { used };
+        if self.medium.geometry().must_erase() {
+            next = if torn { align_up(used, PAGE.max(self.medium.geometry().write_unit)) } else { used };
         }
         let mut format = Format::none();
-        let formatted = matches!(read_format(&mut self.medium, base, &mut format), Ok(true));
+        let formatted = read_format(&mut self.medium, u64::from(start), &mut format) == Ok(true);
         self.set_next(home, if formatted && format == self.format { next } else { 0 });
         if newest > self.generation {
             (self.generation, self.homes.newest) = (newest, newest_at);
@@ -174,8 +174,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read.
     #[inline(never)]
-    fn publish_at(&mut self, address: u64, header: &mut PublishHeader) -> bool {
+    fn publish_at(&mut self, address: u32, header: &mut PublishHeader) -> bool {
         let mut bytes = [0; HEADER];
+        let seed = self.publish_sum(address);
+        let address = u64::from(address);
         if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes)) {
             return false;
         }
@@ -183,13 +185,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if len < HEADER as u32 || len > self.format.home {
             return false;
         }
-        let seed = self.publish_sum(address);
         let sum = self.medium.checksum(seed, address.wrapping_add(4), len.wrapping_sub(4));
         sum.is_ok_and(|sum| sum.finish() == header.crc)
     }
 
-    fn publish_sum(&self, address: u64) -> Checksum {
-        Checksum::new().word(self.format.volume_id).word(address as u32)
+    fn publish_sum(&self, address: u32) -> Checksum {
+        Checksum::new().word(self.format.volume_id).word(address)
     }
 
     /// Makes the roots as they are in memory durable, in both homes: two writes, two syncs, and now and then the
@@ -223,30 +224,29 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     #[inline(never)]
     fn publish_home(&mut self, home: usize) -> Result<(), Fault> {
-        let granule = self.granule();
-        let geometry = self.medium.geometry();
-        let base = self.home(home);
-        let mut len = self.build_publish();
+        let (start, area) = self.home(home);
+        let must_erase = self.medium.geometry().must_erase();
         let mut at = self.homes.next.get(home).copied().unwrap_or(0);
+        let mut len = self.build_publish();
+        let size = align_up(len, self.granule());
         let anew = at == 0;
-        if anew || at.wrapping_add(align_up(len, granule)) > self.format.home {
-            at = align_up(FORMAT_RECORD as u32, granule);
-            if geometry.must_erase() {
-                self.medium.erase(base, self.format.home)?;
+        if anew || at.wrapping_sub(start).wrapping_add(size) > self.format.home {
+            at = area;
+            if must_erase {
+                self.medium.erase(u64::from(start), self.format.home)?;
             }
-            if anew || geometry.must_erase() {
-                self.write_format(base)?;
+            if anew || must_erase {
+                self.write_format(start)?;
                 len = self.build_publish();
             }
         }
-        let address = base.wrapping_add(u64::from(at));
-        let seed = self.publish_sum(address);
+        let sum = self.publish_sum(at);
         let scratch = self.medium.scratch();
-        let crc = seed.bytes(scratch.get(4..len as usize).unwrap_or_default()).finish();
-        put_word(scratch, crc);
-        self.medium.write_scratch(address, align_up(len, geometry.write_unit))?;
+        let sum = sum.bytes(scratch.get(4..len as usize).unwrap_or_default());
+        put_word(scratch, sum.finish());
+        self.medium.write_scratch(u64::from(at), len)?;
         self.medium.sync()?;
-        self.set_next(home, at.wrapping_add(align_up(len, granule)));
+        self.set_next(home, at.wrapping_add(size));
         Ok(())
     }
 
@@ -275,7 +275,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             return Ok(());
         }
         let unit = self.medium.geometry().write_unit;
-        let (mut address, end) = (0, self.home(1).wrapping_mul(2));
+        let (mut address, end) = (0, u64::from(self.format.home).wrapping_mul(2));
         self.medium.scratch().fill(0xFF);
         while address < end {
             self.medium.write_scratch(address, unit)?;
@@ -284,13 +284,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.sync()
     }
 
-    fn write_format(&mut self, address: u64) -> Result<(), Fault> {
-        let unit = self.medium.geometry().write_unit;
+    fn write_format(&mut self, address: u32) -> Result<(), Fault> {
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
         if let Some(record) = scratch.first_chunk_mut() {
             self.format.encode(record);
         }
-        self.medium.write_scratch(address, align_up(FORMAT_RECORD as u32, unit))
+        self.medium.write_scratch(u64::from(address), FORMAT_RECORD as u32)
     }
 }

@@ -1,7 +1,7 @@
 //! Entries into the buffer, the buffer onto the device, and the three parts of a commit.
 
 use super::index::{MAX_EPOCHS, Slot};
-use super::record::{Head, Kind, RECORD};
+use super::record::{Head, RECORD};
 use super::{Error, Log};
 use crate::codec::{Fields, align_down, align_up};
 use crate::device::BlockDevice;
@@ -35,7 +35,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], None).map_err(|fault| self.explain(volume, fault))
+        self.append_all(volume, &[payload], &[]).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends one entry with a word of the caller's beside it: a term, a time. It takes 8 bytes more.
@@ -45,7 +45,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         user: u64,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], Some(user)).map_err(|fault| self.explain(volume, fault))
+        self.append_all(volume, &[payload], &user.to_le_bytes()).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends entries of which after a cut either all are there or none, and returns the offset of the first. They may
@@ -55,26 +55,25 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, payloads, None).map_err(|fault| self.explain(volume, fault))
+        self.append_all(volume, payloads, &[]).map_err(|fault| self.explain(volume, fault))
     }
 
+    /// Each entry gets the bytes of the `user` word, if there are any.
     #[inline(never)]
     fn append_all<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
-        user: Option<u64>,
+        user: &[u8],
     ) -> Result<u64, Fault> {
         self.check(volume)?;
         self.make_room(volume, payloads, user)?;
         let first = self.end;
-        let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
-        let user = user.map(u64::to_le_bytes);
-        let user = user.as_ref().map_or(&[][..], |word| &word[..]);
-        let last = payloads.len().wrapping_sub(1);
-        for (at, payload) in payloads.iter().enumerate() {
+        let mut left = payloads.len();
+        for payload in payloads {
+            left = left.wrapping_sub(1);
             // A failure from here on leaves a part of the entries behind, of which none may count.
-            if let Err(error) = self.append_one(volume, kind, user, payload, at != last) {
+            if let Err(error) = self.append_one(volume, user, payload, left != 0) {
                 volume.poison();
                 return Err(error);
             }
@@ -96,12 +95,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn append_one<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        kind: Kind,
         user: &[u8],
         payload: &[u8],
         more: bool,
     ) -> Result<(), Fault> {
-        let head = Head::new(kind, payload.len() as u32, self.window, more);
+        let head = Head::entry(!user.is_empty(), payload.len() as u32, self.window, more);
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
@@ -120,10 +118,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
-        user: Option<u64>,
+        user: &[u8],
     ) -> Result<(), Fault> {
-        let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
-        let max = self.max_entry(volume).saturating_sub(if user.is_some() { 8 } else { 0 });
+        let max = self.max_entry(volume).saturating_sub(user.len() as u32);
         if payloads.iter().any(|payload| payload.len() as u64 > u64::from(max)) {
             return Err(Fault::TooLarge);
         }
@@ -135,7 +132,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut segments = 0_u32;
         let mut bytes = 0_usize;
         for payload in payloads {
-            let size = Head::new(kind, payload.len() as u32, 0, false).size();
+            let size = Head::entry(!user.is_empty(), payload.len() as u32, 0, false).size();
             bytes = bytes.wrapping_add(size as usize);
             position = position.wrapping_add(size);
             if position > limit {
@@ -354,7 +351,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 head.encode(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
             }
             _ => {
-                let head = Head::new(Kind::Control, 0, self.window, false).with_commit();
+                let head = Head::control(0, self.window).with_commit();
                 self.put(volume, head, &[], &[])?;
             }
         }
@@ -410,7 +407,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let head = Head::new(Kind::Control, 4, self.window, false);
+        let head = Head::control(4, self.window);
         let epoch = self.epoch.to_le_bytes();
         self.put(volume, head, &[], &epoch)?;
         self.flush_window(volume)

@@ -30,26 +30,26 @@ const LENGTH: u32 = (1 << 24) - 1;
 const COMMIT: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Entry,
-    UserEntry,
-    Control,
-}
+const ENTRY: u32 = 1 << 30;
+const USER_ENTRY: u32 = 2 << 30;
+const CONTROL: u32 = 3 << 30;
+const KIND: u32 = 3 << 30;
 
 /// The head of a record; 0 is never one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Head(u32);
 
 impl Head {
-    pub(crate) fn new(kind: Kind, len: u32, window: u8, more: bool) -> Self {
-        let kind = match kind {
-            Kind::Entry => 1_u32,
-            Kind::UserEntry => 2,
-            Kind::Control => 3,
-        };
+    /// The head of an entry, with or without a user word.
+    pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool) -> Self {
+        let kind = if user { USER_ENTRY } else { ENTRY };
         let more = if more { MORE } else { 0 };
-        Self(kind << 30 | more | u32::from(window & 15) << 24 | len & LENGTH)
+        Self(kind | more | u32::from(window & 15) << 24 | len & LENGTH)
+    }
+
+    /// The head of a mark: of length 0 that a window ends, of length 4 that an epoch begins.
+    pub(crate) fn control(len: u32, window: u8) -> Self {
+        Self(CONTROL | u32::from(window & 15) << 24 | len)
     }
 
     pub(crate) fn with_commit(self) -> Self {
@@ -62,18 +62,10 @@ impl Head {
 
     /// Whether this could be a head; what it claims is not yet proved.
     pub(crate) fn is_plausible(self) -> bool {
-        match self.0 >> 30 {
+        match self.0 & KIND {
             0 => false,
-            3 => matches!(self.len(), 0 | 4) && !self.more(),
+            CONTROL => matches!(self.len(), 0 | 4) && !self.more(),
             _ => true,
-        }
-    }
-
-    pub(crate) fn kind(self) -> Kind {
-        match self.0 >> 30 {
-            1 => Kind::Entry,
-            2 => Kind::UserEntry,
-            _ => Kind::Control,
         }
     }
 
@@ -94,11 +86,11 @@ impl Head {
     }
 
     pub(crate) fn is_entry(self) -> bool {
-        self.kind() != Kind::Control
+        self.0 < CONTROL
     }
 
     pub(crate) fn is_epoch(self) -> bool {
-        self.kind() == Kind::Control && self.len() == 4
+        !self.is_entry() && self.len() == 4
     }
 
     /// Whether more than crc and head stands before the payload, or the payload itself is a part of the head.
@@ -112,7 +104,7 @@ impl Head {
     }
 
     pub(crate) fn user_len(self) -> u32 {
-        if self.kind() == Kind::UserEntry { 8 } else { 0 }
+        if self.0 & KIND == USER_ENTRY { 8 } else { 0 }
     }
 
     /// Where the user word would stand.
@@ -183,31 +175,30 @@ mod tests {
 
     #[test]
     fn fields_do_not_touch_each_other() {
-        for kind in [Kind::Entry, Kind::UserEntry] {
+        for user in [false, true] {
             for len in [0, 1, 3, 4, 4095, 4096, LENGTH] {
                 for window in 0..16 {
                     for more in [false, true] {
-                        let head = Head::new(kind, len, window, more).with_commit();
+                        let head = Head::entry(user, len, window, more).with_commit();
                         let back = Head::decode(head.0);
-                        assert!(back.is_plausible());
-                        assert_eq!(
-                            (back.kind(), back.len(), back.window(), back.more()),
-                            (kind, len, window, more)
-                        );
-                        assert!(back.commit() && !Head::new(kind, len, window, more).commit());
-                        let user = if kind == Kind::UserEntry { 8 } else { 0 };
+                        assert!(back.is_plausible() && back.is_entry() && !back.is_epoch());
+                        assert_eq!((back.len(), back.window(), back.more()), (len, window, more));
+                        assert!(back.commit() && !Head::entry(user, len, window, more).commit());
+                        let user = if user { 8 } else { 0 };
                         let check = if len >= 4096 { 4 } else { 0 };
                         assert_eq!(back.size(), (8 + user + check + len).next_multiple_of(4));
                     }
                 }
             }
         }
+        assert!(Head::control(4, 15).is_epoch() && !Head::control(0, 15).is_epoch());
+        assert!(!Head::control(8, 0).is_plausible());
     }
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
         let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
-        let head = Head::new(Kind::Entry, 5000, 3, false);
+        let head = Head::entry(false, 5000, 3, false);
         assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
         assert_ne!(head.check(seed(4)), head.check(seed(5)));
     }
