@@ -29,7 +29,7 @@ const CRC_AT: usize = 124;
 const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
 /// So many segments at most: their bitmap stays below 8 KiB of RAM.
-const MAX_SEGMENTS: u64 = 65_536;
+const MAX_SEGMENTS: u32 = 65_536;
 /// A position in a segment has 22 bits, in words of 4 bytes.
 const MAX_SEGMENT: u32 = 1 << 24;
 
@@ -86,7 +86,7 @@ impl Format {
             ));
         }
         let wanted = if options.pool_size == 0 { room } else { options.pool_size };
-        let count = (wanted >> segment.trailing_zeros()).min(MAX_SEGMENTS);
+        let count = (wanted >> segment.trailing_zeros()).min(u64::from(MAX_SEGMENTS));
         let pool_len = count << segment.trailing_zeros();
         let reserve = options.reserve.max(1);
         if pool_len > room || count < u64::from(reserve).saturating_add(2) {
@@ -99,7 +99,9 @@ impl Format {
     }
 
     pub(crate) fn segments(&self) -> u32 {
-        (self.pool_len >> self.segment.trailing_zeros()) as u32
+        // A segment has 1 KiB at least, and then 32 bits do: what is too long is too long by far.
+        let kib = u32::try_from(self.pool_len >> 10).unwrap_or(u32::MAX);
+        kib >> (self.segment.trailing_zeros().saturating_sub(10) & 31)
     }
 
     /// Nothing, before a volume is known.
@@ -141,17 +143,14 @@ impl Format {
         put_word(crc, Checksum::new().bytes(body).finish());
     }
 
-    /// Takes itself from `bytes`. `Ok(false)`: nothing of ours there, or damaged. `Err`: the version, which is not ours.
-    pub(crate) fn decode(&mut self, bytes: &mut [u8; FORMAT_RECORD]) -> Result<bool, u16> {
+    /// Takes itself from `bytes`, and returns the version. `None`: nothing of ours there, or damaged.
+    fn decode(&mut self, bytes: &mut [u8; FORMAT_RECORD]) -> Option<u16> {
         let (body, crc) = bytes.split_at_mut(CRC_AT);
         let (magic, version) = self.fields(&mut Fields::read(body));
         if magic != MAGIC || word_at(crc, 0) != Checksum::new().bytes(body).finish() {
-            return Ok(false);
+            return None;
         }
-        if version != FORMAT_VERSION {
-            return Err(version);
-        }
-        Ok(self.is_possible())
+        (version != FORMAT_VERSION || self.is_possible()).then_some(version)
     }
 
     /// The checksum is no signature: an image may be made by anyone. What is built on a format divides by nothing and
@@ -166,7 +165,7 @@ impl Format {
             && pool >= u64::from(home).saturating_mul(2)
             && pool & u64::from(geometry.block().saturating_sub(1)) == 0
             && pool.checked_add(pool_len).is_some_and(|end| end <= geometry.capacity)
-            && (1..=MAX_SEGMENTS).contains(&(pool_len >> segment.trailing_zeros()))
+            && (1..=MAX_SEGMENTS).contains(&self.segments())
     }
 
     /// Whether a volume of this format can live on `device`.
@@ -181,44 +180,51 @@ impl Format {
 }
 
 /// A home is one erase unit or several, and holds a few publishes at least.
+#[inline(never)]
 pub(crate) fn home_size(geometry: &Geometry) -> u32 {
     let least = geometry.block().max(geometry.write_unit.saturating_mul(8)).max(2048);
     align_up(least, geometry.block())
 }
 
-/// Reads the format record at `address`; `false` if there is none.
+/// Reads the format record at `address`. [`Fault::NotFormatted`]: there is none that is whole.
 #[inline(never)]
 pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     address: u64,
     format: &mut Format,
-) -> Result<bool, Fault> {
+) -> Result<(), Fault> {
     let mut bytes = [0; FORMAT_RECORD];
     if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
-        return Ok(false);
+        return Err(Fault::NotFormatted);
     }
     medium.read(address, &mut bytes, 0)?;
-    format.decode(&mut bytes).map_err(|version| medium.fault(Fault::NewerVersion, u32::from(version)))
+    match format.decode(&mut bytes) {
+        Some(FORMAT_VERSION) => Ok(()),
+        Some(version) => Err(medium.fault(Fault::NewerVersion, u32::from(version))),
+        None => Err(Fault::NotFormatted),
+    }
 }
 
 /// The format record of the volume on this device, from either home.
+#[inline(never)]
 pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     format: &mut Format,
 ) -> Result<(), Fault> {
-    let home = home_size(&medium.geometry());
     let first = read_format(medium, 0, format);
-    match first {
-        Ok(true) => return Ok(()),
-        Err(Fault::NewerVersion) => return Err(Fault::NewerVersion),
-        _ => {}
+    if matches!(first, Ok(()) | Err(Fault::NewerVersion)) {
+        return first;
     }
-    if read_format(medium, u64::from(home), format)? {
-        return Ok(());
+    let home = home_size(&medium.geometry());
+    let second = read_format(medium, u64::from(home), format);
+    if second != Err(Fault::NotFormatted) {
+        return second;
     }
-    first?;
+    if first != second {
+        return first;
+    }
     // The magic tells damage from something else.
     let mut magic = [0; 8];
     medium.read(0, &mut magic, 0)?;
-    Err(if magic == MAGIC { medium.fault(Fault::Damaged, 0) } else { Fault::NotFormatted })
+    if magic == MAGIC { Err(medium.fault(Fault::Damaged, 0)) } else { Err(Fault::NotFormatted) }
 }

@@ -283,14 +283,16 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 fn probe<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Option<Geometry>, Fault> {
     medium.check_loan()?;
     let mut format = Format::none();
-    if read_format(medium, 0, &mut format)? {
-        return Ok(Some(format.geometry));
-    }
-    for shift in 11..=27 {
-        let home = 1_u32 << shift;
-        if read_format(medium, u64::from(home), &mut format)? && format.home == home {
-            return Ok(Some(format.geometry));
+    let mut home = 0;
+    loop {
+        match read_format(medium, u64::from(home), &mut format) {
+            Ok(()) if home == 0 || home == format.home => return Ok(Some(format.geometry)),
+            Ok(()) | Err(Fault::NotFormatted) => {}
+            Err(fault) => return Err(fault),
+        }
+        home = if home == 0 { 1 << 11 } else { home << 1 };
+        if home > 1 << 27 {
+            return Ok(None);
         }
     }
-    Ok(None)
 }

@@ -59,6 +59,13 @@ pub(crate) struct LogRoot {
 }
 
 impl LogRoot {
+    /// The log begins with this segment from now on.
+    #[inline(never)]
+    pub(crate) fn begin_with(&mut self, head: &SegmentHeader) {
+        (self.start, self.head_life) = (head.first, head.at.life);
+        (self.head_ordinal, self.head_trail) = (head.ordinal, head.trail);
+    }
+
     /// Whether `segment` was the log's last one when this was published.
     pub(crate) fn holds_tail(&self, segment: u32) -> bool {
         let at = self.tail.at;

@@ -241,13 +241,18 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         !newest.at.is_none()
     }
 
-    /// Takes a free segment and gives it its next life. On flash its first erase unit is erased; one that can't be is
+    /// Takes a free segment, to be named by `at`, and gives it its next life. On flash its first erase unit is erased; one that can't be is
     /// retired, and the next one is tried.
     ///
     /// Lives are reserved by a publish, many at a time. With `publishes` the caller is about to publish anyway, before
     /// it writes anything into the segment.
     #[inline(never)]
-    pub(crate) fn take_segment(&mut self, reserve: bool, publishes: bool) -> Result<Link, Fault> {
+    pub(crate) fn take_segment(
+        &mut self,
+        reserve: bool,
+        publishes: bool,
+        at: &mut Link,
+    ) -> Result<(), Fault> {
         self.medium.check()?;
         let reserved = self.next_life < self.roots.lives;
         if !reserved {
@@ -269,7 +274,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                     Err(error) => return Err(error),
                 }
             }
-            return Ok(Link { segment, life });
+            *at = Link { segment, life };
+            return Ok(());
         }
         Err(Fault::Full)
     }

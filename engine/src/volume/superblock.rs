@@ -146,7 +146,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             next = if torn { align_up(used, PAGE.max(self.medium.geometry().write_unit)) } else { used };
         }
         let mut format = Format::none();
-        let formatted = read_format(&mut self.medium, u64::from(start), &mut format) == Ok(true);
+        let formatted = read_format(&mut self.medium, u64::from(start), &mut format).is_ok();
         self.set_next(home, if formatted && format == self.format { next } else { 0 });
         if newest > self.generation {
             (self.generation, self.homes.newest) = (newest, newest_at);

@@ -5,7 +5,7 @@ use super::record::{Head, RECORD};
 use super::{Error, Log};
 use crate::codec::{Fields, align_down, align_up};
 use crate::device::BlockDevice;
-use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
+use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
 
 /// Proof of a [`Log::flush`], to be handed to [`Log::acknowledge`] after a sync.
@@ -256,17 +256,18 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let at = volume.take_segment(self.may_use_reserve(), false)?;
-        let mut place = self.last;
+        let mut place = SegmentHeader::default();
+        place.copy_from(&self.last);
         self.place_after(volume, &mut place);
-        let header = self.header_at(place, at, self.end);
+        volume.take_segment(self.may_use_reserve(), false, &mut place.at)?;
+        self.stamp(&mut place, self.end);
         let unit = volume.format.geometry.write_unit;
         self.pad(unit);
         if self.filled != 0 {
             self.write_out(volume)?;
         }
-        self.write_seal(volume, at)?;
-        self.start_segment(volume, header);
+        self.write_seal(volume, place.at)?;
+        self.start_segment(volume, &mut place);
         Ok(())
     }
 
@@ -317,14 +318,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Ticket, Error<D::Error>> {
-        self.try_flush(volume).map_err(|fault| self.explain(volume, fault))
+        match self.try_flush(volume) {
+            Ok(()) => Ok(Ticket { end: self.end }),
+            Err(fault) => Err(self.explain(volume, fault)),
+        }
     }
 
     #[inline(never)]
     fn try_flush<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<Ticket, Fault> {
+    ) -> Result<(), Fault> {
         volume.medium.check()?;
         if self.in_flight {
             return Err(Fault::SyncPending);
@@ -333,7 +337,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.flush_window(volume)?;
             self.in_flight = true;
         }
-        Ok(Ticket { end: self.end })
+        Ok(())
     }
 
     #[inline(never)]
@@ -391,9 +395,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !self.dirty && !self.in_flight {
             return self.secure(volume);
         }
-        let ticket = self.try_flush(volume)?;
+        self.try_flush(volume)?;
         volume.medium.sync()?;
-        self.acknowledge(ticket);
+        self.acknowledge(Ticket { end: self.end });
         Ok(())
     }
 

@@ -46,7 +46,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !empty {
             self.place_after(volume, &mut place);
         }
-        self.branch(volume, self.end, place, self.may_use_reserve())
+        self.branch(volume, self.end, &mut place, self.may_use_reserve())
     }
 
     /// Goes on at offset `first` in a new segment at `place` in the chain, in a new epoch; by one publish. The segments
@@ -56,35 +56,33 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         first: u64,
-        place: SegmentHeader,
+        place: &mut SegmentHeader,
         reserve: bool,
     ) -> Result<(), Fault> {
         self.note(volume)?;
-        let at = volume.take_segment(reserve, true)?;
+        volume.take_segment(reserve, true, &mut place.at)?;
         if place.previous == self.last.at && !self.last.at.is_none() {
             self.seal_early(volume)?;
         }
         self.epoch = self.epoch.wrapping_add(1);
-        let header = self.header_at(place, at, first);
+        self.stamp(place, first);
         let dead = self.last.at;
-        let mut kept = header.previous.life;
+        let mut kept = place.previous.life;
         if let Some(root) = volume.root_mut(self.id) {
             root.epoch = self.epoch;
             root.end = first;
             root.closed = false;
-            root.tail.copy_from(&header);
+            root.tail.copy_from(place);
             if kept < root.head_life || root.head_life == 0 {
-                // The log begins with it.
                 kept = root.head_life.saturating_sub(1);
-                (root.start, root.head_life) = (first, at.life);
-                (root.head_ordinal, root.head_trail) = (header.ordinal, header.trail);
+                root.begin_with(place);
                 self.start = first;
             }
         }
         volume.publish()?;
         (self.end, self.durable) = (first, first);
         self.free_chain(volume, dead, kept);
-        self.start_segment(volume, header);
+        self.start_segment(volume, place);
         self.begun = true;
         Ok(())
     }
@@ -149,18 +147,20 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         place.ordinal = place.ordinal.wrapping_add(1);
     }
 
-    /// The header of segment `at` at a place in the chain, as of now.
-    pub(super) fn header_at(&self, place: SegmentHeader, at: Link, first: u64) -> SegmentHeader {
-        SegmentHeader { log: self.id, at, epoch: self.epoch, first, window: self.window, ..place }
+    /// Makes the place of a segment in the chain its header, as of now.
+    pub(super) fn stamp(&self, place: &mut SegmentHeader, first: u64) {
+        (place.log, place.first) = (self.id, first);
+        (place.epoch, place.window) = (self.epoch, self.window);
     }
 
     /// Makes `header` the last segment. It goes to the device with the first records in it.
+    #[inline(never)]
     pub(super) fn start_segment<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        mut header: SegmentHeader,
+        header: &mut SegmentHeader,
     ) {
-        self.last.copy_from(&header);
+        self.last.copy_from(header);
         if let Some(root) = volume.root_mut(self.id) {
             // What the scan of the pool would find, for the next one to open this log on the same volume.
             (root.newest, root.sealed, root.next, root.odd) = (header.at, false, Link::NONE, false);

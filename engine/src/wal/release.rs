@@ -82,8 +82,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             segments,
             bytes: u64::from(segments).wrapping_mul(segment),
         };
-        (root.start, root.head_life) = (head.first, head.at.life);
-        (root.head_ordinal, root.head_trail) = (head.ordinal, head.trail);
+        root.begin_with(head);
         self.start = head.first;
         self.turn = self.turn.wrapping_add(1);
         (head.previous, kept, released)
@@ -130,7 +129,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if place.first < end {
             self.place_after(volume, &mut place);
         }
-        self.branch(volume, end, place, true)
+        self.branch(volume, end, &mut place, true)
     }
 
     /// Drops all entries, durably, and goes on at offset `next`: for a log whose beginning came as a snapshot from
@@ -141,7 +140,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         next: u64,
     ) -> Result<(), Error<D::Error>> {
         let done =
-            self.try_commit(volume).and_then(|()| self.branch(volume, next, SegmentHeader::default(), true));
+            self.try_commit(volume).and_then(|()| self.branch(volume, next, &mut SegmentHeader::default(), true));
         done.map_err(|fault| self.explain(volume, fault))
     }
 }
