@@ -70,11 +70,13 @@ impl SegmentHeader {
     }
 
     /// Which entry of the segment `offset` is, counted from 0.
+    #[inline(never)]
     pub(crate) fn nth(&self, offset: u64) -> u32 {
         u32::try_from(offset.saturating_sub(self.first)).unwrap_or(u32::MAX)
     }
 
     /// The trail of the segment that follows this one.
+    #[inline(never)]
     pub(crate) fn trail_after(&self) -> u32 {
         self.trail.wrapping_add(self.at.mark()) & TRAIL
     }
@@ -108,12 +110,7 @@ impl SegmentHeader {
 
     /// Takes itself from `bytes`; `false` if they are none that was written for `segment` of this volume.
     #[inline(never)]
-    pub(crate) fn decode(
-        &mut self,
-        bytes: &mut [u8; SEGMENT_HEADER],
-        volume_id: u32,
-        segment: u32,
-    ) -> bool {
+    pub(crate) fn decode(&mut self, bytes: &mut [u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> bool {
         let (crc, body) = bytes.split_at_mut(4);
         self.at.segment = segment;
         // Chains go back in time; a header that says otherwise could send a walk in circles.

@@ -178,7 +178,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let mut bytes = [0; HEADER];
         let seed = self.publish_sum(address);
         let address = u64::from(address);
-        if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes)) {
+        if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes))
+        {
             return false;
         }
         let len = u32::from(header.len);

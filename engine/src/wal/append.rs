@@ -242,6 +242,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Fills the buffer up to a whole write unit.
+    #[inline(never)]
     fn pad(&mut self, unit: u32) {
         let filled = align_up(self.filled as u32, unit) as usize;
         if let Some(padding) = self.buffer.as_mut().get_mut(self.filled..filled) {

@@ -125,6 +125,7 @@ impl Head {
     }
 
     /// Bytes of the whole record, padding included.
+    #[inline(never)]
     pub(crate) fn size(self) -> u32 {
         align_up(self.head_len().wrapping_add(self.len()), ALIGN)
     }

@@ -139,8 +139,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         next: u64,
     ) -> Result<(), Error<D::Error>> {
-        let done =
-            self.try_commit(volume).and_then(|()| self.branch(volume, next, &mut SegmentHeader::default(), true));
+        let done = self
+            .try_commit(volume)
+            .and_then(|()| self.branch(volume, next, &mut SegmentHeader::default(), true));
         done.map_err(|fault| self.explain(volume, fault))
     }
 }
