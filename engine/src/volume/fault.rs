@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     Damaged,
     NotFormatted,
     /// The detail says which.
-    NewerVersion,
+    Version,
     TooManyLogs,
     TooManySlots,
     /// The device's geometry can't be.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0  8 magic      "ESKERVOL"
-//!   8  2 version    1
+//!   8  2 version    2
 //!  10  2 reserve    segments that only snapshots, truncation and reset may take
 //!  12  4 volume id  mixed into every checksum
 //!  16  8 capacity   bytes of the device that the volume knows
@@ -22,8 +22,8 @@ use crate::codec::{Checksum, Fields, align_up, put_word, word_at};
 use crate::device::{BlockDevice, Geometry};
 
 pub(crate) const FORMAT_RECORD: usize = 128;
-/// The format version that this engine writes, and the newest that it reads.
-pub const FORMAT_VERSION: u16 = 1;
+/// The format version that this engine writes and reads.
+pub const FORMAT_VERSION: u16 = 2;
 const MAGIC: [u8; 8] = *b"ESKERVOL";
 const CRC_AT: usize = 124;
 const REGIONS: usize = 4;
@@ -200,7 +200,7 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium.read(address, &mut bytes, 0)?;
     match format.decode(&mut bytes) {
         Some(FORMAT_VERSION) => Ok(()),
-        Some(version) => Err(medium.fault(Fault::NewerVersion, u32::from(version))),
+        Some(version) => Err(medium.fault(Fault::Version, u32::from(version))),
         None => Err(Fault::NotFormatted),
     }
 }
@@ -212,7 +212,7 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     format: &mut Format,
 ) -> Result<(), Fault> {
     let first = read_format(medium, 0, format);
-    if matches!(first, Ok(()) | Err(Fault::NewerVersion)) {
+    if matches!(first, Ok(()) | Err(Fault::Version)) {
         return first;
     }
     let home = home_size(&medium.geometry());

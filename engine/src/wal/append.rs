@@ -1,7 +1,7 @@
 //! Entries into the buffer, the buffer onto the device, and the three parts of a commit.
 
 use super::index::{MAX_EPOCHS, Slot};
-use super::record::{Head, RECORD};
+use super::record::Head;
 use super::{Error, Log};
 use crate::codec::{Fields, align_down, align_up};
 use crate::device::BlockDevice;
@@ -99,7 +99,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         payload: &[u8],
         more: bool,
     ) -> Result<(), Fault> {
-        let head = Head::entry(!user.is_empty(), payload.len() as u32, self.window, more);
+        let head = Head::entry(!user.is_empty(), payload.len() as u32, self.window, more, self.end);
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
@@ -132,7 +132,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut segments = 0_u32;
         let mut bytes = 0_usize;
         for payload in payloads {
-            let size = Head::entry(!user.is_empty(), payload.len() as u32, 0, false).size();
+            let size = Head::entry(!user.is_empty(), payload.len() as u32, 0, false, 0).size();
             bytes = bytes.wrapping_add(size as usize);
             position = position.wrapping_add(size);
             if position > limit {
@@ -166,14 +166,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let position = self.position();
         let seed = self.seed.word(position);
         let body = seed.bytes(user).bytes(payload).bytes(head.padding());
-        let mut bytes = [0; RECORD as usize];
-        head.encode(head.seal(body, self.end), &mut bytes);
+        let bytes = head.encode(head.seal(body, self.end), seed);
         self.open = Some((position, head, body));
         self.dirty = true;
-        self.push(volume, &bytes)?;
-        if head.is_checked() {
-            self.push(volume, &head.check(seed).to_le_bytes())?;
-        }
+        self.push(volume, bytes.get(..head.user_at()).unwrap_or_default())?;
         self.push(volume, user)?;
         self.push(volume, payload)?;
         self.push(volume, head.padding())
@@ -353,10 +349,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 let at = position.saturating_sub(self.written) as usize;
                 let is_entry = u64::from(head.is_entry());
                 let crc = head.seal(body, self.end.saturating_sub(is_entry));
-                head.encode(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
+                head.mark(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
             }
             _ => {
-                let head = Head::control(0, self.window).with_commit();
+                let head = Head::control(0, self.window, self.end).with_commit();
                 self.put(volume, head, &[], &[])?;
             }
         }
@@ -412,7 +408,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let head = Head::control(4, self.window);
+        let head = Head::control(4, self.window, self.end);
         let epoch = self.epoch.to_le_bytes();
         self.put(volume, head, &[], &epoch)?;
         self.flush_window(volume)

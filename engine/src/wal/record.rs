@@ -3,33 +3,41 @@
 //! ```text
 //!   0  4 crc     over volume id, segment, life, epoch, position (the seed), then the user word, the payload and
 //!                its padding, then the head, then the low half of the offset
-//!   4  4 head    bits 0..24 length of the payload, 24..28 commit window, 28 commit, 29 more, 30..32 kind
-//!   8  4 check   only when the payload has 4096 bytes or more: over the seed and the head without its commit bit
+//!   4  4 head    bits 0..16 length of the payload, 16..24 the low bits of the offset, 24..28 commit window, 28 commit,
+//!                29 more, 30..32 kind
+//!   8  4 length  only where the head says 65535: the true one, which is 65535 or more
+//!   .  4 check   only when the payload has 1024 bytes or more: over the seed, the head without its commit bit and the
+//!                length
 //!   .  8 user    only for kind 2
 //!   .  n payload
 //!   .    0xFF up to a multiple of 4
 //! ```
 //! Kinds: 1 an entry, 2 an entry with a user word, 3 control (no payload: a commit; 4 bytes: a new epoch), 0 never. So
 //! neither an erased nor a zeroed place is a record. *commit* marks the last record of its window: the next record
-//! begins at the next write unit. *more* marks the entries of a batch but the last. An offset isn't stored: it is
-//! counted, and the checksum proves the count.
+//! begins at the next write unit. *more* marks the entries of a batch but the last.
+//!
+//! Offsets are counted from the segment's first, and the checksum proves the count. Behind damage the count is lost, and
+//! what an earlier life left there is looked at as well: the bits in the head say which few offsets are worth trying.
+//! Were every one tried, then among the records of a large segment one would fit by chance now and then.
 
-use crate::codec::{Checksum, align_up, put_word};
+use crate::codec::{Checksum, Fields, align_up, put_word};
 use crate::space::Link;
 
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u32 = 4;
 /// The least that a record takes.
 pub(crate) const RECORD: u32 = 8;
-/// The longest head: crc, head, check, user word.
-pub(crate) const MAX_HEAD: usize = 20;
+/// The longest head: crc, head, length, check, user word.
+pub(crate) const MAX_HEAD: usize = 24;
 /// Payloads from this length on carry a check of their head, so that garbage is not read far.
-pub(crate) const CHECKED: u32 = 4096;
+const CHECKED: u32 = 1024;
+/// Payloads from this length on have it in a word of its own.
+const LONG: u32 = 0xFFFF;
+/// A head tells the offset modulo this.
+pub(crate) const OFFSETS: u32 = 1 << 8;
 const PADDING: [u8; 3] = [0xFF; 3];
-const LENGTH: u32 = (1 << 24) - 1;
 const COMMIT: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
-
 const ENTRY: u32 = 1 << 30;
 const USER_ENTRY: u32 = 2 << 30;
 const CONTROL: u32 = 3 << 30;
@@ -37,79 +45,108 @@ const KIND: u32 = 3 << 30;
 
 /// The head of a record; 0 is never one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Head(u32);
+pub(crate) struct Head {
+    word: u32,
+    len: u32,
+}
 
 impl Head {
     /// The head of an entry, with or without a user word.
-    pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool) -> Self {
+    pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool, offset: u64) -> Self {
         let kind = if user { USER_ENTRY } else { ENTRY };
-        let more = if more { MORE } else { 0 };
-        Self(kind | more | u32::from(window & 15) << 24 | len & LENGTH)
+        Self::new(if more { kind | MORE } else { kind }, len, window, offset)
     }
 
-    /// The head of a mark: of length 0 that a window ends, of length 4 that an epoch begins.
-    pub(crate) fn control(len: u32, window: u8) -> Self {
-        Self(CONTROL | u32::from(window & 15) << 24 | len)
+    /// The head of a mark: of length 0 that a window ends, of length 4 that an epoch begins. `offset`: of the next entry.
+    pub(crate) fn control(len: u32, window: u8, offset: u64) -> Self {
+        Self::new(CONTROL, len, window, offset)
+    }
+
+    fn new(kind: u32, len: u32, window: u8, offset: u64) -> Self {
+        let offset = offset as u32 & OFFSETS.wrapping_sub(1);
+        Self { word: kind | u32::from(window & 15) << 24 | offset << 16 | len.min(LONG), len }
     }
 
     pub(crate) fn with_commit(self) -> Self {
-        Self(self.0 | COMMIT)
+        Self { word: self.word | COMMIT, ..self }
     }
 
-    pub(crate) const fn decode(word: u32) -> Self {
-        Self(word)
+    /// How many bytes behind the first 8 belong to the head of what could be a record, or are its epoch. `None`: it can't
+    /// be one.
+    pub(crate) fn more_to_read(word: u32) -> Option<u32> {
+        match word & KIND {
+            0 => None,
+            CONTROL => Some(word & (LONG | MORE)).filter(|len| *len & !4 == 0),
+            _ => Some(Self { word, len: word & LONG }.head_len().wrapping_sub(RECORD)),
+        }
     }
 
-    /// Whether this could be a head; what it claims is not yet proved.
-    pub(crate) fn is_plausible(self) -> bool {
-        match self.0 & KIND {
-            0 => false,
-            CONTROL => matches!(self.len(), 0 | 4) && !self.more(),
-            _ => true,
+    /// The head of what could be a record, given the word behind it; what it claims is not yet proved.
+    pub(crate) fn decode(word: u32, behind: u32) -> Option<Self> {
+        let short = word & LONG;
+        let len = if short == LONG { behind } else { short };
+        (len >= short && len < 1 << 24).then_some(Self { word, len })
+    }
+
+    /// The longest payload that fits into `room` bytes.
+    pub(crate) fn longest(room: u32) -> u32 {
+        let room = room.saturating_sub(RECORD);
+        let (checked, long) = (room.saturating_sub(4), room.saturating_sub(8));
+        if long >= LONG {
+            long
+        } else if checked >= CHECKED {
+            checked.min(LONG.wrapping_sub(1))
+        } else {
+            room.min(CHECKED.wrapping_sub(1))
         }
     }
 
     pub(crate) const fn len(self) -> u32 {
-        self.0 & LENGTH
+        self.len
+    }
+
+    /// The offset modulo [`OFFSETS`].
+    pub(crate) const fn offset(self) -> u32 {
+        self.word >> 16 & OFFSETS.wrapping_sub(1)
     }
 
     pub(crate) const fn window(self) -> u8 {
-        (self.0 >> 24 & 15) as u8
+        (self.word >> 24 & 15) as u8
     }
 
     pub(crate) const fn commit(self) -> bool {
-        self.0 & COMMIT != 0
+        self.word & COMMIT != 0
     }
 
     pub(crate) const fn more(self) -> bool {
-        self.0 & MORE != 0
+        self.word & MORE != 0
     }
 
     pub(crate) fn is_entry(self) -> bool {
-        self.0 < CONTROL
+        self.word < CONTROL
     }
 
     pub(crate) fn is_epoch(self) -> bool {
-        !self.is_entry() && self.len() == 4
-    }
-
-    /// Whether more than crc and head stands before the payload, or the payload itself is a part of the head.
-    pub(crate) fn has_more(self) -> bool {
-        self.head_len() > RECORD || self.is_epoch()
+        !self.is_entry() && self.len == 4
     }
 
     /// Whether a check of this head stands behind it.
     pub(crate) const fn is_checked(self) -> bool {
-        self.len() >= CHECKED
+        self.len >= CHECKED
     }
 
-    pub(crate) fn user_len(self) -> u32 {
-        if self.0 & KIND == USER_ENTRY { 8 } else { 0 }
+    /// Where the check would stand.
+    pub(crate) fn check_at(self) -> usize {
+        if self.len >= LONG { 12 } else { 8 }
     }
 
     /// Where the user word would stand.
     pub(crate) fn user_at(self) -> usize {
-        if self.is_checked() { 12 } else { 8 }
+        self.check_at().wrapping_add(if self.is_checked() { 4 } else { 0 })
+    }
+
+    pub(crate) fn user_len(self) -> u32 {
+        if self.word & KIND == USER_ENTRY { 8 } else { 0 }
     }
 
     /// Bytes before the payload.
@@ -138,24 +175,40 @@ impl Head {
 
     /// The checksum of the head alone, as it stands in long records.
     pub(crate) fn check(self, seed: Checksum) -> u32 {
-        seed.word(self.0 & !COMMIT).finish()
+        seed.word(self.word & !COMMIT).word(self.len).finish()
     }
 
     /// The record's checksum, given that over seed, user word and payload.
     pub(crate) fn seal(self, body: Checksum, offset: u64) -> u32 {
-        body.word(self.0).word(offset as u32).finish()
+        body.word(self.word).word(offset as u32).finish()
     }
 
     /// The low half of the offset that `crc` was made with, if this record is whole.
     pub(crate) fn claimed_offset(self, body: Checksum, crc: u32) -> u32 {
-        body.word(self.0).word_for(crc)
+        body.word(self.word).word_for(crc)
     }
 
-    /// Writes crc and head, with which each record begins.
-    pub(crate) fn encode(self, crc: u32, bytes: &mut [u8]) {
+    /// The beginning of the record, up to the user word.
+    pub(crate) fn encode(self, crc: u32, seed: Checksum) -> [u8; MAX_HEAD] {
+        let mut bytes = [0xFF; MAX_HEAD];
+        let mut fields = Fields::write(&mut bytes);
+        let (mut crc, Self { mut word, mut len }) = (crc, self);
+        fields.u32(&mut crc);
+        fields.u32(&mut word);
+        if len >= LONG {
+            fields.u32(&mut len);
+        }
+        if self.is_checked() {
+            fields.u32(&mut self.check(seed));
+        }
+        bytes
+    }
+
+    /// Writes crc and head anew over the beginning of the record: it has become the last of its window.
+    pub(crate) fn mark(self, crc: u32, bytes: &mut [u8]) {
         let (first, second) = bytes.split_at_mut_checked(4).unwrap_or_default();
         put_word(first, crc);
-        put_word(second, self.0);
+        put_word(second, self.word);
     }
 }
 
@@ -167,40 +220,61 @@ pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::word_at;
+
+    fn back(bytes: &[u8; MAX_HEAD]) -> Option<Head> {
+        let word = word_at(bytes, 4);
+        Head::more_to_read(word)?;
+        Head::decode(word, word_at(bytes, 8))
+    }
 
     #[test]
     fn blank_and_zero_are_no_records() {
-        assert!(!Head::decode(0).is_plausible());
-        assert!(!Head::decode(u32::MAX).is_plausible());
+        assert_eq!(back(&[0; MAX_HEAD]), None);
+        assert_eq!(back(&[0xFF; MAX_HEAD]), None);
     }
 
     #[test]
     fn fields_do_not_touch_each_other() {
         for user in [false, true] {
-            for len in [0, 1, 3, 4, 4095, 4096, LENGTH] {
+            for len in [0, 1, 3, 4, 1023, 1024, 4096, 65_534, 65_535, (1 << 24) - 1] {
                 for window in 0..16 {
-                    for more in [false, true] {
-                        let head = Head::entry(user, len, window, more).with_commit();
-                        let back = Head::decode(head.0);
-                        assert!(back.is_plausible() && back.is_entry() && !back.is_epoch());
+                    for (more, offset) in [(false, 0), (true, 255), (false, 77), (true, 1 << 40)] {
+                        let head = Head::entry(user, len, window, more, offset).with_commit();
+                        let back = back(&head.encode(1, Checksum::new())).unwrap();
+                        assert_eq!(back, head);
                         assert_eq!((back.len(), back.window(), back.more()), (len, window, more));
-                        assert!(back.commit() && !Head::entry(user, len, window, more).commit());
+                        assert_eq!(u64::from(back.offset()), offset % 256);
+                        assert!(back.is_entry() && !back.is_epoch());
+                        assert!(back.commit() && !Head::entry(user, len, window, more, offset).commit());
                         let user = if user { 8 } else { 0 };
-                        let check = if len >= 4096 { 4 } else { 0 };
-                        assert_eq!(back.size(), (8 + user + check + len).next_multiple_of(4));
+                        let apart = if len >= 65_535 { 4 } else { 0 };
+                        let check = if len >= 1024 { 4 } else { 0 };
+                        assert_eq!(back.size(), (8 + apart + check + user + len).next_multiple_of(4));
+                        assert!(Head::longest(back.size() - user) >= len);
                     }
                 }
             }
         }
-        assert!(Head::control(4, 15).is_epoch() && !Head::control(0, 15).is_epoch());
-        assert!(!Head::control(8, 0).is_plausible());
+        assert!(Head::control(4, 15, 7).is_epoch() && !Head::control(0, 15, 7).is_epoch());
+        assert_eq!(back(&Head::control(8, 0, 7).encode(1, Checksum::new())), None);
+    }
+
+    #[test]
+    fn the_longest_payload_fits_and_no_longer_one() {
+        for room in (8..3000).chain(65_000..66_000) {
+            let fits = |len| Head::entry(false, len, 0, false, 0).size() <= room;
+            let longest = Head::longest(room / 4 * 4);
+            assert!(fits(longest) && !fits(longest + 1 + 8), "{room}: {longest}");
+        }
     }
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
         let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
-        let head = Head::entry(false, 5000, 3, false);
+        let head = Head::entry(false, 5000, 3, false, 9);
         assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
         assert_ne!(head.check(seed(4)), head.check(seed(5)));
+        assert_ne!(head.check(seed(4)), Head::entry(false, 5001, 3, false, 9).check(seed(4)));
     }
 }

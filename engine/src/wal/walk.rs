@@ -1,6 +1,6 @@
 //! From record to record through one segment.
 
-use super::record::{ALIGN, Head, MAX_HEAD, RECORD, segment_identity};
+use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, segment_identity};
 use crate::codec::{Checksum, align_down, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
@@ -16,6 +16,10 @@ pub(crate) struct Unwritten<'a> {
 impl Unwritten<'_> {
     pub(crate) const NONE: Self = Unwritten { segment: u32::MAX, from: u32::MAX, bytes: &[] };
 }
+
+/// So far behind damage a single record is believed. In a large segment there are many places further on, with records of
+/// an earlier life in them, and a checksum of 32 bits is not enough to try them all: there, a second one must follow.
+const NEAR: u32 = 8 * 1024;
 
 /// What stands, or could stand, at a place in a segment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -143,19 +147,20 @@ impl Walk {
         let mut bytes = [0xFF; MAX_HEAD];
         let (first, more) = bytes.split_at_mut(RECORD as usize);
         self.take(volume, over, position, RECORD, first, None)?;
-        let head = Head::decode(word_at(first, 4));
-        let size = head.size();
-        if !head.is_plausible() || size > room {
+        let word = word_at(first, 4);
+        let len = Head::more_to_read(word).ok_or(Fault::Damaged)?;
+        if len > room.saturating_sub(RECORD) {
             return Err(Fault::Damaged);
         }
-        if head.has_more() {
-            let len = size.min(MAX_HEAD as u32).saturating_sub(RECORD);
-            self.take(volume, over, position.wrapping_add(RECORD), len, more, None)?;
+        self.take(volume, over, position.wrapping_add(RECORD), len, more, None)?;
+        let head = Head::decode(word, word_at(more, 0)).ok_or(Fault::Damaged)?;
+        if head.size() > room {
+            return Err(Fault::Damaged);
         }
         let user = bytes.get(head.user_at()..).and_then(<[u8]>::first_chunk);
         let found = &mut self.found;
         (found.position, found.offset, found.epoch) = (position, self.offset, self.epoch);
-        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, 8));
+        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, head.check_at()));
         found.user = user.copied().unwrap_or_default();
         Ok(())
     }
@@ -249,7 +254,8 @@ impl Walk {
         self.look(volume, over, position)?;
         // What is missing had a place here, unless it was lost and new records were put there since: the record that
         // begins their epoch tells.
-        let mut most = position.saturating_sub(self.position) / RECORD;
+        let distance = position.saturating_sub(self.position);
+        let mut most = distance / RECORD;
         let (mut epoch, mut last) = (self.epoch, self.epoch.wrapping_add(1));
         // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
         if self.found.head.is_epoch() {
@@ -259,14 +265,24 @@ impl Walk {
                 return Err(Fault::Damaged);
             }
         }
+        let low = OFFSETS.wrapping_sub(1);
+        let least = self.found.head.offset().wrapping_sub(self.offset as u32) & low;
+        if least > most {
+            return Err(Fault::Damaged);
+        }
         loop {
             let summed = self.sum(volume, over, self.identity.word(epoch), &mut []);
             let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
             let missing = claimed.wrapping_sub(self.offset as u32);
-            if summed.is_ok() && missing <= most {
+            if summed.is_ok() && missing <= most && missing & low == least {
                 self.found.offset = self.offset.wrapping_add(u64::from(missing));
                 self.found.epoch = epoch;
-                return Ok(());
+                if distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2)) {
+                    return Ok(());
+                }
+                let mut behind = *self;
+                behind.pass();
+                return behind.record(volume, over).map_err(|_| Fault::Damaged);
             }
             if summed == Err(Fault::Device) {
                 return summed;
