@@ -70,11 +70,13 @@ impl SegmentHeader {
     }
 
     /// Which entry of the segment `offset` is, counted from 0.
+    #[inline(never)]
     pub(crate) fn nth(&self, offset: u64) -> u32 {
         u32::try_from(offset.saturating_sub(self.first)).unwrap_or(u32::MAX)
     }
 
     /// The trail of the segment that follows this one.
+    #[inline(never)]
     pub(crate) fn trail_after(&self) -> u32 {
         self.trail.wrapping_add(self.at.mark()) & TRAIL
     }

@@ -175,6 +175,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// The buffer, to build something in that is then written by [`write_scratch`](Self::write_scratch).
+    #[inline(never)]
     pub(crate) fn scratch(&mut self) -> &mut [u8] {
         self.held = 0;
         self.buffer.as_mut().get_mut(..self.io).unwrap_or_default()

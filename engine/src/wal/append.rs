@@ -1,7 +1,7 @@
 //! Entries into the buffer, the buffer onto the device, and the three parts of a commit.
 
 use super::index::{MAX_EPOCHS, Slot};
-use super::record::{Head, RECORD};
+use super::record::Head;
 use super::{Error, Log};
 use crate::codec::{Fields, align_down, align_up};
 use crate::device::BlockDevice;
@@ -166,17 +166,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let position = self.position();
         let seed = self.seed.word(position);
         let body = seed.bytes(user).bytes(payload).bytes(head.padding());
-        let mut bytes = [0; RECORD as usize];
-        head.encode(head.seal(body, self.end), &mut bytes);
+        let bytes = head.encode(head.seal(body, self.end), seed);
         self.open = Some((position, head, body));
         self.dirty = true;
-        self.push(volume, &bytes)?;
-        if head.is_checked() {
-            self.push(volume, &head.check(seed).to_le_bytes())?;
-        }
-        if head.is_long() {
-            self.push(volume, &head.len().to_le_bytes())?;
-        }
+        self.push(volume, bytes.get(..head.user_at()).unwrap_or_default())?;
         self.push(volume, user)?;
         self.push(volume, payload)?;
         self.push(volume, head.padding())
@@ -245,6 +238,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Fills the buffer up to a whole write unit.
+    #[inline(never)]
     fn pad(&mut self, unit: u32) {
         let filled = align_up(self.filled as u32, unit) as usize;
         if let Some(padding) = self.buffer.as_mut().get_mut(self.filled..filled) {
@@ -355,7 +349,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 let at = position.saturating_sub(self.written) as usize;
                 let is_entry = u64::from(head.is_entry());
                 let crc = head.seal(body, self.end.saturating_sub(is_entry));
-                head.encode(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
+                head.mark(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
             }
             _ => {
                 let head = Head::control(0, self.window, self.end).with_commit();

@@ -224,6 +224,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// What recovery found whole may still be on its way to the medium, when not the device but only the program had
     /// stopped. Before anything is built on it, it is synced.
+    #[inline(never)]
     pub(super) fn secure<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -279,6 +280,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// The longest entry that fits, without a user word.
+    #[inline(never)]
     pub fn max_entry<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
         Head::longest(Self::limit(volume).saturating_sub(SEGMENT_HEADER as u32))
     }
@@ -320,10 +322,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Where records end: before the seal, with room for one more mark that ends a window.
+    #[inline(never)]
     pub(super) fn limit<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> u32 {
         volume.format.segment.saturating_sub(Self::seal_area(volume)).saturating_sub(RECORD)
     }
 
+    #[inline(never)]
     pub(super) fn unwritten(&self) -> Unwritten<'_> {
         if self.last.at.is_none() {
             return Unwritten::NONE;

@@ -5,9 +5,9 @@
 //!                its padding, then the head, then the low half of the offset
 //!   4  4 head    bits 0..16 length of the payload, 16..24 the low bits of the offset, 24..28 commit window, 28 commit,
 //!                29 more, 30..32 kind
-//!   8  4 check   only when the payload has 1024 bytes or more: over the seed, the head without its commit bit and the
+//!   8  4 length  only where the head says 65535: the true one, which is 65535 or more
+//!   .  4 check   only when the payload has 1024 bytes or more: over the seed, the head without its commit bit and the
 //!                length
-//!  12  4 length  only when the head's says 65535: the true one, which is 65535 or more
 //!   .  8 user    only for kind 2
 //!   .  n payload
 //!   .    0xFF up to a multiple of 4
@@ -20,14 +20,14 @@
 //! what an earlier life left there is looked at as well: the bits in the head say which few offsets are worth trying.
 //! Were every one tried, then among the records of a large segment one would fit by chance now and then.
 
-use crate::codec::{Checksum, align_up, put_word};
+use crate::codec::{Checksum, Fields, align_up, put_word};
 use crate::space::Link;
 
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u32 = 4;
 /// The least that a record takes.
 pub(crate) const RECORD: u32 = 8;
-/// The longest head: crc, head, check, length, user word.
+/// The longest head: crc, head, length, check, user word.
 pub(crate) const MAX_HEAD: usize = 24;
 /// Payloads from this length on carry a check of their head, so that garbage is not read far.
 const CHECKED: u32 = 1024;
@@ -38,7 +38,6 @@ pub(crate) const OFFSETS: u32 = 1 << 8;
 const PADDING: [u8; 3] = [0xFF; 3];
 const COMMIT: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
-
 const ENTRY: u32 = 1 << 30;
 const USER_ENTRY: u32 = 2 << 30;
 const CONTROL: u32 = 3 << 30;
@@ -55,11 +54,10 @@ impl Head {
     /// The head of an entry, with or without a user word.
     pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool, offset: u64) -> Self {
         let kind = if user { USER_ENTRY } else { ENTRY };
-        let more = if more { MORE } else { 0 };
-        Self::new(kind | more, len, window, offset)
+        Self::new(if more { kind | MORE } else { kind }, len, window, offset)
     }
 
-    /// The head of a mark before the entry of `offset`: of length 0 that a window ends, of length 4 that an epoch begins.
+    /// The head of a mark: of length 0 that a window ends, of length 4 that an epoch begins. `offset`: of the next entry.
     pub(crate) fn control(len: u32, window: u8, offset: u64) -> Self {
         Self::new(CONTROL, len, window, offset)
     }
@@ -73,23 +71,21 @@ impl Head {
         Self { word: self.word | COMMIT, ..self }
     }
 
-    /// The head in `word`; if it is [long](Self::is_long), the word of the length is still to be read.
-    pub(crate) const fn decode(word: u32) -> Self {
-        Self { word, len: word & LONG }
-    }
-
-    /// With the length that stands apart. One that need not stand there makes it no record.
-    pub(crate) fn with_len(self, len: u32) -> Self {
-        if (LONG..1 << 24).contains(&len) { Self { len, ..self } } else { Self::default() }
-    }
-
-    /// Whether this could be a head; what it claims is not yet proved.
-    pub(crate) fn is_plausible(self) -> bool {
-        match self.word & KIND {
-            0 => false,
-            CONTROL => matches!(self.len, 0 | 4) && !self.more(),
-            _ => true,
+    /// How many bytes behind the first 8 belong to the head of what could be a record, or are its epoch. `None`: it can't
+    /// be one.
+    pub(crate) fn more_to_read(word: u32) -> Option<u32> {
+        match word & KIND {
+            0 => None,
+            CONTROL => Some(word & (LONG | MORE)).filter(|len| *len & !4 == 0),
+            _ => Some(Self { word, len: word & LONG }.head_len().wrapping_sub(RECORD)),
         }
+    }
+
+    /// The head of what could be a record, given the word behind it; what it claims is not yet proved.
+    pub(crate) fn decode(word: u32, behind: u32) -> Option<Self> {
+        let short = word & LONG;
+        let len = if short == LONG { behind } else { short };
+        (len >= short && len < 1 << 24).then_some(Self { word, len })
     }
 
     /// The longest payload that fits into `room` bytes.
@@ -131,12 +127,7 @@ impl Head {
     }
 
     pub(crate) fn is_epoch(self) -> bool {
-        !self.is_entry() && self.len() == 4
-    }
-
-    /// Whether more than crc and head stands before the payload, or the payload itself is a part of the head.
-    pub(crate) fn has_more(self) -> bool {
-        self.head_len() > RECORD || self.is_epoch()
+        !self.is_entry() && self.len == 4
     }
 
     /// Whether a check of this head stands behind it.
@@ -144,22 +135,18 @@ impl Head {
         self.len >= CHECKED
     }
 
-    /// Whether the length stands behind the check.
-    pub(crate) const fn is_long(self) -> bool {
-        self.word & LONG == LONG
-    }
-
-    pub(crate) fn user_len(self) -> u32 {
-        if self.word & KIND == USER_ENTRY { 8 } else { 0 }
+    /// Where the check would stand.
+    pub(crate) fn check_at(self) -> usize {
+        if self.len >= LONG { 12 } else { 8 }
     }
 
     /// Where the user word would stand.
     pub(crate) fn user_at(self) -> usize {
-        match (self.is_checked(), self.is_long()) {
-            (false, _) => 8,
-            (true, false) => 12,
-            (true, true) => 16,
-        }
+        self.check_at().wrapping_add(if self.is_checked() { 4 } else { 0 })
+    }
+
+    pub(crate) fn user_len(self) -> u32 {
+        if self.word & KIND == USER_ENTRY { 8 } else { 0 }
     }
 
     /// Bytes before the payload.
@@ -175,6 +162,7 @@ impl Head {
     }
 
     /// Bytes of the whole record, padding included.
+    #[inline(never)]
     pub(crate) fn size(self) -> u32 {
         align_up(self.head_len().wrapping_add(self.len()), ALIGN)
     }
@@ -200,8 +188,24 @@ impl Head {
         body.word(self.word).word_for(crc)
     }
 
-    /// Writes crc and head, with which each record begins.
-    pub(crate) fn encode(self, crc: u32, bytes: &mut [u8]) {
+    /// The beginning of the record, up to the user word.
+    pub(crate) fn encode(self, crc: u32, seed: Checksum) -> [u8; MAX_HEAD] {
+        let mut bytes = [0xFF; MAX_HEAD];
+        let mut fields = Fields::write(&mut bytes);
+        let (mut crc, Self { mut word, mut len }) = (crc, self);
+        fields.u32(&mut crc);
+        fields.u32(&mut word);
+        if len >= LONG {
+            fields.u32(&mut len);
+        }
+        if self.is_checked() {
+            fields.u32(&mut self.check(seed));
+        }
+        bytes
+    }
+
+    /// Writes crc and head anew over the beginning of the record: it has become the last of its window.
+    pub(crate) fn mark(self, crc: u32, bytes: &mut [u8]) {
         let (first, second) = bytes.split_at_mut_checked(4).unwrap_or_default();
         put_word(first, crc);
         put_word(second, self.word);
@@ -216,11 +220,18 @@ pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::word_at;
+
+    fn back(bytes: &[u8; MAX_HEAD]) -> Option<Head> {
+        let word = word_at(bytes, 4);
+        Head::more_to_read(word)?;
+        Head::decode(word, word_at(bytes, 8))
+    }
 
     #[test]
     fn blank_and_zero_are_no_records() {
-        assert!(!Head::decode(0).is_plausible());
-        assert!(!Head::decode(u32::MAX).is_plausible());
+        assert_eq!(back(&[0; MAX_HEAD]), None);
+        assert_eq!(back(&[0xFF; MAX_HEAD]), None);
     }
 
     #[test]
@@ -229,32 +240,24 @@ mod tests {
             for len in [0, 1, 3, 4, 1023, 1024, 4096, 65_534, 65_535, (1 << 24) - 1] {
                 for window in 0..16 {
                     for (more, offset) in [(false, 0), (true, 255), (false, 77), (true, 1 << 40)] {
-                        let open = Head::entry(user, len, window, more, offset);
-                        let head = open.with_commit();
-                        let short = Head::decode(head.word);
-                        let back = if short.is_long() { short.with_len(len) } else { short };
-                        assert!(back.is_plausible() && back.is_entry() && !back.is_epoch());
+                        let head = Head::entry(user, len, window, more, offset).with_commit();
+                        let back = back(&head.encode(1, Checksum::new())).unwrap();
+                        assert_eq!(back, head);
                         assert_eq!((back.len(), back.window(), back.more()), (len, window, more));
                         assert_eq!(u64::from(back.offset()), offset % 256);
-                        assert!(back.commit() && !open.commit());
+                        assert!(back.is_entry() && !back.is_epoch());
+                        assert!(back.commit() && !Head::entry(user, len, window, more, offset).commit());
                         let user = if user { 8 } else { 0 };
-                        let check = if len >= 1024 { 4 } else { 0 };
                         let apart = if len >= 65_535 { 4 } else { 0 };
-                        assert_eq!(back.size(), (8 + check + apart + user + len).next_multiple_of(4));
+                        let check = if len >= 1024 { 4 } else { 0 };
+                        assert_eq!(back.size(), (8 + apart + check + user + len).next_multiple_of(4));
                         assert!(Head::longest(back.size() - user) >= len);
                     }
                 }
             }
         }
-        assert!(Head::control(4, 15, 1).is_epoch() && !Head::control(0, 15, 1).is_epoch());
-        assert!(!Head::control(8, 0, 1).is_plausible());
-    }
-
-    #[test]
-    fn a_length_that_need_not_stand_apart_makes_no_record() {
-        let head = Head::decode(Head::entry(false, 70_000, 0, false, 0).word);
-        assert!(head.with_len(70_000).is_plausible());
-        assert!(!head.with_len(65_534).is_plausible() && !head.with_len(1 << 24).is_plausible());
+        assert!(Head::control(4, 15, 7).is_epoch() && !Head::control(0, 15, 7).is_epoch());
+        assert_eq!(back(&Head::control(8, 0, 7).encode(1, Checksum::new())), None);
     }
 
     #[test]

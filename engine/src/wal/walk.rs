@@ -147,24 +147,20 @@ impl Walk {
         let mut bytes = [0xFF; MAX_HEAD];
         let (first, more) = bytes.split_at_mut(RECORD as usize);
         self.take(volume, over, position, RECORD, first, None)?;
-        let mut head = Head::decode(word_at(first, 4));
-        if !head.is_plausible() || head.size() > room {
+        let word = word_at(first, 4);
+        let len = Head::more_to_read(word).ok_or(Fault::Damaged)?;
+        if len > room.saturating_sub(RECORD) {
             return Err(Fault::Damaged);
         }
-        if head.has_more() {
-            let len = head.size().min(MAX_HEAD as u32).saturating_sub(RECORD);
-            self.take(volume, over, position.wrapping_add(RECORD), len, more, None)?;
-        }
-        if head.is_long() {
-            head = head.with_len(word_at(&bytes, 12));
-            if !head.is_plausible() || head.size() > room {
-                return Err(Fault::Damaged);
-            }
+        self.take(volume, over, position.wrapping_add(RECORD), len, more, None)?;
+        let head = Head::decode(word, word_at(more, 0)).ok_or(Fault::Damaged)?;
+        if head.size() > room {
+            return Err(Fault::Damaged);
         }
         let user = bytes.get(head.user_at()..).and_then(<[u8]>::first_chunk);
         let found = &mut self.found;
         (found.position, found.offset, found.epoch) = (position, self.offset, self.epoch);
-        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, 8));
+        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, head.check_at()));
         found.user = user.copied().unwrap_or_default();
         Ok(())
     }
@@ -269,7 +265,8 @@ impl Walk {
                 return Err(Fault::Damaged);
             }
         }
-        let least = self.found.head.offset().wrapping_sub(self.offset as u32) & OFFSETS.wrapping_sub(1);
+        let low = OFFSETS.wrapping_sub(1);
+        let least = self.found.head.offset().wrapping_sub(self.offset as u32) & low;
         if least > most {
             return Err(Fault::Damaged);
         }
@@ -277,11 +274,15 @@ impl Walk {
             let summed = self.sum(volume, over, self.identity.word(epoch), &mut []);
             let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
             let missing = claimed.wrapping_sub(self.offset as u32);
-            if summed.is_ok() && missing <= most && missing & OFFSETS.wrapping_sub(1) == least {
+            if summed.is_ok() && missing <= most && missing & low == least {
                 self.found.offset = self.offset.wrapping_add(u64::from(missing));
                 self.found.epoch = epoch;
-                let near = distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2));
-                return if near { Ok(()) } else { self.follower(volume, over) };
+                if distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2)) {
+                    return Ok(());
+                }
+                let mut behind = *self;
+                behind.pass();
+                return behind.record(volume, over).map_err(|_| Fault::Damaged);
             }
             if summed == Err(Fault::Device) {
                 return summed;
@@ -291,18 +292,6 @@ impl Walk {
             }
             epoch = last;
         }
-    }
-
-    /// Whether a whole record follows on the one that was found. [`Fault::Damaged`]: none does.
-    #[inline(never)]
-    fn follower<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: &Unwritten<'_>,
-    ) -> Result<(), Fault> {
-        let mut behind = *self;
-        behind.pass();
-        behind.record(volume, over)
     }
 
     /// Finds the first stray record at `from` or behind, looking at `steps` places at most; moves `from` behind what it
