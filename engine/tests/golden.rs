@@ -1,4 +1,5 @@
-//! Golden images: what version 1 of the format wrote must be read for ever, and be written the same until version 2.
+//! Golden images: what version 2 of the format wrote must be read for ever, and be written the same until version 3.
+//! Version 1 never left the laboratory; it is refused by its number.
 //!
 //! `ESKER_BLESS=1 cargo test -p esker --test golden` writes the images anew: only together with a new version.
 use std::path::PathBuf;
@@ -11,9 +12,9 @@ type Device = Ram<Vec<u8>>;
 type Vol = Volume<Device, Vec<u8>>;
 
 const IMAGES: [(&str, Geometry, u32); 3] = [
-    ("v1-blocks-512", Geometry::blocks(32 * 1024, 512), 2048),
-    ("v1-blocks-4096", Geometry::blocks(192 * 1024, 4096), 8192),
-    ("v1-nor-4-4096", Geometry::flash(48 * 1024, 4, 4096), 4096),
+    ("v2-blocks-512", Geometry::blocks(32 * 1024, 512), 2048),
+    ("v2-blocks-4096", Geometry::blocks(192 * 1024, 4096), 8192),
+    ("v2-nor-4-4096", Geometry::flash(48 * 1024, 4, 4096), 4096),
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -70,13 +71,20 @@ fn live(geometry: Geometry, segment_size: u32) -> Vec<u8> {
     volume.into_device().into_inner()
 }
 
+#[test]
+fn version_1_is_refused_by_its_number() {
+    let (geometry, golden) = (IMAGES[2].1, std::fs::read(path("v1-nor-4-4096")).unwrap());
+    let refused = Vol::open(Ram::new(golden, geometry), vec![0; 4096]).err();
+    assert_eq!(refused, Some(esker::volume::Error::Version { found: 1, supported: 2 }));
+}
+
 /// The serials of log 1 behind its start.
 fn serial(offset: u64) -> u64 {
     if offset < 24 { offset } else { offset + 6 }
 }
 
 #[test]
-fn version_1_is_read_and_written_as_ever() {
+fn version_2_is_read_and_written_as_ever() {
     for (name, geometry, segment_size) in IMAGES {
         let image = live(geometry, segment_size);
         if std::env::var_os("ESKER_BLESS").is_some() {
@@ -128,7 +136,7 @@ fn fields_stand_where_the_document_says() {
         let home = u32_at(32) as usize;
         for start in [0, home] {
             assert_eq!(&image[start..start + 8], b"ESKERVOL", "{name}");
-            assert_eq!(u16_at(start + 8), 1);
+            assert_eq!(u16_at(start + 8), 2);
             assert_eq!(u32_at(start + 12), 0x1D0_5CA1E);
             assert_eq!(u64_at(start + 16), geometry.capacity);
             assert_eq!((u32_at(start + 24), u32_at(start + 28)), (geometry.write_unit, geometry.erase_unit));
@@ -171,10 +179,15 @@ fn fields_stand_where_the_document_says() {
             let (mut at, mut offset) = (56, u64_at(base + 16));
             loop {
                 let head = u32_at(base + at + 4);
-                let (len, kind) = ((head & 0xFF_FFFF) as usize, head >> 30);
+                let (len, kind) = ((head & 0xFFFF) as usize, head >> 30);
                 let user = if kind == 2 { 8 } else { 0 };
                 let end = (at + 8 + user + len).next_multiple_of(4);
-                if kind == 0 || end > segment_size as usize - 84 || kind == 3 && len != 0 {
+                let told = u64::from(head >> 16 & 0xFF);
+                if kind == 0
+                    || end > segment_size as usize - 84
+                    || kind == 3 && len != 0
+                    || told != offset % 256
+                {
                     break;
                 }
                 let position = (at as u32).to_le_bytes();

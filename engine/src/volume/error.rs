@@ -15,11 +15,11 @@ pub enum Error<E> {
     Poisoned,
     /// Neither home holds a superblock. Format the device, or check that it is the right one.
     NotFormatted,
-    /// Written by a newer engine. Use that one; this one can't know what it would destroy.
-    NewerVersion {
+    /// Written by an engine with another format. Use that one; this one can't know what it would destroy.
+    Version {
         /// Version on the device.
         found: u16,
-        /// Newest version this engine reads.
+        /// The version that this engine reads.
         supported: u16,
     },
     /// The volume was formatted on a device of another geometry, or the device has shrunk.
@@ -65,8 +65,8 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::Device(error) => write!(f, "the device failed: {error:?}"),
             Self::Poisoned => f.write_str("an earlier write or sync failed; open the volume again"),
             Self::NotFormatted => f.write_str("no esker volume here"),
-            Self::NewerVersion { found, supported } => {
-                write!(f, "the volume has format version {found}, this engine reads up to {supported}")
+            Self::Version { found, supported } => {
+                write!(f, "the volume has format version {found}, this engine reads version {supported}")
             }
             Self::Geometry { recorded, device } => write!(
                 f,

@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Damaged,
     NotFormatted,
     /// The detail says which.
-    NewerVersion,
+    Version,
     TooManyLogs,
     TooManySlots,
     LogExists,

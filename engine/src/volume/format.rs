@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0  8 magic      "ESKERVOL"
-//!   8  2 version    1
+//!   8  2 version    2
 //!  10  2 reserve    segments that only snapshots, truncation and reset may take
 //!  12  4 volume id  mixed into every checksum
 //!  16  8 capacity   bytes of the device that the volume knows
@@ -22,8 +22,8 @@ use crate::codec::{Checksum, Put, Take, align_up};
 use crate::device::{BlockDevice, Geometry};
 
 pub(crate) const FORMAT_RECORD: usize = 128;
-/// The format version that this engine writes, and the newest that it reads.
-pub const FORMAT_VERSION: u16 = 1;
+/// The format version that this engine writes and reads.
+pub const FORMAT_VERSION: u16 = 2;
 const MAGIC: [u8; 8] = *b"ESKERVOL";
 const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
@@ -192,7 +192,7 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
         return Ok(None);
     }
     medium.read(address, &mut bytes, 0)?;
-    Format::decode(&bytes).map_err(|version| medium.fault(Fault::NewerVersion, u32::from(version)))
+    Format::decode(&bytes).map_err(|version| medium.fault(Fault::Version, u32::from(version)))
 }
 
 /// The format record of the volume on this device, from either home.
@@ -201,7 +201,7 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) 
     let first = read_format(medium, 0);
     match first {
         Ok(Some(format)) => return Ok(format),
-        Err(Fault::NewerVersion) => return Err(Fault::NewerVersion),
+        Err(Fault::Version) => return Err(Fault::Version),
         _ => {}
     }
     if let Some(format) = read_format(medium, u64::from(home))? {

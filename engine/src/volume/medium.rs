@@ -133,8 +133,8 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             (Fault::Short, _) => Error::MemoryTooSmall { needed: self.detail as usize },
             (Fault::Damaged, _) => Error::Corrupt { address: u64::from(self.detail) },
             (Fault::NotFormatted, _) => Error::NotFormatted,
-            (Fault::NewerVersion, _) => {
-                Error::NewerVersion { found: self.detail as u16, supported: super::FORMAT_VERSION }
+            (Fault::Version, _) => {
+                Error::Version { found: self.detail as u16, supported: super::FORMAT_VERSION }
             }
             (Fault::TooManyLogs, _) => Error::TooManyLogs { max: self.detail as usize },
             (Fault::LogExists, _) => Error::LogExists,

@@ -58,6 +58,14 @@ pub(crate) struct LogRoot {
     pub(crate) odd: bool,
 }
 
+impl LogRoot {
+    /// Whether `segment` was the log's last one when this was published.
+    pub(crate) fn holds_tail(&self, segment: u32) -> bool {
+        let at = self.tail.at;
+        !at.is_none() && at.segment == segment && at.life >= self.head_life
+    }
+}
+
 /// A segment's header without what the log's root says already, and without its jump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct TailRoot {

@@ -15,7 +15,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes
-    /// (or of one read unit) for each segment.
+    /// (or of one read unit) for each segment, but for those that the superblock knows to be the last ones of a log:
+    /// opening that log reads them anyway.
     #[inline(never)]
     pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
         let count = self.format.segments();
@@ -24,7 +25,14 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let segment = self.scanned;
             self.scanned = self.scanned.wrapping_add(1);
             // What can't be read is like what was never written: a log that misses it will say so.
-            let Some(header) = self.first_header(segment) else { continue };
+            let known = self.roots.logs.iter().find(|root| root.holds_tail(segment));
+            let header = match known.map(|root| root.tail.header(root.id)) {
+                Some(header) => header,
+                None => match self.first_header(segment) {
+                    Some(header) => header,
+                    None => continue,
+                },
+            };
             let at = header.at;
             if at.life > self.newest_life {
                 self.newest_life = at.life;

@@ -101,7 +101,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         payload: &[u8],
         more: bool,
     ) -> Result<(), Fault> {
-        let head = Head::new(kind, payload.len() as u32, self.window, more);
+        let head = Head::new(kind, payload.len() as u32, self.window, more, self.end);
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
@@ -135,7 +135,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut segments = 0_u32;
         let mut bytes = 0_usize;
         for payload in payloads {
-            let size = Head::new(kind, payload.len() as u32, 0, false).size();
+            let size = Head::new(kind, payload.len() as u32, 0, false, 0).size();
             bytes = bytes.wrapping_add(size as usize);
             position = position.wrapping_add(size);
             if position > limit {
@@ -349,7 +349,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 }
             }
             _ => {
-                let head = Head::new(Kind::Control, 0, self.window, false).with_commit();
+                let head = Head::new(Kind::Control, 0, self.window, false, self.end).with_commit();
                 self.put(volume, head, &[], &[])?;
             }
         }
@@ -405,7 +405,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let head = Head::new(Kind::Control, 4, self.window, false);
+        let head = Head::new(Kind::Control, 4, self.window, false, self.end);
         let epoch = self.epoch.to_le_bytes();
         self.put(volume, head, &[], &epoch)?;
         self.flush_window(volume)

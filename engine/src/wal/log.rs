@@ -1,7 +1,7 @@
 //! One log, open.
 
 use super::index::Index;
-use super::record::{CHECKED, Head, RECORD};
+use super::record::{Head, RECORD};
 use super::recover::Recovery;
 use super::sync::Pace;
 use super::walk::Unwritten;
@@ -268,9 +268,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// The longest entry that fits, without a user word.
     pub fn max_entry<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
-        let room = Self::limit(volume).saturating_sub(SEGMENT_HEADER as u32);
-        let long = room.saturating_sub(RECORD + 4);
-        if long >= CHECKED { long } else { room.saturating_sub(RECORD).min(CHECKED - 1) }
+        Head::longest(Self::limit(volume).saturating_sub(SEGMENT_HEADER as u32))
     }
 
     /// The log in figures. Costs nothing.

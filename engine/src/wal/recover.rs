@@ -34,6 +34,9 @@ struct Scan {
     whole: bool,
     /// Behind the end stands a whole record of the window that was cut.
     stray: bool,
+    /// The unit behind the last commit holds something; looked at while it is in the buffer anyway. For devices that are
+    /// not erased: on flash `resume` looks further.
+    dirty: bool,
     /// Neither copy of the segment's header is on the device.
     bare: bool,
     search: Option<u32>,
@@ -57,6 +60,7 @@ impl Scan {
             batch: None,
             whole: false,
             stray: false,
+            dirty: false,
             bare,
             search: None,
             done: false,
@@ -100,7 +104,15 @@ impl Scan {
                     }
                     self.walk.pass(volume, &record);
                 }
-                _ => self.search = Some(self.walk.position),
+                _ => {
+                    self.search = Some(self.walk.position);
+                    let geometry = volume.format.geometry;
+                    if self.committed && !geometry.must_erase() {
+                        let left = volume.format.segment.saturating_sub(self.walk.position);
+                        let unit = left.min(geometry.write_unit);
+                        self.dirty = !volume.is_blank(self.walk.address(volume), unit, true);
+                    }
+                }
             }
             return;
         };
@@ -170,6 +182,8 @@ struct End {
     committed: bool,
     /// Whole records were cut.
     cut: bool,
+    /// The next unit holds something.
+    dirty: bool,
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
@@ -315,7 +329,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             log.epoch = log.epoch.max(scan.walk.epoch);
             log.window = scan.own_window();
             let cut = scan.batch.is_some() || scan.stray;
-            self.end = End { position, committed: scan.committed && scan.batch.is_none(), cut };
+            let committed = scan.committed && scan.batch.is_none();
+            self.end = End { position, committed, cut, dirty: scan.dirty };
             // A segment without a record may be one whose erase for somebody else was interrupted.
             log.full |= position == SEGMENT_HEADER as u32;
         }
@@ -415,17 +430,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn resume<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        End { position, committed, cut }: End,
+        End { position, committed, cut, dirty }: End,
     ) {
         let geometry = volume.format.geometry;
         let address = volume.segment_address(self.last.at.segment);
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = cut || !self.dead.is_none() || !committed && !self.report.clean;
-        if !geometry.must_erase() {
-            let left = volume.format.segment.saturating_sub(resume).min(geometry.write_unit);
-            torn |=
-                !self.report.clean && !volume.is_blank(address.wrapping_add(u64::from(resume)), left, true);
-        } else {
+        let mut torn = cut || !self.dead.is_none() || !self.report.clean && (dirty || !committed);
+        if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
             let end = align_up(position, geometry.erase_unit).min(volume.format.segment);

@@ -1,6 +1,6 @@
 //! From record to record through one segment.
 
-use super::record::{ALIGN, Head, MAX_HEAD, RECORD, segment_seed};
+use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, segment_seed};
 use crate::codec::{Checksum, Take};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
@@ -17,6 +17,10 @@ pub(crate) struct Unwritten<'a> {
 impl Unwritten<'_> {
     pub(crate) const NONE: Self = Unwritten { segment: u32::MAX, from: u32::MAX, bytes: &[] };
 }
+
+/// So far behind damage a single record is believed. In a large segment there are many places further on, with records of
+/// an earlier life in them, and a checksum of 32 bits is not enough to try them all: there, a second one must follow.
+const NEAR: u32 = 8 * 1024;
 
 /// A record that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,16 +126,18 @@ impl Walk {
             return Ok(None);
         }
         let mut bytes = [0xFF; MAX_HEAD];
-        let (first, more) = bytes.split_at_mut(RECORD as usize);
+        let first = bytes.get_mut(..RECORD as usize).unwrap_or_default();
         self.read(volume, over, position, first)?;
-        let mut take = Take(first);
-        let crc = take.u32();
-        let Some(head) = Head::decode(take.u32()).filter(|head| head.size() <= room) else { return Ok(None) };
-        let len = (head.size().min(MAX_HEAD as u32)).saturating_sub(RECORD) as usize;
-        if head.has_more() {
-            self.read(volume, over, position.wrapping_add(RECORD), more.get_mut(..len).unwrap_or_default())?;
+        let crc = Take(first).u32();
+        let Some(len) = Head::more_to_read(&bytes).filter(|len| RECORD.wrapping_add(*len) <= room) else {
+            return Ok(None);
+        };
+        let more = bytes.get_mut(RECORD as usize..RECORD.wrapping_add(len) as usize).unwrap_or_default();
+        if !more.is_empty() {
+            self.read(volume, over, position.wrapping_add(RECORD), more)?;
         }
-        Ok(Some((head, crc, bytes)))
+        let head = Head::decode(&bytes).filter(|head| head.size() <= room);
+        Ok(head.map(|head| (head, crc, bytes)))
     }
 
     /// The checksum over seed, user word, payload and padding of the record at `position`, read from the device. `None` when
@@ -218,19 +224,37 @@ impl Walk {
         }
         // What is missing had a place here, unless it was lost and new records were put there since: the record that
         // begins their epoch tells.
-        let room = u64::from(position.saturating_sub(self.position) / RECORD);
+        let distance = position.saturating_sub(self.position);
+        let room = distance / RECORD;
         let most = if told.is_some() { room.max(1 << 16) } else { room };
+        let least = head.offset().wrapping_sub(self.offset as u32) & OFFSETS.wrapping_sub(1);
+        if least > most {
+            return Ok(None);
+        }
         for epoch in [told.unwrap_or(self.epoch), told.unwrap_or(self.epoch.wrapping_add(1))] {
             let seed = self.seed_of(volume, epoch);
-            if let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? {
-                let missing = u64::from(head.claimed_offset(body, crc).wrapping_sub(self.offset as u32));
-                if missing <= most {
-                    let offset = self.offset.wrapping_add(missing);
-                    return Ok(Some(Record { head, position, offset, epoch }));
-                }
+            let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? else { continue };
+            let missing = head.claimed_offset(body, crc).wrapping_sub(self.offset as u32);
+            if missing <= most && missing & OFFSETS.wrapping_sub(1) == least {
+                let offset = self.offset.wrapping_add(u64::from(missing));
+                let record = Record { head, position, offset, epoch };
+                let near = distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2));
+                return Ok((near || self.has_follower(volume, over, &record)).then_some(record));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a whole record follows on `record`.
+    fn has_follower<D: BlockDevice, B: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, B, N>,
+        over: Unwritten<'_>,
+        record: &Record,
+    ) -> bool {
+        let mut behind = *self;
+        behind.pass(volume, record);
+        matches!(behind.record(volume, over), Ok(Some(_)))
     }
 
     /// The first stray record at `from` or behind, looking at `steps` places at most; `Err(place)`: go on there.

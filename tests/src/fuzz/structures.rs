@@ -88,7 +88,7 @@ fn seal_sum(volume_id: u32, segment: usize, image: &[u8], at: usize) -> Option<u
 struct Record {
     size: usize,
     crc: u32,
-    /// Of its head, and where that is; long records only.
+    /// Of its head and length, and where that is; long records only.
     check: Option<(usize, u32)>,
     entry: bool,
     commit: bool,
@@ -104,14 +104,16 @@ fn record(
     (life, epoch, offset): (u32, u32, u64),
 ) -> Option<Record> {
     let head = word(bytes, position + 4);
-    let len = (head & 0xFF_FFFF) as usize;
+    let long = head & 0xFFFF == 0xFFFF;
+    let len = if long { word(bytes, position + 8) } else { head & 0xFFFF } as usize;
     let kind = head >> 30;
     if kind == 0 || kind == 3 && len != 0 && len != 4 {
         return None;
     }
-    let checked = if len >= 4096 { 4 } else { 0 };
+    let apart = if long { 4 } else { 0 };
+    let checked = if len >= 1024 { 4 } else { 0 };
     let user = if kind == 2 { 8 } else { 0 };
-    let size = (8 + checked + user + len).next_multiple_of(4);
+    let size = (8 + apart + checked + user + len).next_multiple_of(4);
     if position + size > bytes.len() {
         return None;
     }
@@ -120,9 +122,12 @@ fn record(
     for value in [volume_id, segment as u32, life, epoch, position as u32] {
         seed.extend_from_slice(&value.to_le_bytes());
     }
-    let body = &bytes[position + 8 + checked..position + size];
+    let body = &bytes[position + 8 + apart + checked..position + size];
     let crc = sum(&[&seed, body, &head.to_le_bytes(), &(offset as u32).to_le_bytes()]);
-    let check = (checked != 0).then(|| (position + 8, sum(&[&seed, &(head & !(1 << 28)).to_le_bytes()])));
+    let check = (checked != 0).then(|| {
+        let claims = [(head & !(1 << 28)).to_le_bytes(), (len as u32).to_le_bytes()];
+        (position + 8 + apart, sum(&[&seed, &claims[0], &claims[1]]))
+    });
     Some(Record { size, crc, check, entry: kind != 3, commit: head >> 28 & 1 == 1 })
 }
 

@@ -46,10 +46,10 @@ impl Failure {
                 device,
                 "no esker volume here; name another DEV, or have `esker wal append --force` format this one",
             ),
-            Error::NewerVersion { found, supported } => Self::at(
+            Error::Version { found, supported } => Self::at(
                 device,
                 format_args!(
-                    "written by a newer esker (format version {found}, this one reads up to {supported}); use that one"
+                    "written by another esker (format version {found}, this one reads version {supported}); use that one"
                 ),
             ),
             Error::Geometry { recorded, device: found } if found.capacity < recorded.capacity => Self::at(

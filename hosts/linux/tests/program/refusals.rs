@@ -70,11 +70,11 @@ fn a_wrong_magic() {
 }
 
 #[test]
-fn a_newer_version() {
+fn another_version() {
     let place = place();
     patch_format(&place, 8, &[99, 0], true);
-    all_refused(&place, &["dev: written by a newer esker", "99"]);
-    place.refused("wal append --force dev in", &["newer esker"]);
+    all_refused(&place, &["dev: written by another esker", "99"]);
+    place.refused("wal append --force dev in", &["another esker"]);
 }
 
 #[test]
