@@ -62,12 +62,12 @@ fn an_esker_volume_sick_or_sound() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(512 << 10).unwrap();
     assert!(matches!(refused(&path, &path, SMALL), Found::SickVolume(_)));
-    // Version 2 in both homes.
+    // A version of the far future in both homes.
     let mut image = fs::read(&path).unwrap();
     let homes: Vec<usize> = (0..1 << 16).filter(|at| image[*at..].starts_with(b"ESKERVOL")).collect();
     assert_eq!(homes.len(), 2);
     for home in homes {
-        image[home + 8] = 2;
+        image[home + 8] = 0xEE;
     }
     fs::write(&path, &image).unwrap();
     let Found::SickVolume(why) = refused(&path, &path, SMALL) else { panic!() };
