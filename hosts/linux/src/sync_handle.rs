@@ -1,8 +1,7 @@
 //! A device's sync, apart from the device: so that one thread waits for the medium while another goes on writing.
 
-use std::fs::File;
-
-use crate::FileError;
+use crate::DeviceError;
+use crate::io::Flush;
 
 /// The sync of a device, callable while somebody else holds the device itself.
 ///
@@ -22,28 +21,19 @@ pub trait SyncHandle {
     fn sync(&self) -> Result<(), Self::Error>;
 }
 
-/// The sync of a file or a block device: `fdatasync` through a descriptor of its own.
+/// The sync of a file or a disk: `fdatasync` through a descriptor of its own.
 ///
-/// The descriptor shares its open file with the device, so whichever of the two first asks is told of a failed write
-/// back, and the other is not. It does not keep the device locked, nor is it of use when the device is gone.
+/// The kernel tells of a failed write back once, whoever asks first; so once a sync has failed, here or through the
+/// device or another handle of it, all of them fail. It does not keep the device locked, nor is it of use when the
+/// device is gone.
 #[derive(Debug)]
-pub struct FileSync(File);
-
-impl FileSync {
-    /// Duplicates the descriptor of `file`.
-    ///
-    /// # Errors
-    /// The process has no descriptor left.
-    pub fn new(file: &File) -> Result<Self, FileError> {
-        file.try_clone().map(Self).map_err(FileError::io("duplicate the descriptor of"))
-    }
-}
+pub struct FileSync(pub(crate) Flush);
 
 impl SyncHandle for FileSync {
-    type Error = FileError;
+    type Error = DeviceError;
 
-    fn sync(&self) -> Result<(), FileError> {
-        self.0.sync_data().map_err(FileError::io("sync"))
+    fn sync(&self) -> Result<(), DeviceError> {
+        self.0.sync()
     }
 }
 
