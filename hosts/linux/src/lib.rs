@@ -1,13 +1,14 @@
-//! Esker on Linux: files as devices for the engine.
+//! Esker on Linux: files and disks as devices for the engine.
 //!
-//! The engine asks for a [`BlockDevice`](esker::device::BlockDevice); [`FileDevice`] makes one of a regular file. The
-//! program `esker` of this crate is built on it.
+//! The engine asks for a [`BlockDevice`](esker::device::BlockDevice). [`FileDevice`] makes one of a regular file,
+//! [`RawDisk`] of a disk, [`Device`] of whichever a path names. `DEVICES.md` beside this crate says which is for what,
+//! what each costs and what to do when one fails.
 //!
 //! ```
 //! use esker::{device::Geometry, volume::{self, FormatOptions, Volume}, wal::{self, Log}};
-//! use esker_linux::{Access, FileDevice, FileError};
+//! use esker_linux::{Access, FileDevice, DeviceError};
 //!
-//! # fn main() -> Result<(), wal::Error<FileError>> {
+//! # fn main() -> Result<(), wal::Error<DeviceError>> {
 //! # let dir = tempfile::tempdir().unwrap();
 //! # let path = dir.path().join("events.esker");
 //! let device = FileDevice::create(&path, Geometry::blocks(1 << 20, FileDevice::BLOCK))
@@ -26,10 +27,28 @@
 //! # Ok(())
 //! # }
 //! ```
-#![forbid(unsafe_code)]
+// Only the two modules that call the kernel where no crate has a safe form may do otherwise.
+#![deny(unsafe_code)]
 
+mod contents;
+mod device;
+mod device_error;
+mod disk;
 mod file;
-mod file_error;
+mod holder;
+mod io;
+mod open;
+mod shared_log;
+mod sync_handle;
+mod sysfs;
 
-pub use file::{Access, FileDevice};
-pub use file_error::FileError;
+pub use contents::{Found, SignatureKind, contents};
+pub use device::{Device, Place, Replace};
+pub use device_error::DeviceError;
+pub use disk::{DiskInfo, RawDisk};
+pub use file::FileDevice;
+pub use holder::Holder;
+pub use io::AlignedBuffer;
+pub use open::Access;
+pub use shared_log::{SharedLog, SharedLogError, SyncPolicy};
+pub use sync_handle::{FileSync, SyncHandle};

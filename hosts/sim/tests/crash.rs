@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use esker::device::BlockDevice;
 use esker_sim::{
-    Applied, CrashId, CrashState, Fault, OnViolation, Policy, PowerCut, Programming, Repeats, Sim, Summary,
-    Trace, enumerate, replay,
+    Applied, CrashId, CrashState, Fault, OnViolation, Policy, PowerCut, Programming, Recorder, Repeats, Sim,
+    Summary, Trace, enumerate, replay,
 };
 
 const BLOCK: usize = 512;
@@ -498,4 +498,28 @@ fn a_cut_in_the_recovery_can_be_enumerated_in_turn() {
         });
     });
     assert!(states > 100);
+}
+
+#[test]
+fn a_recorder_sees_what_the_device_itself_would_record() {
+    for mut sim in [disk(), Sim::nor(8192, 4, 4096)] {
+        sim.write(512, &[1; 512]).unwrap();
+        sim.sync().unwrap();
+        sim.record();
+        let recorder = Recorder::new(sim.clone()).unwrap();
+        let mut device = recorder.clone();
+        device.write(1024, &[2; 512]).unwrap();
+        device.write_vectored(2048, &[&[3; 512], &[4; 512]]).unwrap();
+        device.sync().unwrap();
+        recorder.mark();
+        device.erase(4096..8192).unwrap();
+        sim.inject(Fault::write_error(Applied::Nothing));
+        device.write(0, &[5; 512]).unwrap_err();
+        assert_eq!(recorder.op_count(), 5);
+        let (seen, own) = (recorder.take_trace(), sim.take_trace());
+        assert_eq!((seen.geometry(), seen.image()), (own.geometry(), own.image()));
+        assert_eq!((seen.ops(), seen.marks()), (own.ops(), &[4][..]));
+        let states = |trace: &Trace| go(trace, &Policy::thorough().repeats(Repeats::All), |_| {}).distinct;
+        assert_eq!(states(&seen), states(&own));
+    }
 }

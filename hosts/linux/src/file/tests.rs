@@ -1,6 +1,7 @@
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use esker::volume::{Error, FormatOptions};
+use esker::volume::{Error, FormatOptions, Volume};
 use tempfile::TempDir;
 
 use super::*;
@@ -25,7 +26,7 @@ fn a_new_device_is_blank_and_all_there() {
     device.read(0, &mut bytes).unwrap();
     assert!(bytes.iter().all(|byte| *byte == 0));
     use std::os::unix::fs::MetadataExt;
-    assert!(device.file.metadata().unwrap().blocks() * 512 >= 3 << 20, "the file has holes");
+    assert!(device.handle.file().metadata().unwrap().blocks() * 512 >= 3 << 20, "the file has holes");
 
     drop(device);
     fs::remove_file(&path).unwrap();
@@ -69,11 +70,11 @@ fn flash_is_erased_to_ones() {
 fn what_breaks_the_rules_changes_nothing() {
     let (_dir, path) = place();
     let mut device = FileDevice::create(&path, Geometry::flash(8192, 16, 4096)).unwrap();
-    assert!(matches!(device.write(8, &[0; 16]), Err(FileError::OutOfBounds)));
-    assert!(matches!(device.write(0, &[0; 8]), Err(FileError::OutOfBounds)));
-    assert!(matches!(device.write(8192, &[0; 16]), Err(FileError::OutOfBounds)));
-    assert!(matches!(device.read(8191, &mut [0; 2]), Err(FileError::OutOfBounds)));
-    assert!(matches!(device.erase(0..16), Err(FileError::OutOfBounds)));
+    assert!(matches!(device.write(8, &[0; 16]), Err(DeviceError::OutOfBounds)));
+    assert!(matches!(device.write(0, &[0; 8]), Err(DeviceError::OutOfBounds)));
+    assert!(matches!(device.write(8192, &[0; 16]), Err(DeviceError::OutOfBounds)));
+    assert!(matches!(device.read(8191, &mut [0; 2]), Err(DeviceError::OutOfBounds)));
+    assert!(matches!(device.erase(0..16), Err(DeviceError::OutOfBounds)));
     drop(device);
     assert_eq!(fs::read(&path).unwrap(), vec![0xFF; 8192]);
 }
@@ -84,8 +85,8 @@ fn a_read_only_device_refuses_to_be_changed() {
     formatted(&path, Geometry::blocks(1 << 20, 512));
     let before = fs::read(&path).unwrap();
     let mut device = FileDevice::open(&path, Access::ReadOnly).unwrap();
-    assert!(matches!(device.write(0, &[1; 512]), Err(FileError::ReadOnly)));
-    assert!(matches!(device.erase(0..512), Err(FileError::ReadOnly)));
+    assert!(matches!(device.write(0, &[1; 512]), Err(DeviceError::ReadOnly)));
+    assert!(matches!(device.erase(0..512), Err(DeviceError::ReadOnly)));
     device.sync().unwrap();
     assert!(fs::read(&path).unwrap() == before);
 }
@@ -122,15 +123,15 @@ fn one_writer_or_many_readers() {
     let (_dir, path) = place();
     let writer = FileDevice::create(&path, Geometry::blocks(1 << 20, 512)).unwrap();
     let open = |access| FileDevice::open_with(&path, access, Geometry::blocks(0, 512));
-    assert!(matches!(open(Access::ReadWrite), Err(FileError::Locked)));
-    assert!(matches!(open(Access::ReadOnly), Err(FileError::Locked)));
+    assert!(matches!(open(Access::ReadWrite), Err(DeviceError::InUse(_))));
+    assert!(matches!(open(Access::ReadOnly), Err(DeviceError::InUse(_))));
     let blanked = FileDevice::overwrite(&path, Geometry::blocks(512, 512));
-    assert!(matches!(blanked, Err(FileError::Locked)));
+    assert!(matches!(blanked, Err(DeviceError::InUse(_))));
     assert_eq!(fs::metadata(&path).unwrap().len(), 1 << 20);
     drop(writer);
 
     let readers = [open(Access::ReadOnly).unwrap(), open(Access::ReadOnly).unwrap()];
-    assert!(matches!(open(Access::ReadWrite), Err(FileError::Locked)));
+    assert!(matches!(open(Access::ReadWrite), Err(DeviceError::InUse(_))));
     drop(readers);
     open(Access::ReadWrite).unwrap();
 }
@@ -152,7 +153,7 @@ fn an_existing_file_is_not_created_over() {
 fn a_geometry_that_cannot_be_leaves_no_file() {
     let (_dir, path) = place();
     let error = FileDevice::create(&path, Geometry::blocks(1000, 512)).unwrap_err();
-    assert!(matches!(error, FileError::Geometry(_)));
+    assert!(matches!(error, DeviceError::Geometry(_)));
     assert!(!path.exists());
 }
 
@@ -160,7 +161,7 @@ fn a_geometry_that_cannot_be_leaves_no_file() {
 fn no_room_on_the_disk_leaves_no_file() {
     let (_dir, path) = place();
     let error = FileDevice::create(&path, Geometry::blocks(1 << 50, 512)).unwrap_err();
-    assert!(matches!(error, FileError::Io { action: "allocate space for", .. }), "{error}");
+    assert!(matches!(error, DeviceError::Io { action: "allocate space for", .. }), "{error}");
     assert!(!path.exists());
 }
 
@@ -168,12 +169,12 @@ fn no_room_on_the_disk_leaves_no_file() {
 fn what_is_no_device_is_named() {
     let (dir, path) = place();
     let open = |path: &Path| FileDevice::open(path, Access::ReadWrite).unwrap_err();
-    assert!(matches!(open(dir.path()), Error::Device(FileError::NotAFile)));
-    assert!(matches!(open(Path::new("/dev/null")), Error::Device(FileError::NotAFile)));
+    assert!(matches!(open(dir.path()), Error::Device(DeviceError::NotAFile)));
+    assert!(matches!(open(Path::new("/dev/null")), Error::Device(DeviceError::NotAFile)));
     let missing = open(&path);
-    assert!(matches!(missing, Error::Device(FileError::Io { action: "open", .. })), "{missing:?}");
+    assert!(matches!(missing, Error::Device(DeviceError::Io { action: "open", .. })), "{missing:?}");
     fs::write(&path, "").unwrap();
-    assert!(matches!(open(&path), Error::Device(FileError::Empty)));
+    assert!(matches!(open(&path), Error::Device(DeviceError::Empty)));
     for content in [&b"a"[..], &[0; 10_000], &[0xFF; 200]] {
         fs::write(&path, content).unwrap();
         assert!(matches!(open(&path), Error::NotFormatted));

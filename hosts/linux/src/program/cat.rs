@@ -81,7 +81,7 @@ fn next(
     volume: &mut FileVolume,
     cursor: &mut Cursor,
     bytes: &mut Vec<u8>,
-) -> Result<Option<Entry>, Error<esker_linux::FileError>> {
+) -> Result<Option<Entry>, Error<esker_linux::DeviceError>> {
     loop {
         match log.next(volume, cursor, bytes) {
             Err(Error::BufferTooSmall { needed }) if needed > bytes.len() => bytes.resize(needed, 0),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use esker::device::Geometry;
 use esker::volume::{Error, FormatOptions};
-use esker_linux::{Access, FileDevice, FileError};
+use esker_linux::{Access, DeviceError, FileDevice};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::arguments::CreateArguments;
@@ -42,7 +42,7 @@ pub fn open_or_create(
     arguments: &CreateArguments,
     survey: Option<&Survey>,
 ) -> Result<(FileVolume, Fresh), Failure> {
-    let fail = |error: Error<FileError>| Failure::volume(path, &error);
+    let fail = |error: Error<DeviceError>| Failure::volume(path, &error);
     let missing = path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
     if missing {
         let plan = Plan::new(path, arguments, survey)?;
@@ -52,13 +52,13 @@ pub fn open_or_create(
     }
     match FileDevice::open(path, Access::ReadWrite) {
         // Only what holds no volume at all: one that is damaged, truncated or newer may still be saved.
-        Err(Error::NotFormatted | Error::Device(FileError::Empty)) if arguments.force => {
+        Err(Error::NotFormatted | Error::Device(DeviceError::Empty)) if arguments.force => {
             let plan = Plan::new(path, arguments, survey)?;
             let device =
                 FileDevice::overwrite(path, plan.geometry).map_err(|error| Failure::at(path, error))?;
             Ok((plan.format(device).map_err(fail)?, Fresh(None)))
         }
-        Err(Error::Device(FileError::Empty)) => {
+        Err(Error::Device(DeviceError::Empty)) => {
             Err(Failure::at(path, "the file is empty, so it holds no esker volume; `--force` formats it"))
         }
         device => {
@@ -110,10 +110,10 @@ impl Plan {
         Ok(Self { geometry: Geometry { capacity, ..geometry }, segment_size })
     }
 
-    fn format(&self, device: FileDevice) -> Result<FileVolume, Error<FileError>> {
+    fn format(&self, device: FileDevice) -> Result<FileVolume, Error<DeviceError>> {
         let mut id = [0; 4];
         getrandom(&mut id, GetRandomFlags::empty())
-            .map_err(|error| Error::Device(FileError::Io { action: "number", error: error.into() }))?;
+            .map_err(|error| Error::Device(DeviceError::Io { action: "number", error: error.into() }))?;
         let volume_id = u32::from_le_bytes(id);
         let options =
             FormatOptions { volume_id, segment_size: self.segment_size, ..FormatOptions::default() };

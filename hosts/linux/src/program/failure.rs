@@ -6,7 +6,7 @@ use std::path::Path;
 
 use esker::volume;
 use esker::wal;
-use esker_linux::FileError;
+use esker_linux::DeviceError;
 
 /// One line for the user.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Failure {
     }
 
     /// What a volume answered.
-    pub fn volume(device: &Path, error: &volume::Error<FileError>) -> Self {
+    pub fn volume(device: &Path, error: &volume::Error<DeviceError>) -> Self {
         use volume::Error;
         match error {
             // The file's own words, not their `Debug` form.
@@ -68,7 +68,7 @@ impl Failure {
     }
 
     /// What a log answered.
-    pub fn log(device: &Path, error: &wal::Error<FileError>) -> Self {
+    pub fn log(device: &Path, error: &wal::Error<DeviceError>) -> Self {
         match error {
             wal::Error::Volume(error) => Self::volume(device, error),
             error => Self::at(device, error),

@@ -238,7 +238,7 @@ fn a_full_log() {
 fn a_device_in_use() {
     let place = place();
     let device = FileDevice::open(place.path("dev"), Access::ReadWrite).unwrap();
-    all_refused(&place, &["dev: in use by another process"]);
+    all_refused(&place, &["dev: in use by process "]);
     place.refused("wal append --force dev in", &["in use"]);
     drop(device);
     let device = FileDevice::open(place.path("dev"), Access::ReadOnly).unwrap();
