@@ -76,6 +76,9 @@ pub struct SyncArguments {
     /// The least that is written to the device at once, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = esker_linux::FileDevice::BLOCK)]
     pub write_unit: u32,
+    /// Write esker's file past the page cache (`O_DIRECT`)
+    #[arg(long)]
+    pub direct: bool,
     /// Leave the scheduling priority as it is, instead of asking for real time
     #[arg(long)]
     pub no_realtime: bool,
@@ -145,6 +148,7 @@ impl SyncArguments {
             batch_millis: self.batch_millis,
             capacity: self.capacity,
             write_unit: self.write_unit,
+            direct: self.direct,
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Setting {
     pub capacity: u64,
     /// The least that is written to the device at once.
     pub write_unit: u32,
+    /// Esker's file is written past the page cache.
+    pub direct: bool,
 }
 
 /// When entries become durable.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use esker::device::{Counted, Geometry};
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::{self, Log};
-use esker_linux::{DeviceError, FileDevice, FileSync, SharedLog, SharedLogError, SyncHandle, SyncPolicy};
+use esker_linux::{
+    AlignedBuffer, DeviceError, FileDevice, FileSync, SharedLog, SharedLogError, SyncHandle, SyncPolicy,
+};
 
 use super::Failure;
 use super::contestant::{Contestant, DeviceCounts, Setting, Strategy};
@@ -18,7 +20,7 @@ const SLOTS: usize = 1024;
 const VOLUME_MEMORY: usize = 64 << 10;
 const LOG_MEMORY: usize = 1 << 20;
 
-type Shared = SharedLog<Counted<FileDevice>, Vec<u8>, Vec<u8>, CountedSync, 4, SLOTS>;
+type Shared = SharedLog<Counted<FileDevice>, AlignedBuffer, AlignedBuffer, CountedSync, 4, SLOTS>;
 type SharedError = SharedLogError<wal::Error<DeviceError>>;
 
 /// See the module.
@@ -51,15 +53,17 @@ impl Esker {
         let path = directory.join("esker");
         let geometry = Geometry::blocks(setting.capacity, setting.write_unit);
         let device = FileDevice::create(&path, geometry).map_err(|error| Failure::at(&path, &error))?;
+        let device = if setting.direct { device.direct() } else { Ok(device) };
+        let device = device.map_err(|error| Failure::at(&path, &error))?;
         let count = Arc::new(AtomicU64::new(0));
         let sync = device.sync_handle().map_err(|error| Failure::at(&path, &error))?;
         let sync = CountedSync { sync, count: Arc::clone(&count) };
         let options = FormatOptions { volume_id: 1, segment_size: SEGMENT, ..FormatOptions::default() };
         let open = || -> Result<_, wal::Error<DeviceError>> {
             let mut volume: Volume<_, _> =
-                Volume::format(Counted::new(device), vec![0; VOLUME_MEMORY], &options)?;
+                Volume::format(Counted::new(device), AlignedBuffer::new(VOLUME_MEMORY), &options)?;
             volume.create_log(0)?;
-            let mut log = Log::open(&mut volume, 0, vec![0; LOG_MEMORY])?;
+            let mut log = Log::open(&mut volume, 0, AlignedBuffer::new(LOG_MEMORY))?;
             // The first append of a session begins an epoch, which costs a write and a sync of its own.
             log.append(&mut volume, &[])?;
             log.commit(&mut volume)?;

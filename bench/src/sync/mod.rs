@@ -51,6 +51,8 @@ pub struct Options {
     pub capacity: u64,
     /// The least that is written to the device at once.
     pub write_unit: u32,
+    /// Esker's file is written past the page cache; the floor's and those of others are not.
+    pub direct: bool,
 }
 
 impl Default for Options {
@@ -69,6 +71,7 @@ impl Default for Options {
             batch_millis: 10,
             capacity: 192 << 20,
             write_unit: esker_linux::FileDevice::BLOCK,
+            direct: false,
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Report {
     pub phase_ms: u64,
     /// The least that was written to the device at once.
     pub write_unit: u32,
+    /// Esker's file was written past the page cache.
+    pub direct: bool,
     /// What makes the figures doubtful.
     pub warnings: Vec<String>,
     /// One for each contestant, strategy, number of threads and size.

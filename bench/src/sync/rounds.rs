@@ -52,6 +52,9 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         ));
     }
     let (opened, mut cells) = open(options, folder.path())?;
+    // Whatever was written to make the files must not be synced by whom is measured.
+    let synced = std::fs::File::open(folder.path()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.map_err(|error| Failure::at(folder.path(), &error))?;
     let bar = progress((options.rounds * cells.len()) as u64);
     for round in 0..options.rounds {
         for nth in 0..cells.len() {
@@ -145,7 +148,7 @@ fn open(options: &Options, folder: &Path) -> Result<(Opened, Vec<Cell>), Failure
         std::fs::create_dir(&own).map_err(|error| Failure::at(&own, &error))?;
         let write_unit = options.write_unit;
         let capacity = options.capacity / 65_536 * 65_536;
-        opened.push(make(&own, &Setting { strategy, capacity, write_unit })?);
+        opened.push(make(&own, &Setting { strategy, capacity, write_unit, direct: options.direct })?);
         let open = opened.len() - 1;
         for (threads, len) in threads.iter().flat_map(|threads| lens.iter().map(move |len| (*threads, *len)))
         {
@@ -230,6 +233,7 @@ fn report(options: &Options, cells: &[Cell], warnings: Vec<String>) -> Report {
         rounds: options.rounds,
         phase_ms: options.phase.as_millis() as u64,
         write_unit: options.write_unit,
+        direct: options.direct,
         warnings,
         rows: rows.collect(),
     }

@@ -169,3 +169,16 @@ impl BlockDevice for Device {
         either!(self, device => device.write_vectored(address, data))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_may_go_to_another_thread() {
+        fn goes<T: Send>() {}
+        goes::<Device>();
+        goes::<FileSync>();
+        goes::<crate::AlignedBuffer>();
+    }
+}

@@ -89,7 +89,7 @@ impl FileDevice {
     ///
     /// # Errors
     /// [`volume::Error::Device`] with the reason if the file can't be opened; what
-    /// [`Volume::open`] answers if it holds no volume, a damaged one or that of a newer engine;
+    /// [`Volume::open`](volume::Volume::open) answers if it holds no volume, a damaged one or that of a newer engine;
     /// [`volume::Error::Geometry`] if it is shorter than the volume.
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Self, volume::Error<DeviceError>> {
         let mut device = Self::claim(path.as_ref(), access).map_err(volume::Error::Device)?;

@@ -111,7 +111,7 @@ impl Ring {
             return outcomes;
         };
         for entry in entries {
-            // The queue is empty and has room for so many.
+            // The queue is empty, since it was submitted or dropped each time, and has room for so many.
             // SAFETY: what the entry names stays, by the promise of the caller.
             let _ = unsafe { ring.submission().push(&entry.user_data(outcomes.len() as u64)) };
             outcomes.push(PUT_OFF);

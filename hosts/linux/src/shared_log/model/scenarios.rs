@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Runs the threads to their ends.
-    fn play(&self, threads: Vec<Box<dyn FnOnce(&Player) + Send>>) {
+    fn play(&self, threads: Vec<Run>) {
         let threads: Vec<_> = threads
             .into_iter()
             .map(|run| {
@@ -60,7 +60,10 @@ impl World {
     }
 }
 
-/// What a thread does, with its checks.
+/// What a thread does.
+type Run = Box<dyn FnOnce(&Player) + Send>;
+
+/// What a thread does it with.
 struct Player {
     medium: Arc<Mutex<Medium>>,
     group: Arc<ModelGroup>,
@@ -87,7 +90,7 @@ fn all_wait() {
     let world = World::new(64, 8, 0, false);
     world.play(
         (0..3_u8)
-            .map(|id| -> Box<dyn FnOnce(&Player) + Send> {
+            .map(|id| -> Run {
                 Box::new(move |player| {
                     for n in 0..2 {
                         player.append_durable(&[id, n]).unwrap();
@@ -126,7 +129,7 @@ fn one_sync_fails() {
     let world = World::new(16, 2, 2, false);
     world.play(
         (0..3_u8)
-            .map(|id| -> Box<dyn FnOnce(&Player) + Send> {
+            .map(|id| -> Run {
                 Box::new(move |player| {
                     for n in 0..3 {
                         match player.append_durable(&[id, n]) {
@@ -155,7 +158,7 @@ fn paced() {
         let (pace, group) = (Arc::clone(&pace), Arc::clone(&world.group));
         thread::spawn(move || pace.run(&group))
     };
-    let appender = |id: u8, pace: &Arc<Pace>| -> Box<dyn FnOnce(&Player) + Send> {
+    let appender = |id: u8, pace: &Arc<Pace>| -> Run {
         let pace = Arc::clone(pace);
         Box::new(move |player| {
             for n in 0..3 {
