@@ -5,9 +5,9 @@
 //!                its padding, then the head, then the low half of the offset
 //!   4  4 head    bits 0..16 length of the payload, 16..24 the low bits of the offset, 24..28 commit window, 28 commit,
 //!                29 more, 30..32 kind
-//!   8  4 length  only where the head says 65535: the true one, which is 65535 or more
-//!   .  4 check   only when the payload has 1024 bytes or more: over the seed, the head without its commit bit and the
+//!   8  4 check   only when the payload has 1024 bytes or more: over the seed, the head without its commit bit and the
 //!                length
+//!  12  4 length  only when the head's says 65535: the true one, which is 65535 or more
 //!   .  8 user    only for kind 2
 //!   .  n payload
 //!   .    0xFF up to a multiple of 4
@@ -20,13 +20,14 @@
 //! what an earlier life left there is looked at as well: the bits in the head say which few offsets are worth trying.
 //! Were every one tried, then among the records of a large segment one would fit by chance now and then.
 
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, align_up, put_word};
+use crate::space::Link;
 
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u32 = 4;
 /// The least that a record takes.
 pub(crate) const RECORD: u32 = 8;
-/// The longest head: crc, head, length, check, user word.
+/// The longest head: crc, head, check, length, user word.
 pub(crate) const MAX_HEAD: usize = 24;
 /// Payloads from this length on carry a check of their head, so that garbage is not read far.
 const CHECKED: u32 = 1024;
@@ -38,63 +39,56 @@ const PADDING: [u8; 3] = [0xFF; 3];
 const COMMIT: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Entry,
-    UserEntry,
-    Control,
-}
+const ENTRY: u32 = 1 << 30;
+const USER_ENTRY: u32 = 2 << 30;
+const CONTROL: u32 = 3 << 30;
+const KIND: u32 = 3 << 30;
 
-/// The head of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The head of a record; 0 is never one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Head {
     word: u32,
     len: u32,
 }
 
 impl Head {
-    /// `offset`: of the entry, or, for a control record, of the next one.
-    pub(crate) fn new(kind: Kind, len: u32, window: u8, more: bool, offset: u64) -> Self {
-        let kind = match kind {
-            Kind::Entry => 1_u32,
-            Kind::UserEntry => 2,
-            Kind::Control => 3,
-        };
+    /// The head of an entry, with or without a user word.
+    pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool, offset: u64) -> Self {
+        let kind = if user { USER_ENTRY } else { ENTRY };
         let more = if more { MORE } else { 0 };
+        Self::new(kind | more, len, window, offset)
+    }
+
+    /// The head of a mark before the entry of `offset`: of length 0 that a window ends, of length 4 that an epoch begins.
+    pub(crate) fn control(len: u32, window: u8, offset: u64) -> Self {
+        Self::new(CONTROL, len, window, offset)
+    }
+
+    fn new(kind: u32, len: u32, window: u8, offset: u64) -> Self {
         let offset = offset as u32 & OFFSETS.wrapping_sub(1);
-        Self { word: kind << 30 | more | u32::from(window & 15) << 24 | offset << 16 | len.min(LONG), len }
+        Self { word: kind | u32::from(window & 15) << 24 | offset << 16 | len.min(LONG), len }
     }
 
     pub(crate) fn with_commit(self) -> Self {
         Self { word: self.word | COMMIT, ..self }
     }
 
-    /// How many bytes behind the first 8 belong to the head of what could be a record, or are its epoch. `None`: it can't
-    /// be one.
-    pub(crate) fn more_to_read(bytes: &[u8; MAX_HEAD]) -> Option<u32> {
-        let word = word_at(bytes, 4);
-        let head = Self { word, len: word & LONG };
-        match word >> 30 {
-            0 => None,
-            3 => Some(word & (LONG | MORE)).filter(|len| *len & !4 == 0),
-            _ => Some(head.head_len().wrapping_sub(RECORD)),
-        }
+    /// The head in `word`; if it is [long](Self::is_long), the word of the length is still to be read.
+    pub(crate) const fn decode(word: u32) -> Self {
+        Self { word, len: word & LONG }
     }
 
-    /// The head of what could be a record; what it claims is not yet proved.
-    pub(crate) fn decode(bytes: &[u8; MAX_HEAD]) -> Option<Self> {
-        Self::more_to_read(bytes)?;
-        let word = word_at(bytes, 4);
-        let short = word & LONG;
-        let len = if short == LONG { word_at(bytes, 8) } else { short };
-        (len >= short && len < 1 << 24).then_some(Self { word, len })
+    /// With the length that stands apart. One that need not stand there makes it no record.
+    pub(crate) fn with_len(self, len: u32) -> Self {
+        if (LONG..1 << 24).contains(&len) { Self { len, ..self } } else { Self::default() }
     }
 
-    pub(crate) fn kind(self) -> Kind {
-        match self.word >> 30 {
-            1 => Kind::Entry,
-            2 => Kind::UserEntry,
-            _ => Kind::Control,
+    /// Whether this could be a head; what it claims is not yet proved.
+    pub(crate) fn is_plausible(self) -> bool {
+        match self.word & KIND {
+            0 => false,
+            CONTROL => matches!(self.len, 0 | 4) && !self.more(),
+            _ => true,
         }
     }
 
@@ -133,30 +127,44 @@ impl Head {
     }
 
     pub(crate) fn is_entry(self) -> bool {
-        self.kind() != Kind::Control
+        self.word < CONTROL
     }
 
     pub(crate) fn is_epoch(self) -> bool {
-        self.kind() == Kind::Control && self.len() == 4
+        !self.is_entry() && self.len() == 4
     }
 
-    const fn checked(self) -> bool {
+    /// Whether more than crc and head stands before the payload, or the payload itself is a part of the head.
+    pub(crate) fn has_more(self) -> bool {
+        self.head_len() > RECORD || self.is_epoch()
+    }
+
+    /// Whether a check of this head stands behind it.
+    pub(crate) const fn is_checked(self) -> bool {
         self.len >= CHECKED
     }
 
-    /// Bytes of the length where it is apart.
-    fn apart(self) -> u32 {
-        if self.len >= LONG { 4 } else { 0 }
+    /// Whether the length stands behind the check.
+    pub(crate) const fn is_long(self) -> bool {
+        self.word & LONG == LONG
     }
 
-    fn user(self) -> u32 {
-        if self.kind() == Kind::UserEntry { 8 } else { 0 }
+    pub(crate) fn user_len(self) -> u32 {
+        if self.word & KIND == USER_ENTRY { 8 } else { 0 }
+    }
+
+    /// Where the user word would stand.
+    pub(crate) fn user_at(self) -> usize {
+        match (self.is_checked(), self.is_long()) {
+            (false, _) => 8,
+            (true, false) => 12,
+            (true, true) => 16,
+        }
     }
 
     /// Bytes before the payload.
     pub(crate) fn head_len(self) -> u32 {
-        let check = if self.checked() { 4 } else { 0 };
-        RECORD.wrapping_add(self.apart()).wrapping_add(check).wrapping_add(self.user())
+        (self.user_at() as u32).wrapping_add(self.user_len())
     }
 
     /// The bytes behind the payload up to the end of the record. The checksum covers them, so that no unit of the device
@@ -182,17 +190,6 @@ impl Head {
         seed.word(self.word & !COMMIT).word(self.len).finish()
     }
 
-    /// Whether `bytes`, the beginning of a record, don't belie this head before the payload is even read.
-    pub(crate) fn passes(self, seed: Checksum, bytes: &[u8; MAX_HEAD]) -> bool {
-        !self.checked() || word_at(bytes, RECORD.wrapping_add(self.apart()) as usize) == self.check(seed)
-    }
-
-    /// The user word among the first bytes of a record; 0 where there is none.
-    pub(crate) fn user_word(self, bytes: &[u8; MAX_HEAD]) -> &[u8] {
-        let end = self.head_len() as usize;
-        bytes.get(end.wrapping_sub(self.user() as usize)..end).unwrap_or_default()
-    }
-
     /// The record's checksum, given that over seed, user word and payload.
     pub(crate) fn seal(self, body: Checksum, offset: u64) -> u32 {
         body.word(self.word).word(offset as u32).finish()
@@ -203,74 +200,67 @@ impl Head {
         body.word(self.word).word_for(crc)
     }
 
-    /// Writes the beginning of the record.
-    pub(crate) fn encode(self, crc: u32, check: u32, user: &[u8]) -> [u8; MAX_HEAD] {
-        let mut bytes = [0xFF; MAX_HEAD];
-        let mut put = Put::new(&mut bytes);
-        put.u32(crc).u32(self.word);
-        if self.len >= LONG {
-            put.u32(self.len);
-        }
-        if self.checked() {
-            put.u32(check);
-        }
-        put.bytes(user);
-        bytes
+    /// Writes crc and head, with which each record begins.
+    pub(crate) fn encode(self, crc: u32, bytes: &mut [u8]) {
+        let (first, second) = bytes.split_at_mut_checked(4).unwrap_or_default();
+        put_word(first, crc);
+        put_word(second, self.word);
     }
 }
 
-fn word_at(bytes: &[u8; MAX_HEAD], at: usize) -> u32 {
-    Take(bytes.get(at..).unwrap_or_default()).u32()
-}
-
-/// The checksum that every record of one epoch in one life of one segment begins with.
-pub(crate) fn segment_seed(volume_id: u32, segment: u32, life: u32, epoch: u32) -> Checksum {
-    Checksum::new().word(volume_id).word(segment).word(life).word(epoch)
+/// What the checksum of every record in one life of one segment begins with; the epoch follows.
+pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
+    Checksum::new().word(volume_id).word(at.segment).word(at.life)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn back(head: Head) -> Option<Head> {
-        Head::decode(&head.encode(1, 2, &[]))
-    }
-
     #[test]
     fn blank_and_zero_are_no_records() {
-        assert_eq!(Head::decode(&[0; MAX_HEAD]), None);
-        assert_eq!(Head::decode(&[0xFF; MAX_HEAD]), None);
+        assert!(!Head::decode(0).is_plausible());
+        assert!(!Head::decode(u32::MAX).is_plausible());
     }
 
     #[test]
     fn fields_do_not_touch_each_other() {
-        for kind in [Kind::Entry, Kind::UserEntry] {
+        for user in [false, true] {
             for len in [0, 1, 3, 4, 1023, 1024, 4096, 65_534, 65_535, (1 << 24) - 1] {
                 for window in 0..16 {
                     for (more, offset) in [(false, 0), (true, 255), (false, 77), (true, 1 << 40)] {
-                        let head = Head::new(kind, len, window, more, offset).with_commit();
-                        let back = back(head).unwrap();
-                        assert_eq!(
-                            (back.kind(), back.len(), back.window(), back.more()),
-                            (kind, len, window, more)
-                        );
+                        let open = Head::entry(user, len, window, more, offset);
+                        let head = open.with_commit();
+                        let short = Head::decode(head.word);
+                        let back = if short.is_long() { short.with_len(len) } else { short };
+                        assert!(back.is_plausible() && back.is_entry() && !back.is_epoch());
+                        assert_eq!((back.len(), back.window(), back.more()), (len, window, more));
                         assert_eq!(u64::from(back.offset()), offset % 256);
-                        assert!(back.commit() && !Head::new(kind, len, window, more, offset).commit());
-                        let user = if kind == Kind::UserEntry { 8 } else { 0 };
-                        let apart = if len >= 65_535 { 4 } else { 0 };
+                        assert!(back.commit() && !open.commit());
+                        let user = if user { 8 } else { 0 };
                         let check = if len >= 1024 { 4 } else { 0 };
-                        assert_eq!(back.size(), (8 + apart + check + user + len).next_multiple_of(4));
+                        let apart = if len >= 65_535 { 4 } else { 0 };
+                        assert_eq!(back.size(), (8 + check + apart + user + len).next_multiple_of(4));
                         assert!(Head::longest(back.size() - user) >= len);
                     }
                 }
             }
         }
+        assert!(Head::control(4, 15, 1).is_epoch() && !Head::control(0, 15, 1).is_epoch());
+        assert!(!Head::control(8, 0, 1).is_plausible());
+    }
+
+    #[test]
+    fn a_length_that_need_not_stand_apart_makes_no_record() {
+        let head = Head::decode(Head::entry(false, 70_000, 0, false, 0).word);
+        assert!(head.with_len(70_000).is_plausible());
+        assert!(!head.with_len(65_534).is_plausible() && !head.with_len(1 << 24).is_plausible());
     }
 
     #[test]
     fn the_longest_payload_fits_and_no_longer_one() {
         for room in (8..3000).chain(65_000..66_000) {
-            let fits = |len| Head::new(Kind::Entry, len, 0, false, 0).size() <= room;
+            let fits = |len| Head::entry(false, len, 0, false, 0).size() <= room;
             let longest = Head::longest(room / 4 * 4);
             assert!(fits(longest) && !fits(longest + 1 + 8), "{room}: {longest}");
         }
@@ -278,10 +268,10 @@ mod tests {
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
-        let seed = segment_seed(1, 2, 3, 4);
-        let head = Head::new(Kind::Entry, 5000, 3, false, 9);
-        assert_eq!(head.check(seed), head.with_commit().check(seed));
-        assert_ne!(head.check(seed), head.check(segment_seed(1, 2, 3, 5)));
-        assert_ne!(head.check(seed), Head::new(Kind::Entry, 5001, 3, false, 9).check(seed));
+        let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
+        let head = Head::entry(false, 5000, 3, false, 9);
+        assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
+        assert_ne!(head.check(seed(4)), head.check(seed(5)));
+        assert_ne!(head.check(seed(4)), Head::entry(false, 5001, 3, false, 9).check(seed(4)));
     }
 }

@@ -105,7 +105,7 @@ fn record(
 ) -> Option<Record> {
     let head = word(bytes, position + 4);
     let long = head & 0xFFFF == 0xFFFF;
-    let len = if long { word(bytes, position + 8) } else { head & 0xFFFF } as usize;
+    let len = if long { word(bytes, position + 12) } else { head & 0xFFFF } as usize;
     let kind = head >> 30;
     if kind == 0 || kind == 3 && len != 0 && len != 4 {
         return None;
@@ -126,7 +126,7 @@ fn record(
     let crc = sum(&[&seed, body, &head.to_le_bytes(), &(offset as u32).to_le_bytes()]);
     let check = (checked != 0).then(|| {
         let claims = [(head & !(1 << 28)).to_le_bytes(), (len as u32).to_le_bytes()];
-        (position + 8 + apart, sum(&[&seed, &claims[0], &claims[1]]))
+        (position + 8, sum(&[&seed, &claims[0], &claims[1]]))
     });
     Some(Record { size, crc, check, entry: kind != 3, commit: head >> 28 & 1 == 1 })
 }

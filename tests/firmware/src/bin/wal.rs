@@ -63,6 +63,7 @@ const RAM_BYTES: usize = size_of::<LoggerVolume<'_>>() + size_of::<Log<&mut [u8]
 #[used]
 static RAM: [AtomicU8; RAM_BYTES] = [const { AtomicU8::new(0) }; RAM_BYTES];
 
+#[inline(never)]
 fn run() -> Result<(), Error<NorError>> {
     let mut volume_memory = [0; 256];
     let mut log_memory = [0; 256];
