@@ -12,7 +12,7 @@ mod image {
         // `entry` makes this the only reference to it.
         static mut MEMORY: logger::Memory = logger::Memory::new();
         // SAFETY: an image for this board begins here, once.
-        let done = match unsafe { device() } {
+        let done = match unsafe { device(platform::wait_for_medium) } {
             Ok(device) => logger::run(device, &LAYOUT, MEMORY),
             Err(_) => false,
         };

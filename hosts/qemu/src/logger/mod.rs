@@ -23,7 +23,7 @@ pub const BATCH: u32 = 8;
 /// Samples between two events that tell of progress.
 const PROGRESS: u32 = 64;
 /// Newest samples that are looked at after opening.
-const LOOK_BACK: u64 = 16;
+const LOOK_BACK: u64 = 128;
 /// With fewer free segments than this, the older half of each log is given up.
 const LOW: u32 = 4;
 
@@ -151,9 +151,11 @@ struct Logger<'a, D: BlockDevice> {
 }
 
 impl<D: BlockDevice> Logger<'_, D> {
+    /// All that a run does.
     fn run(mut self) -> Result<(), Failure<D::Error>> {
         self.tell_what_is_there();
         self.boot = self.last_boot()?.wrapping_add(1);
+        info!("start {=u32}", self.boot);
         let from = self.samples.end().saturating_sub(LOOK_BACK).max(self.samples.start());
         self.check_samples(from)?;
         self.note(What::Started)?;
@@ -206,7 +208,7 @@ impl<D: BlockDevice> Logger<'_, D> {
     fn commit(&mut self) -> Result<(), Failure<D::Error>> {
         self.make_room()?;
         self.samples.commit(&mut self.volume)?;
-        info!("samples are durable to {=u64} after {=u64}", self.samples.durable(), self.operations());
+        tell_durable(SAMPLES, self.samples.durable());
         Ok(())
     }
 
@@ -215,7 +217,7 @@ impl<D: BlockDevice> Logger<'_, D> {
         let samples = self.samples.end() as u32;
         self.events.append(&mut self.volume, &event(stamp, what, samples))?;
         self.events.commit(&mut self.volume)?;
-        info!("events are durable to {=u64} after {=u64}", self.events.durable(), self.operations());
+        tell_durable(EVENTS, self.events.durable());
         Ok(())
     }
 
@@ -224,25 +226,19 @@ impl<D: BlockDevice> Logger<'_, D> {
         if self.volume.info().free_segments >= LOW {
             return Ok(());
         }
-        for log in [&mut self.samples, &mut self.events] {
+        for (_id, log) in [(SAMPLES, &mut self.samples), (EVENTS, &mut self.events)] {
             let keep = log.start().midpoint(log.end());
-            info!("log {=u16} need not keep what is before {=u64}", log.info(&mut self.volume)?.id, keep);
+            info!("log {=u16} released before {=u64}", _id, keep);
             log.release_before(&mut self.volume, keep)?;
         }
         Ok(())
     }
 
-    /// Writes and erases that the device was asked for: what a power cut can come between.
-    fn operations(&self) -> u64 {
-        let counts = self.volume.device().counts();
-        counts.writes.wrapping_add(counts.erases)
-    }
-
     fn tell_what_is_there(&self) {
-        let (_samples, _events) = (&self.samples, &self.events);
-        info!("samples {=u64} to {=u64}", _samples.start(), _samples.end());
-        info!("events {=u64} to {=u64}", _events.start(), _events.end());
-        let _report = _samples.report();
+        for (_id, log) in [(SAMPLES, &self.samples), (EVENTS, &self.events)] {
+            info!("log {=u16} holds {=u64} to {=u64}", _id, log.start(), log.end());
+        }
+        let _report = self.samples.report();
         info!("recovery: clean {=bool}, {=u64} records", _report.clean, _report.replayed);
     }
 
@@ -250,12 +246,16 @@ impl<D: BlockDevice> Logger<'_, D> {
         let _counts = self.volume.device().counts();
         let _info = self.volume.info();
         info!(
-            "start {=u32}: generation {=u64}, {=u32} of {=u32} segments free",
-            self.boot, _info.generation, _info.free_segments, _info.segments
+            "volume: generation {=u64}, {=u32} of {=u32} segments free",
+            _info.generation, _info.free_segments, _info.segments
         );
         info!(
             "device: {=u64} reads of {=u64} bytes, {=u64} writes of {=u64} bytes, {=u64} erases",
             _counts.reads, _counts.read_bytes, _counts.writes, _counts.written_bytes, _counts.erases
         );
     }
+}
+
+fn tell_durable(_log: u16, _end: u64) {
+    info!("log {=u16} durable to {=u64}", _log, _end);
 }
