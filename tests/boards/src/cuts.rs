@@ -9,12 +9,14 @@ use crate::board::Board;
 use crate::machine::{Machine, Outcome};
 use crate::medium::Cut;
 use crate::message::Message;
-use crate::promise::Promise;
+use crate::promise::{Found, Promise};
 use crate::rng::Rng;
 use crate::{Arguments, Failure};
 
-/// Writes of a short run: opening, the first epochs, the first commits.
-const SHORT: u64 = 8;
+/// The first writes after recovery: new epochs, the first commit.
+const SHORT: u64 = 4;
+/// The writes of formatting, about.
+const FORMAT: u64 = 16;
 
 /// What was tried.
 #[derive(Default)]
@@ -24,6 +26,8 @@ struct Tally {
     /// Cuts before the first entry of that boot was durable: while formatting or recovering.
     early: u32,
     media: u32,
+    /// Media that had to be formatted by hand after a cut.
+    unfinished: u32,
 }
 
 /// A medium with its history.
@@ -54,12 +58,13 @@ pub fn run(arguments: &Arguments, board: &Board) -> Result<(), Failure> {
         )
     })?;
     println!(
-        "{}: {} power cuts in {} boots, {} of them before anything was durable, on {} media; seed {}; {:.0} s",
+        "{}: {} power cuts in {} boots, {} of them before anything was durable, on {} media ({} had to be formatted again by hand); seed {}; {:.0} s",
         board.name,
         tally.cuts,
         tally.boots,
         tally.early,
         tally.media,
+        tally.unfinished,
         arguments.seed,
         begin.elapsed().as_secs_f64()
     );
@@ -77,7 +82,11 @@ impl Chain<'_> {
             if self.tally.cuts < fresh && self.promise.made() || self.tally.cuts == fresh {
                 self.renew()?;
             }
-            let last = if self.tally.cuts < fresh || rng.up_to(2) == 0 { SHORT } else { writes };
+            let last = match rng.up_to(1) {
+                _ if self.tally.cuts < fresh => FORMAT,
+                0 => SHORT,
+                _ => writes,
+            };
             let cut = Cut { at: 1 + rng.up_to(last - 1), tear: rng.clone() };
             self.boot(Some(cut))?;
         }
@@ -96,14 +105,17 @@ impl Chain<'_> {
     /// Switches the board on until it ends or the power goes; then looks at the medium as Linux does. Returns how many
     /// writes there were.
     fn boot(&mut self, cut: Option<Cut>) -> Result<u64, Failure> {
-        let before = self.promise.check(&self.medium)?;
+        let before = self.promise.check(&self.medium)?.logs()?;
         let outcome = self.machine.run(&self.medium, cut)?;
         self.tally.boots += 1;
         self.tally.cuts += u32::from(outcome.cut);
         let durable = outcome.messages.iter().any(|message| matches!(message, Message::Durable { .. }));
         self.tally.early += u32::from(outcome.cut && !durable);
         self.judge(&outcome, before).map_err(|failure| format!("{failure}; {}", outcome.story()))?;
-        self.promise.check(&self.medium)?;
+        if self.promise.check(&self.medium)? == Found::Unfinished {
+            self.tally.unfinished += 1;
+            self.renew()?;
+        }
         Ok(outcome.writes)
     }
 

@@ -53,7 +53,7 @@ impl Trip<'_> {
         let mut promise = Promise::default();
         blank(&medium, self.machine.board)?;
         self.boot(&medium, &mut promise)?;
-        let [(_, end), _] = promise.check(&medium)?;
+        let [(_, end), _] = promise.check(&medium)?.logs()?;
         self.compare(&medium, &[(0, end, 1)])?;
 
         continue_samples(&medium)?;
@@ -68,7 +68,7 @@ impl Trip<'_> {
         if !found {
             return Err(format!("the board did not find the {CONTINUED} samples that Linux appended").into());
         }
-        let [(_, last), _] = promise.check(&medium)?;
+        let [(_, last), _] = promise.check(&medium)?.logs()?;
         self.compare(&medium, &[(0, end, 1), (end, continued, LINUX), (continued, last, 2)])?;
         self.compare_notes(&medium, &notes)
     }
@@ -79,7 +79,7 @@ impl Trip<'_> {
         let mut promise = Promise::default();
         let notes = self.append_notes(&medium, self.machine.board.layout)?;
         self.boot(&medium, &mut promise)?;
-        let [(_, end), _] = promise.check(&medium)?;
+        let [(_, end), _] = promise.check(&medium)?.logs()?;
         self.compare(&medium, &[(0, end, 1)])?;
         self.compare_notes(&medium, &notes)
     }
