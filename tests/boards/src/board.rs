@@ -11,6 +11,8 @@ pub struct Board {
     pub size: u64,
     /// What a new medium is filled with.
     pub blank: u8,
+    /// Bytes of RAM that the image may take, stack and all.
+    pub ram: u64,
     /// Arguments of `esker wal append` that make a volume as this board would have it.
     pub layout: &'static [&'static str],
 }
@@ -22,6 +24,7 @@ pub const BOARDS: [Board; 2] = [
         interface: "sd",
         size: 4 << 20,
         blank: 0,
+        ram: 12 << 10,
         layout: &["--size", "4M", "--segment-size", "16K", "--write-unit", "512"],
     },
     Board {
@@ -29,6 +32,7 @@ pub const BOARDS: [Board; 2] = [
         interface: "mtd",
         size: 16 << 20,
         blank: 0xFF,
+        ram: 12 << 10,
         layout: &["--size", "16M", "--segment-size", "64K", "--write-unit", "4", "--erase-unit", "64K"],
     },
 ];

@@ -158,6 +158,24 @@ impl Machine<'_> {
 }
 
 impl Outcome {
+    /// An error unless the run went to its end and well, in no more memory than `ram` bytes. Returns how many it took,
+    /// static and stack.
+    pub fn finished(&self, ram: u64) -> Result<(u64, u64), Failure> {
+        let memory = self.messages.iter().find_map(|message| match message {
+            Message::Memory { fixed, stack } => Some((*fixed, *stack)),
+            _ => None,
+        });
+        match memory {
+            Some((fixed, stack)) if self.success && self.messages.contains(&Message::Done) => {
+                if fixed + stack > ram {
+                    return Err(format!("{fixed} bytes of memory and {stack} of stack are over {ram}").into());
+                }
+                Ok((fixed, stack))
+            }
+            _ => Err(format!("the run did not end well; {}", self.story()).into()),
+        }
+    }
+
     /// The last thing that was heard.
     pub fn story(&self) -> String {
         format!("the board's last words: {:?}", self.last_words)

@@ -15,6 +15,8 @@ pub enum Message {
     Done,
     /// The run did not go well, for this reason.
     Failed(String),
+    /// Bytes of RAM that were ever in use.
+    Memory { fixed: u64, stack: u64 },
     /// Anything else.
     Other,
 }
@@ -34,6 +36,9 @@ impl Message {
             }
             ["log", id, "released", "before", before] => {
                 (|| Some(Self::Released { log: log(id)?, before: number(before)? }))()
+            }
+            ["memory", fixed, "and", "stack", stack] => {
+                (|| Some(Self::Memory { fixed: number(fixed)?, stack: number(stack)? }))()
             }
             ["done"] => Some(Self::Done),
             ["failed:", ..] => Some(Self::Failed(text.to_owned())),
@@ -55,6 +60,8 @@ mod tests {
         assert_eq!(Message::parse("log 0 durable to 8"), durable);
         assert_eq!(Message::parse("log 0 released before 5"), Message::Released { log: 0, before: 5 });
         assert_eq!(Message::parse("done"), Message::Done);
+        let memory = Message::Memory { fixed: 2048, stack: 4000 };
+        assert_eq!(Message::parse("memory 2048 and stack 4000"), memory);
         assert_eq!(Message::parse("failed: full"), Message::Failed("failed: full".into()));
         for other in ["", "formatted", "log 0 durable to x", "done now"] {
             assert_eq!(Message::parse(other), Message::Other);

@@ -103,7 +103,7 @@ impl Promise {
                     entries.released = entries.released.max(*before);
                 }
                 Message::Failed(why) => return Err(format!("the board says: {why}").into()),
-                Message::Done | Message::Other => {}
+                Message::Done | Message::Memory { .. } | Message::Other => {}
             }
         }
         Ok(())

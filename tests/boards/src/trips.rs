@@ -30,13 +30,19 @@ pub fn run(arguments: &Arguments, board: &Board) -> Result<(), Failure> {
         esker: &arguments.esker,
         dir: dir.path(),
     };
-    trip.there_and_back().map_err(|failure| format!("a medium from board to Linux and back: {failure}"))?;
+    let (fixed, stack) = trip
+        .there_and_back()
+        .map_err(|failure| format!("a medium from board to Linux and back: {failure}"))?;
     trip.made_on_linux().map_err(|failure| format!("a volume made on Linux: {failure}"))?;
     if let Some(keep) = &arguments.keep {
         std::fs::create_dir_all(keep)?;
         std::fs::copy(dir.path().join("board.img"), keep.join(format!("{}-trips.img", board.name)))?;
     }
-    println!("{}: what the board writes, Linux reads and continues, and the reverse", board.name);
+    println!(
+        "{}: what the board writes, Linux reads and continues, and the reverse; RAM {} bytes: {fixed} static, {stack} stack",
+        board.name,
+        fixed + stack
+    );
     Ok(())
 }
 
@@ -48,7 +54,7 @@ struct Trip<'a> {
 
 impl Trip<'_> {
     /// The board formats and writes; Linux reads, and appends; the board reads that, and goes on; Linux reads all.
-    fn there_and_back(&self) -> Result<(), Failure> {
+    fn there_and_back(&self) -> Result<(u64, u64), Failure> {
         let medium = self.dir.join("board.img");
         let mut promise = Promise::default();
         blank(&medium, self.machine.board)?;
@@ -70,7 +76,8 @@ impl Trip<'_> {
         }
         let [(_, last), _] = promise.check(&medium)?.logs()?;
         self.compare(&medium, &[(0, end, 1), (end, continued, LINUX), (continued, last, 2)])?;
-        self.compare_notes(&medium, &notes)
+        self.compare_notes(&medium, &notes)?;
+        outcome.finished(self.machine.board.ram)
     }
 
     /// Linux makes the volume; the board adds its logs to it.
@@ -88,10 +95,8 @@ impl Trip<'_> {
     fn boot(&self, medium: &Path, promise: &mut Promise) -> Result<Outcome, Failure> {
         let outcome = self.machine.run(medium, None)?;
         promise.hear(&outcome.messages)?;
-        match outcome.messages.last() {
-            Some(Message::Done) if outcome.success => Ok(outcome),
-            _ => Err(format!("the run did not end well; {}", outcome.story()).into()),
-        }
+        outcome.finished(self.machine.board.ram)?;
+        Ok(outcome)
     }
 
     /// Whether `esker wal cat` prints these samples, `from..to` of a start, and as many events as it should.

@@ -16,6 +16,8 @@ mod image {
             Ok(device) => logger::run(device, &LAYOUT, MEMORY),
             Err(_) => false,
         };
+        let (fixed, stack) = platform::memory_used();
+        defmt::info!("memory {=usize} and stack {=usize}", fixed, stack);
         platform::exit(done)
     }
 }

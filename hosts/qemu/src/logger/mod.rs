@@ -27,8 +27,8 @@ const LOOK_BACK: u64 = 128;
 /// With fewer free segments than this, the older half of each log is given up.
 const LOW: u32 = 4;
 
-/// A volume of at most four logs.
-type Disk<'a, D> = Volume<&'a mut Counted<D>, &'a mut [u8], 4>;
+/// A volume of at most three logs: a third one may come from elsewhere.
+type Disk<'a, D> = Volume<&'a mut Counted<D>, &'a mut [u8], 3>;
 type Journal<'a> = Log<&'a mut [u8], 8>;
 
 /// All the memory that is lent to the engine.
@@ -86,26 +86,23 @@ pub fn run<D: BlockDevice>(device: D, layout: &FormatOptions, memory: &mut Memor
     }
 }
 
+/// What a support engineer needs; what to do about it is in the documentation of [`Error`].
 fn tell<E>(failure: &Failure<E>) {
     match failure {
-        Failure::Engine(error) => info!("failed: {=str}", name(error)),
+        Failure::Engine(Error::Volume(error)) => match error {
+            volume::Error::Device(_) => info!("failed: the device"),
+            volume::Error::Version { .. } => info!("failed: the volume is of another version"),
+            volume::Error::Geometry { .. } => info!("failed: the volume is of another device"),
+            volume::Error::Corrupt { .. } => info!("failed: the superblock is damaged"),
+            volume::Error::MemoryTooSmall { .. } => info!("failed: too little memory was lent"),
+            _ => info!("failed: the volume"),
+        },
+        Failure::Engine(Error::Corrupt { .. }) => info!("failed: an entry is damaged"),
+        Failure::Engine(Error::Full { .. }) => info!("failed: no room is left"),
+        Failure::Engine(_) => info!("failed: the log"),
         Failure::Wrong { log: _log, offset: _offset } => {
             info!("failed: log {=u16} has a wrong entry {=u64}", _log, _offset);
         }
-    }
-}
-
-/// What a support engineer needs, in a word; what to do is in the documentation of [`Error`].
-fn name<E>(error: &Error<E>) -> &'static str {
-    match error {
-        Error::Volume(volume::Error::Device(_)) => "the device failed",
-        Error::Volume(volume::Error::NewerVersion { .. }) => "the volume is of a newer version",
-        Error::Volume(volume::Error::Geometry { .. }) => "the volume is of another device",
-        Error::Volume(volume::Error::Corrupt { .. }) => "the superblock is damaged",
-        Error::Volume(volume::Error::MemoryTooSmall { .. }) => "too little memory",
-        Error::Corrupt { .. } => "an entry is damaged",
-        Error::Full { .. } => "full",
-        _ => "engine",
     }
 }
 
@@ -115,10 +112,7 @@ fn try_run<D: BlockDevice>(
     memory: &mut Memory,
 ) -> Result<(), Failure<D::Error>> {
     let mut device = Counted::new(device);
-    if !is_formatted(&mut device, &mut memory.volume)? {
-        Disk::format(&mut device, &mut memory.volume, layout)?;
-        info!("formatted");
-    }
+    make_volume(&mut device, layout, &mut memory.volume)?;
     let mut volume = Disk::open(&mut device, &mut memory.volume[..])?;
     // A power cut may have come between formatting and this.
     for id in [SAMPLES, EVENTS] {
@@ -131,15 +125,22 @@ fn try_run<D: BlockDevice>(
     Logger { volume, samples, events, boot: 0 }.run()
 }
 
-fn is_formatted<D: BlockDevice>(
+/// Formats the device if it holds no volume. Not inlined: its stack is free again when the logger runs.
+#[inline(never)]
+fn make_volume<D: BlockDevice>(
     device: &mut Counted<D>,
+    layout: &FormatOptions,
     memory: &mut [u8],
-) -> Result<bool, Failure<D::Error>> {
+) -> Result<(), Failure<D::Error>> {
+    // What can't be read, is damaged or of another version is not formatted: that is for a human to decide.
     match Disk::mount(device, memory) {
-        Ok(_) => Ok(true),
-        Err(volume::Error::NotFormatted) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(volume::Error::NotFormatted) => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Ok(()),
     }
+    Disk::format(device, memory, layout)?;
+    info!("formatted");
+    Ok(())
 }
 
 /// Everything that is open.
