@@ -38,6 +38,14 @@ pub const PANIC_FREE: Job = Job {
     profile: "release",
 };
 
+/// The same, with a panic in it that depends on what the device says: it must not link.
+pub const PLANTED_PANIC: Job = Job {
+    folder: "tests/firmware",
+    target: CORTEX_M3,
+    arguments: &["--release", "--bin", "panic-free", "--features", "panic-free,planted"],
+    profile: "release",
+};
+
 /// The data logger, for each board.
 pub const LOGGER: Job = Job {
     folder: "",
@@ -78,23 +86,47 @@ impl Images {
 }
 
 /// Builds what `job` names.
-///
+pub fn build(job: &Job) -> Result<Images, Failure> {
+    let mut build = prepare(job)?;
+    eprintln!("{}: {}", build.images.compiler, shown(&build.command));
+    run(build.command.stdout(Stdio::from(std::io::stderr())))?;
+    Ok(build.images)
+}
+
+/// Succeeds if what `job` names does not link for want of the function `missing`.
+pub fn lacks(job: &Job, missing: &str) -> Result<(), Failure> {
+    let mut build = prepare(job)?;
+    eprintln!("{}: {}", build.images.compiler, shown(&build.command));
+    let output = build.command.output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && text.contains(&format!("undefined symbol: {missing}")) {
+        Ok(())
+    } else {
+        Err(format!("this should not link for want of `{missing}`, but: {}\n{text}", output.status).into())
+    }
+}
+
+/// A call of cargo that is ready to go.
+struct Build {
+    command: Command,
+    images: Images,
+}
+
 /// Rustup's toolchain does it if it has the target; `rust-toolchain.toml` names the targets, so it has, unless this
 /// machine can't fetch them. Then Debian's compiler does, with a `core` built from source.
-pub fn build(job: &Job) -> Result<Images, Failure> {
+fn prepare(job: &Job) -> Result<Build, Failure> {
     let sysroot = PathBuf::from(first_line(rustc().args(["--print", "sysroot"]))?);
     if sysroot.join("lib/rustlib").join(job.target).is_dir() {
-        build_with(job, cargo(), "rustup", &first_line(rustc().arg("--version"))?)
-    } else {
-        let linker = install(job.target, &sysroot)?;
-        let compiler = first_line(system("/usr/bin/rustc").arg("--version"))?;
-        let mut command = system("/usr/bin/cargo");
-        command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-        let variable = format!("CARGO_TARGET_{}_LINKER", job.target.to_uppercase().replace('-', "_"));
-        command.env(variable, linker);
-        command.arg("-Zbuild-std=core");
-        build_with(job, command, "debian", &compiler)
+        return prepare_with(job, cargo(), "rustup", first_line(rustc().arg("--version"))?);
     }
+    let linker = install(job.target, &sysroot)?;
+    let compiler = first_line(system("/usr/bin/rustc").arg("--version"))?;
+    let mut command = system("/usr/bin/cargo");
+    command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+    let variable = format!("CARGO_TARGET_{}_LINKER", job.target.to_uppercase().replace('-', "_"));
+    command.env(variable, linker);
+    command.arg("-Zbuild-std=core");
+    prepare_with(job, command, "debian", compiler)
 }
 
 /// The `rustc` that belongs to the cargo that runs this program.
@@ -117,15 +149,14 @@ fn system(program: &str) -> Command {
     command
 }
 
-fn build_with(job: &Job, mut command: Command, kind: &str, compiler: &str) -> Result<Images, Failure> {
+fn prepare_with(job: &Job, mut command: Command, kind: &str, compiler: String) -> Result<Build, Failure> {
     // Apart from the workspace, and apart from each other: they would undo each other's work.
     let target_dir = target_dir()?.join("firmware").join(kind);
     command.current_dir(root().join(job.folder));
     command.args(["build", "--target", job.target]).args(job.arguments).env("CARGO_TARGET_DIR", &target_dir);
     command.env("DEFMT_LOG", "info").env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    eprintln!("{compiler}: {}", shown(&command));
-    run(command.stdout(Stdio::from(std::io::stderr())))?;
-    Ok(Images { compiler: compiler.to_owned(), dir: target_dir.join(job.target).join(job.profile) })
+    let dir = target_dir.join(job.target).join(job.profile);
+    Ok(Build { command, images: Images { compiler, dir } })
 }
 
 /// The linker of rustup's toolchain, or else one of Debian's.

@@ -37,7 +37,7 @@ fn steps(scale: Scale) -> Vec<Step> {
         Step::new("docs", docs),
         Step::new("firmware size", || size::run(false).map(|()| Outcome::Passed)),
         Step::new("cost on the core", || cost::run().map(|()| Outcome::Passed)),
-        Step::new("no reachable panic", || build(&firmware::PANIC_FREE)),
+        Step::new("no reachable panic", panic_free),
         Step::new("smallest core", || build(&firmware::SMALLEST)),
     ];
     for (name, arguments) in CHECKERS {
@@ -57,6 +57,12 @@ fn call(name: &str, arguments: &'static str) -> Step {
 fn passes(command: &mut Command) -> Result<Outcome, Failure> {
     println!("{}", shown(command));
     cargo::run(command).map(|()| Outcome::Passed)
+}
+
+/// The check is checked first: one `unwrap` on what a device says must be noticed.
+fn panic_free() -> Result<Outcome, Failure> {
+    firmware::lacks(&firmware::PLANTED_PANIC, "a_panic_is_reachable")?;
+    build(&firmware::PANIC_FREE)
 }
 
 fn build(job: &Job) -> Result<Outcome, Failure> {

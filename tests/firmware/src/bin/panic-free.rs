@@ -53,6 +53,8 @@ fn run() -> Result<(), Error<NorError>> {
     log.acknowledge(ticket);
     log.commit(&mut volume)?;
     black_box(log.read(&mut volume, black_box(3), &mut bytes)?);
+    #[cfg(feature = "planted")]
+    black_box(bytes.first().filter(|byte| **byte != 0).unwrap());
     let mut cursor = log.cursor(black_box(4));
     while let Ok(Some(entry)) = log.next(&mut volume, &mut cursor, &mut bytes) {
         black_box(entry);
