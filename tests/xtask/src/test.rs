@@ -3,8 +3,10 @@
 use std::process::Command;
 
 use crate::cargo::{self, cargo, shown, succeeds};
+use crate::firmware::{self, Job};
+use crate::qemu::{self, QemuArguments};
 use crate::report::{self, Outcome, Step};
-use crate::{Failure, roundtrip, size};
+use crate::{Failure, cost, roundtrip, size};
 
 /// The checkers of package `esker-tests`, by binary, with their arguments. A full run adds `--full`.
 const CHECKERS: &[(&str, &[&str])] =
@@ -34,10 +36,15 @@ fn steps(scale: Scale) -> Vec<Step> {
         call("unit and doc tests", "test --workspace --all-features"),
         Step::new("docs", docs),
         Step::new("firmware size", || size::run(false).map(|()| Outcome::Passed)),
+        Step::new("cost on the core", || cost::run().map(|()| Outcome::Passed)),
+        Step::new("no reachable panic", panic_free),
+        Step::new("smallest core", || build(&firmware::SMALLEST)),
     ];
     for (name, arguments) in CHECKERS {
         steps.push(Step::new(format!("checker {name}"), move || checker(scale, name, arguments)));
     }
+    let boards = QemuArguments { full: scale.full, ..QemuArguments::default() };
+    steps.push(Step::new("boards", move || qemu::run(&boards).map(|()| Outcome::Passed)));
     steps.push(Step::new("roundtrip", move || roundtrip::run(scale).map(|()| Outcome::Passed)));
     steps
 }
@@ -50,6 +57,16 @@ fn call(name: &str, arguments: &'static str) -> Step {
 fn passes(command: &mut Command) -> Result<Outcome, Failure> {
     println!("{}", shown(command));
     cargo::run(command).map(|()| Outcome::Passed)
+}
+
+/// The check is checked first: one `unwrap` on what a device says must be noticed.
+fn panic_free() -> Result<Outcome, Failure> {
+    firmware::lacks(&firmware::PLANTED_PANIC, "a_panic_is_reachable")?;
+    build(&firmware::PANIC_FREE)
+}
+
+fn build(job: &Job) -> Result<Outcome, Failure> {
+    firmware::build(job).map(|_| Outcome::Passed)
 }
 
 fn format() -> Result<Outcome, Failure> {
