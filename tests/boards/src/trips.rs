@@ -6,7 +6,7 @@ use std::process::Command;
 
 use esker::volume::Volume;
 use esker::wal::Log;
-use esker_linux::{Access, FileDevice, FileError};
+use esker_linux::{Access, DeviceError, FileDevice};
 use esker_qemu::logger::{EVENTS, SAMPLES, Stamp, sample};
 
 use crate::board::Board;
@@ -151,7 +151,7 @@ impl Trip<'_> {
 }
 
 /// Appends samples with the library, behind what the board has written.
-fn continue_samples(medium: &Path) -> Result<(), esker::wal::Error<FileError>> {
+fn continue_samples(medium: &Path) -> Result<(), esker::wal::Error<DeviceError>> {
     let device = FileDevice::open(medium, Access::ReadWrite)?;
     let mut volume = Volume::<_, _, 16>::open(device, vec![0; 64 << 10])?;
     let mut log: Log<_> = Log::open(&mut volume, SAMPLES, vec![0; 64 << 10])?;
