@@ -6,7 +6,7 @@ use crate::cargo::{self, cargo, shown, succeeds};
 use crate::firmware::{self, Job};
 use crate::qemu::{self, QemuArguments};
 use crate::report::{self, Outcome, Step};
-use crate::{Failure, cost, roundtrip, size};
+use crate::{Failure, cost, debian, roundtrip, size};
 
 /// The checkers of package `esker-tests`, by binary, with their arguments. A full run adds `--full`.
 const CHECKERS: &[(&str, &[&str])] =
@@ -33,6 +33,7 @@ fn steps(scale: Scale) -> Vec<Step> {
     let mut steps = vec![
         Step::new("format", format),
         call("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
+        Step::new("tools", tools),
         call("unit and doc tests", "test --workspace --all-features"),
         Step::new("docs", docs),
         Step::new("firmware size", || size::run(false).map(|()| Outcome::Passed)),
@@ -47,6 +48,25 @@ fn steps(scale: Scale) -> Vec<Step> {
     steps.push(Step::new("boards", move || qemu::run(&boards).map(|()| Outcome::Passed)));
     steps.push(Step::new("roundtrip", move || roundtrip::run(scale).map(|()| Outcome::Passed)));
     steps
+}
+
+/// What the tests of real devices call, by Debian package.
+const TOOLS: &[(&str, &str)] =
+    &[("strace", "strace"), ("losetup", "mount"), ("blkid", "util-linux"), ("mkfs.ext4", "e2fsprogs")];
+
+/// Without these the tests that need them skip, each with a line that says so.
+fn tools() -> Result<Outcome, Failure> {
+    let missing = |tool: &str| !succeeds(Command::new(tool).arg("-V"));
+    let packages: Vec<_> =
+        TOOLS.iter().filter(|(tool, _)| missing(tool)).map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    if let Err(why) = debian::install(&packages) {
+        println!("install {} yourself ({why}): tests that need them are skipped", packages.join(", "));
+        return Ok(Outcome::Skipped);
+    }
+    Ok(Outcome::Passed)
 }
 
 /// A step that is one call of cargo.
