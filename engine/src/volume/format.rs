@@ -15,8 +15,7 @@
 //! 124  4 crc        CRC-32C over bytes 0..124
 //! ```
 
-use super::medium::Buffer;
-use super::medium::Medium;
+use super::medium::{Buffer, Medium, PAGE};
 use super::{Error, Fault};
 use crate::codec::{Checksum, Fields, align_up, put_word, word_at};
 use crate::device::{BlockDevice, Geometry};
@@ -46,7 +45,8 @@ pub struct FormatOptions {
     /// Bytes of the pool of segments. 0: all there is. What is left over stays free for other uses of the volume.
     pub pool_size: u64,
     /// Segments that appending to a log leaves free, so that on a full volume a snapshot can still be taken and a log
-    /// be truncated or reset. At least 1.
+    /// be truncated or reset. 0 chooses: 1, or 2 where there are 8 segments or more. With 2, a snapshot that was begun and
+    /// never published can be dropped even after it took all the room there was.
     pub reserve: u16,
 }
 
@@ -88,7 +88,10 @@ impl Format {
         let wanted = if options.pool_size == 0 { room } else { options.pool_size };
         let count = (wanted >> segment.trailing_zeros()).min(u64::from(MAX_SEGMENTS));
         let pool_len = count << segment.trailing_zeros();
-        let reserve = options.reserve.max(1);
+        let reserve = match options.reserve {
+            0 if count >= 8 => 2,
+            reserve => reserve.max(1),
+        };
         if pool_len > room || count < u64::from(reserve).saturating_add(2) {
             return Err(Error::Options(
                 "the pool must fit the device and hold at least two segments more than the reserve: \
@@ -223,8 +226,15 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     if first != second {
         return first;
     }
-    // The magic tells damage from something else.
+    // The magic tells damage from something else, or from a formatting that a cut has ended: then nothing is behind the
+    // record yet, or, where both homes were overwritten first, the second one is still blank.
     let mut magic = [0; 8];
     medium.read(0, &mut magic, 0)?;
-    if magic == MAGIC { Err(medium.fault(Fault::Damaged, 0)) } else { Err(Fault::NotFormatted) }
+    let page = PAGE.max(medium.geometry().write_unit);
+    let (from, len) =
+        if medium.geometry().must_erase() { (page, home.saturating_sub(page)) } else { (home, home) };
+    if magic != MAGIC || medium.is_blank(u64::from(from), len, false) {
+        return Err(Fault::NotFormatted);
+    }
+    Err(medium.fault(Fault::Damaged, 0))
 }

@@ -257,6 +257,24 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         done
     }
 
+    /// Whether all of `[address, address + len)` reads as `0xFF` (or, if `zero` will do, as `0`). What can't be read is
+    /// not blank.
+    #[inline(never)]
+    pub(crate) fn is_blank(&mut self, mut address: u64, mut len: u32, zero: bool) -> bool {
+        let mut like = None;
+        while len > 0 {
+            let Ok(piece) = self.piece(address, len, len) else { return false };
+            let first = piece.first().copied().unwrap_or(0xFF);
+            let like = *like.get_or_insert(if zero && first == 0 { 0 } else { 0xFF });
+            if piece.iter().any(|byte| *byte != like) {
+                return false;
+            }
+            address = address.wrapping_add(piece.len() as u64);
+            len = len.wrapping_sub(piece.len() as u32);
+        }
+        true
+    }
+
     /// Writes whole units. With an erase unit the call is split so that none crosses a page.
     pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Fault> {
         self.write_from(address, Some(data), data.len())

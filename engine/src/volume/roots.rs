@@ -65,12 +65,6 @@ impl LogRoot {
         (self.start, self.head_life) = (head.first, head.at.life);
         (self.head_ordinal, self.head_trail) = (head.ordinal, head.trail);
     }
-
-    /// Whether `segment` was the log's last one when this was published.
-    pub(crate) fn holds_tail(&self, segment: u32) -> bool {
-        let at = self.tail.at;
-        !at.is_none() && at.segment == segment && at.life >= self.head_life
-    }
 }
 
 /// The longest a root can be, in bytes: of a log, and of all the rest.

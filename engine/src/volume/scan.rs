@@ -31,8 +31,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes
-    /// (or of one read unit) for each segment, but for those that the superblock knows to be the last ones of a log:
-    /// opening that log reads them anyway.
+    /// (or of one read unit) for each segment.
     pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
         self.try_scan(segments).map_err(|fault| self.explain(fault))
     }
@@ -76,9 +75,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     fn note_segment(&mut self, segment: u32) {
         let mut header = SegmentHeader::default();
-        if let Some(root) = self.roots.logs.iter().find(|root| root.holds_tail(segment)) {
-            header.copy_from(&root.tail);
-        } else if !self.first_header(segment, &mut header) {
+        if !self.first_header(segment, &mut header) {
             return;
         }
         let at = header.at;
@@ -241,18 +238,34 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         !newest.at.is_none()
     }
 
-    /// Takes a free segment, to be named by `at`, and gives it its next life. On flash its first erase unit is erased; one that can't be is
-    /// retired, and the next one is tried.
+    /// Goes back from `header` over the segment at `lost`, the one before it, of which neither copy of the header is left.
+    /// Trail and ordinal tell the one before that from what a truncation left. Returns the offset up to which its entries
+    /// count, as far as its seal tells. Reads the header of every segment of the pool.
+    #[inline(never)]
+    pub(crate) fn leap(&mut self, lost: Link, header: &mut SegmentHeader) -> Option<u64> {
+        let mut before = SegmentHeader::default();
+        for segment in 0..self.segments.count() {
+            if self.first_header(segment, &mut before)
+                && before.log == header.log
+                && before.ordinal.wrapping_add(2) == header.ordinal
+                && before.trail_after().wrapping_add(lost.mark()) & TRAIL == header.trail
+            {
+                header.copy_from(&before);
+                let mut seal = Seal::default();
+                let sealed = self.read_seal(before.at, true, &mut seal) && seal.next == lost;
+                return Some(if sealed { seal.end } else { before.first });
+            }
+        }
+        None
+    }
+
+    /// Takes a free segment, to be named by `at`, and gives it its next life, if more than `kept` are free. On flash its
+    /// first erase unit is erased; one that can't be is retired, and the next one is tried.
     ///
     /// Lives are reserved by a publish, many at a time. With `publishes` the caller is about to publish anyway, before
     /// it writes anything into the segment.
     #[inline(never)]
-    pub(crate) fn take_segment(
-        &mut self,
-        reserve: bool,
-        publishes: bool,
-        at: &mut Link,
-    ) -> Result<(), Fault> {
+    pub(crate) fn take_segment(&mut self, kept: u32, publishes: bool, at: &mut Link) -> Result<(), Fault> {
         self.medium.check()?;
         let reserved = self.next_life < self.roots.lives;
         if !reserved {
@@ -261,7 +274,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.homes.differ || !reserved && !publishes {
             self.publish()?;
         }
-        let kept = if reserve { 0 } else { u32::from(self.format.reserve) };
         while self.segments.free() > kept {
             let Some(segment) = self.segments.take(self.medium.behind()) else { break };
             let life = self.next_life;

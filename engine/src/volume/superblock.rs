@@ -109,9 +109,15 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             return Ok(());
         }
-        // Nothing whole in either home, or a device that no longer answers.
-        self.medium.has_missed()?;
-        Err(self.medium.fault(Fault::Damaged, self.homes.newest))
+        // Nothing whole in either home, or a device that no longer answers. As long as the second home is not one of this
+        // volume, the first publish was not made: a cut has ended the formatting.
+        let missed = self.medium.has_missed()?;
+        let begun = !missed && matches!(self.homes.next, [_, 0]);
+        if begun {
+            Err(Fault::NotFormatted)
+        } else {
+            Err(self.medium.fault(Fault::Damaged, self.homes.newest))
+        }
     }
 
     /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
@@ -135,7 +141,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 (used, torn) = (at, false);
             } else {
                 at = at.wrapping_add(granule);
-                if !self.is_blank(u64::from(address), granule, false) {
+                if !self.medium.is_blank(u64::from(address), granule, false) {
                     (used, torn) = (at, true);
                 }
             }
@@ -152,24 +158,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             (self.generation, self.homes.newest) = (newest, newest_at);
         }
         newest
-    }
-
-    /// Whether all of `[address, address + len)` reads as `0xFF` (or, if `zero` will do, as `0`). What can't be read is
-    /// not blank.
-    #[inline(never)]
-    pub(crate) fn is_blank(&mut self, mut address: u64, mut len: u32, zero: bool) -> bool {
-        let mut like = None;
-        while len > 0 {
-            let Ok(piece) = self.medium.piece(address, len, len) else { return false };
-            let first = piece.first().copied().unwrap_or(0xFF);
-            let like = *like.get_or_insert(if zero && first == 0 { 0 } else { 0xFF });
-            if piece.iter().any(|byte| *byte != like) {
-                return false;
-            }
-            address = address.wrapping_add(piece.len() as u64);
-            len = len.wrapping_sub(piece.len() as u32);
-        }
-        true
     }
 
     /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read.

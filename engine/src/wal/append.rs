@@ -140,8 +140,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 position = (SEGMENT_HEADER as u32).wrapping_add(size);
             }
         }
-        let kept = if self.may_use_reserve() { 0 } else { u32::from(volume.format.reserve) };
-        if segments > volume.segments.free().saturating_sub(kept) {
+        if segments > volume.segments.free().saturating_sub(self.kept(volume)) {
             return Err(Fault::Full);
         }
         if self.in_flight && (segments > 0 || self.filled.wrapping_add(bytes) > self.buffer.as_ref().len()) {
@@ -150,9 +149,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(())
     }
 
-    /// Snapshots are what makes room again, so they may use the last segments.
-    pub(super) fn may_use_reserve(&self) -> bool {
-        self.id >= 0x8000
+    /// Segments that appending leaves free. Snapshots are what makes room again, so they may use the reserve, but for one
+    /// segment if it has several: an abandoned snapshot is dropped by a truncation, which takes one.
+    pub(super) fn kept<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
+        let reserve = u32::from(volume.format.reserve);
+        if self.id >= 0x8000 { u32::from(reserve > 1) } else { reserve }
     }
 
     /// One record into the buffer.
@@ -256,7 +257,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut place = SegmentHeader::default();
         place.copy_from(&self.last);
         self.place_after(volume, &mut place);
-        volume.take_segment(self.may_use_reserve(), false, &mut place.at)?;
+        volume.take_segment(self.kept(volume), false, &mut place.at)?;
         self.stamp(&mut place, self.end);
         let unit = volume.format.geometry.write_unit;
         self.pad(unit);

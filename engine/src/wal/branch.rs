@@ -46,21 +46,21 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !empty {
             self.place_after(volume, &mut place);
         }
-        self.branch(volume, self.end, &mut place, self.may_use_reserve())
+        self.branch(volume, self.end, &mut place, self.kept(volume))
     }
 
     /// Goes on at offset `first` in a new segment at `place` in the chain, in a new epoch; by one publish. The segments
-    /// that were behind the one before it are free afterwards.
+    /// that were behind the one before it are free afterwards. `kept`: so many segments are to be left free.
     #[inline(never)]
     pub(super) fn branch<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         first: u64,
         place: &mut SegmentHeader,
-        reserve: bool,
+        kept: u32,
     ) -> Result<(), Fault> {
         self.note(volume)?;
-        volume.take_segment(reserve, true, &mut place.at)?;
+        volume.take_segment(kept, true, &mut place.at)?;
         if place.previous == self.last.at && !self.last.at.is_none() {
             self.seal_early(volume)?;
         }
@@ -96,8 +96,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let area = Self::seal_area(volume);
         let at = volume.format.segment.wrapping_sub(area);
         let address = volume.address(self.last.at.segment, at);
-        let written =
-            volume.format.geometry.must_erase() && at < self.erased && !volume.is_blank(address, area, false);
+        let written = volume.format.geometry.must_erase()
+            && at < self.erased
+            && !volume.medium.is_blank(address, area, false);
         if self.bad || written || volume.read_seal(self.last.at, false, &mut Seal::default()) {
             return Ok(());
         }

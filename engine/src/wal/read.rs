@@ -161,7 +161,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Finds the segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
-    /// back from the last segment, over jumps.
+    /// back from the last segment, over jumps; where a segment is lost, to the one before it.
     #[inline(never)]
     pub(super) fn locate<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
@@ -170,14 +170,26 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         header: &mut SegmentHeader,
     ) -> Result<u64, Fault> {
         header.copy_from(&self.last);
+        let mut behind = SegmentHeader::default();
         let mut bound = self.end;
         while header.first > offset {
             let mut link = header.jump;
             if link.is_none() || header.jump_first <= offset {
                 (link, bound) = (header.previous, header.first);
             }
-            if link.is_none() || volume.read_header(link, header) == Copy::None {
-                return Err(volume.medium.fault(Fault::Damaged, link.segment));
+            behind.copy_from(header);
+            if volume.read_header(link, header) != Copy::None {
+                continue;
+            }
+            // Not over the jump, then; and if it was no jump, past what is lost.
+            header.copy_from(&behind);
+            if link == header.jump && link != header.previous {
+                header.jump = Link::NONE;
+                continue;
+            }
+            match volume.leap(link, header) {
+                Some(end) if !link.is_none() && (header.first > offset || offset < end) => bound = end,
+                _ => return Err(volume.medium.fault(Fault::Damaged, link.segment)),
             }
         }
         Ok(bound)

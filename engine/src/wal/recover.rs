@@ -94,7 +94,7 @@ impl Scan {
                 if self.committed && !geometry.must_erase() {
                     let left = volume.format.segment.saturating_sub(self.walk.position);
                     let unit = left.min(geometry.write_unit);
-                    self.dirty = !volume.is_blank(self.walk.address(volume), unit, true);
+                    self.dirty = !volume.medium.is_blank(self.walk.address(volume), unit, true);
                 }
                 return;
             }
@@ -400,6 +400,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         log.full |= self.end.cut || log.report.unreadable;
         self.end.cut |= !self.dead.is_none();
         if !log.last.at.is_none() {
+            // Its header may be in the superblock alone.
+            volume.set_used(log.last.at.segment, true);
             log.resume(volume, self.end);
         }
         let (head_life, odd) = volume.root(log.id).map_or((0, false), |root| (root.head_life, root.odd));
@@ -445,7 +447,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             let mut at = position;
             while at < end {
                 let len = 16.min(end.saturating_sub(at));
-                if !volume.is_blank(volume.address(segment, at), len, false) {
+                if !volume.medium.is_blank(volume.address(segment, at), len, false) {
                     visible = at.wrapping_add(len);
                 }
                 at = at.wrapping_add(len);

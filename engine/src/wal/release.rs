@@ -129,7 +129,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if place.first < end {
             self.place_after(volume, &mut place);
         }
-        self.branch(volume, end, &mut place, true)
+        self.branch(volume, end, &mut place, 0)
     }
 
     /// Drops all entries, durably, and goes on at offset `next`: for a log whose beginning came as a snapshot from
@@ -141,7 +141,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Error<D::Error>> {
         let done = self
             .try_commit(volume)
-            .and_then(|()| self.branch(volume, next, &mut SegmentHeader::default(), true));
+            .and_then(|()| self.branch(volume, next, &mut SegmentHeader::default(), 0));
         done.map_err(|fault| self.explain(volume, fault))
     }
 }

@@ -19,6 +19,8 @@ pub struct Snapshot<B, const SLOTS: usize = 16> {
     chunks: Log<B, SLOTS>,
     /// First chunk of the one that is being written.
     first: u64,
+    /// When it was opened, there were chunks of one that was never published.
+    abandoned: bool,
 }
 
 /// The published snapshot.
@@ -43,8 +45,15 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
             volume.add_log(id | COMPANION).map_err(|fault| Error::Volume(volume.explain(fault)))?;
         }
         let chunks = Log::open(volume, id | COMPANION, buffer)?;
-        let first = chunks.end();
-        Ok(Self { chunks, first })
+        let mut snapshot = Self { chunks, first: 0, abandoned: false };
+        snapshot.first = snapshot.published_end(volume);
+        snapshot.abandoned = snapshot.first != snapshot.chunks.end();
+        Ok(snapshot)
+    }
+
+    /// Where the chunks of the published snapshot end.
+    fn published_end<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u64 {
+        self.root(volume).map_or(self.chunks.start(), |root| root.first.wrapping_add(u64::from(root.chunks)))
     }
 
     fn root<D: BlockDevice, V: Buffer, const N: usize>(
@@ -73,18 +82,35 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         Ok(Some(self.chunks.read(volume, root.first.wrapping_add(u64::from(nth)), out)?.len))
     }
 
-    /// Appends a chunk to the next snapshot. A chunk is at most [`Log::max_entry`] long.
+    /// Appends a chunk to the next snapshot. A chunk is at most [`Log::max_entry`] long. The first one drops what an
+    /// earlier session left of a snapshot that it never published, see [`discard`](Self::discard).
     pub fn write<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         chunk: &[u8],
     ) -> Result<(), Error<D::Error>> {
+        if self.abandoned {
+            self.discard(volume)?;
+        }
         self.chunks.append(volume, chunk).map(|_| ())
     }
 
-    /// Forgets the chunks of the next snapshot. Their space comes back with the next one that is published.
-    pub fn discard(&mut self) {
-        self.first = self.chunks.end();
+    /// Drops the chunks of the next snapshot, durably: their segments are free when this returns. One commit and one
+    /// publish; nothing if there are none.
+    pub fn discard<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        let end = self.published_end(volume);
+        if end < self.chunks.end() {
+            if end > self.chunks.start() {
+                self.chunks.truncate_after(volume, end.wrapping_sub(1))?;
+            } else {
+                self.chunks.reset(volume, end)?;
+            }
+        }
+        (self.first, self.abandoned) = (end, false);
+        Ok(())
     }
 
     /// Publishes the next snapshot as that of `log` before `offset`, and releases the log's entries before `offset`
@@ -95,6 +121,9 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         log: &mut Log<B, SLOTS>,
         offset: u64,
     ) -> Result<Released, Error<D::Error>> {
+        if self.abandoned {
+            self.discard(volume)?;
+        }
         let done = self.try_publish(volume, log, offset);
         done.map_err(|fault| log.explain(volume, fault))
     }

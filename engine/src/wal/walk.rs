@@ -1,7 +1,7 @@
 //! From record to record through one segment.
 
 use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, segment_identity};
-use crate::codec::{Checksum, align_down, word_at};
+use crate::codec::{Checksum, align_down, align_up, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
 use crate::volume::{Buffer, Fault, Format, Volume};
@@ -68,7 +68,9 @@ impl Walk {
         self.segment = header.at.segment;
         self.position = SEGMENT_HEADER as u32;
         self.offset = header.first;
-        self.limit = format.segment.saturating_sub(SEAL as u32);
+        // No record stands where a seal begins at the latest, and what is not read is not paid for.
+        let seal = align_up(SEAL as u32, format.geometry.write_unit);
+        self.limit = format.segment.saturating_sub(seal);
         self.write_unit = format.geometry.write_unit;
         self.set_epoch(header.epoch);
     }

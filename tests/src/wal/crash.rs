@@ -4,6 +4,9 @@
 
 use std::ops::ControlFlow;
 
+use esker::device::BlockDevice;
+use esker::volume;
+use esker::wal::Error;
 use esker_sim::{CrashId, CrashState, Policy, Repeats, Sim, Trace, enumerate, replay};
 
 use super::goon::{self, KINDS};
@@ -11,6 +14,7 @@ use super::model::Model;
 use super::opened::{Opened, Run, Scratch, Stop, Strictness};
 use super::play::{Job, jobs, play, scenarios_of};
 use super::session::{Session, tell_all};
+use super::shape::Shape;
 use crate::cli::{self, Beat, Found, Settings, guarded, mix};
 
 /// How deep recoveries of recoveries go.
@@ -178,7 +182,17 @@ impl<'a> Checker<'a> {
         let ids = recorded.model.logs.iter().map(|log| log.id);
         let mut opened = match Opened::open(&self.sims[depth], self.job.shape.memory(), ids) {
             Ok(opened) => opened,
-            Err(_) if cut < recorded.formatted_at => return Ok(None),
+            Err(error) if cut < recorded.formatted_at => {
+                // To be formatted again without a question: it held nothing, and nothing is damaged, unless the device
+                // says so.
+                let shape = self.job.shape;
+                let honest = matches!(error, Error::Volume(volume::Error::NotFormatted));
+                return if honest || unreadable(&self.sims[depth], shape) {
+                    Ok(None)
+                } else {
+                    Err(format!("open, cut while it was formatted: {error:?}"))
+                };
+            }
             Err(error) => return Err(format!("open: {error:?}")),
         };
         let reads = self.sims[depth].counts().reads;
@@ -306,4 +320,12 @@ fn op_text(op: &esker_sim::Op) -> String {
         }
         other => format!("{other:x?}").chars().take(80).collect(),
     }
+}
+
+/// Whether a unit of the superblock can't be read.
+fn unreadable(sim: &Sim, shape: Shape) -> bool {
+    let mut device = sim.clone();
+    let unit = shape.geometry().read_unit.max(4) as usize;
+    let mut bytes = vec![0; unit];
+    (0..shape.segment_address(0)).step_by(unit).any(|address| device.read(address, &mut bytes).is_err())
 }

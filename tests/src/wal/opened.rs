@@ -141,7 +141,6 @@ impl Opened {
 
     /// Free and held segments, and some of the retired, must make up the pool: nothing leaks, nothing belongs to two.
     pub fn account(&mut self, memory: Memory) -> Run {
-        let info = self.volume.info();
         let mut held = 0;
         for handle in &self.logs {
             if let Some(log) = &handle.log {
@@ -154,6 +153,8 @@ impl Opened {
                 .map_err(|error| stop("opening the companion", error))?;
             held += chunks.info(&mut self.volume).map_err(|error| stop("info", error))?.segments;
         }
+        // Only now, as opening a companion frees what a cut has left of it.
+        let info = self.volume.info();
         let (known, all) = (info.free_segments + held, info.segments);
         // A segment that was retired in mid-life still holds entries.
         if known == all || known < all && known + info.retired_segments >= all {

@@ -46,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
     script("users", BOTH, users),
     script("snapshot", ALL, snapshot),
     script("snapshots", BOTH, snapshots),
+    Scenario { adjust: many_segments, ..script("abandoned", BOTH, abandoned) },
     script("truncate-last", ALL, truncate_last),
     script("truncate-far", BOTH, truncate_far),
     script("truncate-border", BOTH, truncate_border),
@@ -74,6 +75,11 @@ fn four_buffers(shape: Shape) -> Shape {
 
 fn long_segments(shape: Shape) -> Shape {
     Shape { segment: 8192, segments: 5, ..shape }
+}
+
+/// So many that the reserve is two.
+fn many_segments(shape: Shape) -> Shape {
+    Shape { segments: shape.segments.max(8), ..shape }
 }
 
 fn bad_sector(shape: &Shape) -> Fault {
@@ -233,6 +239,37 @@ fn snapshot(session: &mut Session) -> Run {
     session.check()
 }
 
+/// A snapshot that takes all the room there is and is never published: dropped by hand, or by the next session.
+fn abandoned(session: &mut Session) -> Run {
+    let len = session.max_entry(0) / 3;
+    for round in 0..3 {
+        session.put_releasing(0, 30)?;
+        session.commit(0)?;
+        if round == 1 {
+            session.chunk(0, 20)?;
+            let end = session.end(0);
+            session.publish(0, end)?;
+        }
+        let mut chunks = 0;
+        while session.chunk(0, len)? {
+            chunks += 1;
+        }
+        if chunks < 3 {
+            return Err(Stop::Wrong(format!("a snapshot found room for {chunks} chunks")));
+        }
+        if round == 0 {
+            session.discard(0)?;
+        } else {
+            session.reopen()?;
+        }
+        if !session.chunk(0, len)? {
+            return Err(Stop::Wrong("what was abandoned did not give its room back".into()));
+        }
+        session.discard(0)?;
+    }
+    session.check()
+}
+
 fn snapshots(session: &mut Session) -> Run {
     let len = session.max_entry(0) / 5;
     for round in 0..4 {
@@ -245,7 +282,7 @@ fn snapshots(session: &mut Session) -> Run {
         if round == 2 {
             // Begun, and given up.
             session.chunk(0, len)?;
-            session.discard(0);
+            session.discard(0)?;
         }
         for n in 0..2 + round {
             session.chunk(0, len + n)?;

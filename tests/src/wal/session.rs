@@ -392,11 +392,14 @@ impl Session {
         }
     }
 
-    /// Forgets the chunks of the next snapshot.
-    pub fn discard(&mut self, n: usize) {
+    /// Drops the chunks of the next snapshot.
+    pub fn discard(&mut self, n: usize) -> Run {
+        self.tell(format_args!("discard the chunks for {n}"));
         self.chunks[n].clear();
-        if let Some(snapshot) = &mut self.opened.logs[n].snapshot {
-            snapshot.discard();
+        let Opened { volume, logs } = &mut self.opened;
+        match &mut logs[n].snapshot {
+            Some(snapshot) => snapshot.discard(volume).map_err(|error| stop("discard", error)),
+            None => Ok(()),
         }
     }
 

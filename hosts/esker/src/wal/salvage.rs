@@ -174,7 +174,7 @@ fn salvage_snapshot<const SLOTS: usize>(
         match source.read(from, nth, &mut bytes) {
             Ok(len) => copy.write(to, &bytes[..len.unwrap_or(0)]).map_err(fail)?,
             Err(error) => {
-                copy.discard();
+                copy.discard(to).map_err(fail)?;
                 copy.close(to).map_err(fail)?;
                 return lost(error);
             }

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::damage::place;
 use super::volume::{
-    Log, MANY_SLOTS, Snapshot, Volume, has_snapshot, log_memory, no_such_offset, open_log, open_to_read,
-    open_to_write, snapshot_log, with_slots,
+    MANY_SLOTS, Snapshot, Volume, has_snapshot, log_memory, no_such_offset, open_log, open_to_read,
+    open_to_write, with_slots,
 };
 use crate::arguments::{GetArguments, PutArguments};
 use crate::failure::Failure;
@@ -22,65 +22,17 @@ use crate::{output, progress};
 const CHUNK: u32 = 64 << 10;
 
 pub fn put(arguments: &PutArguments) -> Result<(), Failure> {
-    let PutArguments { device, log, .. } = arguments;
+    let PutArguments { device, .. } = arguments;
     let input = Input::open(&arguments.file, device)?;
     let mut volume = open_to_write(device)?;
-    let chunks = with_slots!(volume, chunks_end(arguments, &mut volume))?;
-    let put = with_slots!(volume, put_file(arguments, &input, &mut volume));
-    let failure = match put {
-        Ok(()) => return Ok(()),
-        Err(Stopped::Other(failure)) => return Err(failure),
-        Err(Stopped::Half(failure)) => failure,
-    };
-    // What was written of the new one is of no use, and may have taken the last room there was.
-    drop(volume);
-    let mut volume = open_to_write(device)?;
-    with_slots!(volume, give_up(*log, &mut volume, chunks)).map_err(|error| Failure::log(device, &error))?;
-    Err(failure)
-}
-
-/// Why a snapshot was not put.
-enum Stopped {
-    /// Some of its chunks are on the device, and certainly not published.
-    Half(Failure),
-    /// There are none, or nobody knows: what is there must stay.
-    Other(Failure),
-}
-
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
-        Self::Other(failure)
-    }
-}
-
-/// The end of the log that holds the chunks of snapshots.
-fn chunks_end<const SLOTS: usize>(arguments: &PutArguments, volume: &mut Volume) -> Result<u64, Failure> {
-    if !has_snapshot(volume, arguments.log) {
-        return Ok(0);
-    }
-    open_log::<SLOTS>(&arguments.device, volume, snapshot_log(arguments.log)).map(|chunks| chunks.end())
-}
-
-/// Drops the chunks from `end` on, so that their space is free at once.
-fn give_up<const SLOTS: usize>(id: u16, volume: &mut Volume, end: u64) -> Result<(), Error<DeviceError>> {
-    if !has_snapshot(volume, id) {
-        return Ok(());
-    }
-    let mut chunks = Log::<SLOTS>::open(volume, snapshot_log(id), log_memory())?;
-    if chunks.end() > end {
-        match end.checked_sub(1).filter(|last| *last >= chunks.start()) {
-            Some(last) => chunks.truncate_after(volume, last)?,
-            None => chunks.reset(volume, end)?,
-        }
-    }
-    chunks.close(volume).map(|_| ())
+    with_slots!(volume, put_file(arguments, &input, &mut volume))
 }
 
 fn put_file<const SLOTS: usize>(
     arguments: &PutArguments,
     input: &Input,
     volume: &mut Volume,
-) -> Result<(), Stopped> {
+) -> Result<(), Failure> {
     let PutArguments { device, at, log: id, json, .. } = arguments;
     let fail = |error: Error<DeviceError>| match error {
         Error::Full { .. } => Failure::at(
@@ -92,7 +44,7 @@ fn put_file<const SLOTS: usize>(
     let mut log = open_log::<SLOTS>(device, volume, *id)?;
     if *at < log.start() || *at > log.end() {
         // All entries may have led to the state, so the end itself is good.
-        return Err(no_such_offset(device, &log, *at).into());
+        return Err(no_such_offset(device, &log, *at));
     }
     let mut snapshot = Snapshot::<SLOTS>::open(volume, *id, log_memory()).map_err(fail)?;
     let max = log.max_entry(volume).min(CHUNK) as usize;
@@ -100,13 +52,18 @@ fn put_file<const SLOTS: usize>(
     let bar = progress::bytes(metadata.filter(|_| input.regular).map(|metadata| metadata.len()));
     let written = write(input, volume, &mut snapshot, max, &bar);
     bar.finish_and_clear();
-    let bytes = written.map_err(|stop| {
-        let failure = match stop {
-            Stop::Input(error) => Failure::io(&input.name, "read", &error),
-            Stop::Log(error) => fail(error),
-        };
-        if volume.is_poisoned() { Stopped::Other(failure) } else { Stopped::Half(failure) }
-    })?;
+    let bytes = match written {
+        Ok(bytes) => bytes,
+        Err(stop) => {
+            // What was written of the new one is of no use, and may have taken the last room there was. Should this fail
+            // as well, the next one that is put drops it.
+            let _ = snapshot.discard(volume);
+            return Err(match stop {
+                Stop::Input(error) => Failure::io(&input.name, "read", &error),
+                Stop::Log(error) => fail(error),
+            });
+        }
+    };
     let released = snapshot.publish(volume, &mut log, *at).map_err(fail)?;
     let chunks = snapshot.info(volume).map_or(0, |info| info.chunks);
     let start = log.start();

@@ -68,7 +68,7 @@ fn run() -> Result<(), Error<NorError>> {
     snapshot.write(&mut volume, &bytes)?;
     snapshot.publish(&mut volume, &mut log, black_box(1))?;
     black_box(snapshot.read(&mut volume, black_box(0), &mut bytes)?);
-    snapshot.discard();
+    snapshot.discard(&mut volume)?;
     snapshot.close(&mut volume)?;
     log.reset(&mut volume, black_box(9))?;
     log.close(&mut volume)?;
