@@ -20,7 +20,7 @@
 //! what an earlier life left there is looked at as well: the bits in the head say which few offsets are worth trying.
 //! Were every one tried, then among the records of a large segment one would fit by chance now and then.
 
-use crate::codec::{Checksum, Fields, align_up, put_word};
+use crate::codec::{Checksum, align_up, put_word};
 use crate::space::Link;
 
 /// Records begin at multiples of this.
@@ -191,15 +191,11 @@ impl Head {
     /// The beginning of the record, up to the user word.
     pub(crate) fn encode(self, crc: u32, seed: Checksum) -> [u8; MAX_HEAD] {
         let mut bytes = [0xFF; MAX_HEAD];
-        let mut fields = Fields::write(&mut bytes);
-        let (mut crc, Self { mut word, mut len }) = (crc, self);
-        fields.u32(&mut crc);
-        fields.u32(&mut word);
-        if len >= LONG {
-            fields.u32(&mut len);
-        }
+        self.mark(crc, &mut bytes);
         if self.is_checked() {
-            fields.u32(&mut self.check(seed));
+            // A length that need not stand apart makes room for the check.
+            put_word(bytes.get_mut(8..).unwrap_or_default(), self.len);
+            put_word(bytes.get_mut(self.check_at()..).unwrap_or_default(), self.check(seed));
         }
         bytes
     }
