@@ -2,7 +2,7 @@
 
 use super::Log;
 use super::index::Index;
-use super::record::{RECORD, segment_identity};
+use super::record::{RECORD, epoch_seed, segment_identity};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
 use crate::volume::{Buffer, Copy, Fault, Volume};
@@ -186,7 +186,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         epoch: u32,
     ) {
         self.epoch = epoch;
-        self.seed = segment_identity(volume.format.volume_id, self.last.at).word(epoch);
+        self.seed = epoch_seed(segment_identity(volume.format.volume_id, self.last.at), epoch);
     }
 
     /// Segments from the first that is kept to the last.

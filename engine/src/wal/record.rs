@@ -208,7 +208,12 @@ impl Head {
     }
 }
 
-/// What the checksum of every record in one life of one segment begins with; the epoch follows.
+/// What the checksum of every record of one epoch in one life of one segment begins with.
+pub(crate) fn epoch_seed(identity: Checksum, epoch: u32) -> Checksum {
+    identity.word(epoch)
+}
+
+/// What that is made of beside the epoch.
 pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
     Checksum::new().word(volume_id).word(at.segment).word(at.life)
 }
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
-        let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
+        let seed = |epoch| epoch_seed(segment_identity(1, Link { segment: 2, life: 3 }), epoch);
         let head = Head::entry(false, 5000, 3, false, 9);
         assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
         assert_ne!(head.check(seed(4)), head.check(seed(5)));
