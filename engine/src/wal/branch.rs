@@ -42,7 +42,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         // An empty last segment is given up, so that opening again and again takes no space: the new one takes its place.
         let empty = self.last.first == self.end || self.last.at.is_none();
-        let mut place = self.last;
+        let mut place = SegmentHeader::default();
+        place.copy_from(&self.last);
         if !empty {
             self.place_after(volume, &mut place);
         }
@@ -204,7 +205,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         at: Link,
     ) -> bool {
-        let mut header = self.last;
+        let mut header = SegmentHeader::default();
+        header.copy_from(&self.last);
         while header.at.life > at.life {
             let next = if header.jump.life >= at.life { header.jump } else { header.previous };
             if volume.read_header(next, &mut header) == Copy::None {

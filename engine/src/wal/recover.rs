@@ -380,8 +380,11 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             self.whole = false;
             self.end = End { committed: true, ..End::default() };
             let log = &mut self.log;
-            (log.index, log.report, log.last) = (Index::new(), Report::default(), SegmentHeader::default());
-            (log.full, self.dead) = (false, Link::NONE);
+            log.index = Index::new();
+            log.report = Report::default();
+            log.last = SegmentHeader::default();
+            log.full = false;
+            self.dead = Link::NONE;
             return self.find_tail(volume);
         }
         let log = &mut self.log;
