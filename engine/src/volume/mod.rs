@@ -41,7 +41,6 @@ pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
     pub(crate) homes: Homes,
     generation: u64,
     scanned: u32,
-    newest_life: u32,
     /// The life that the next segment will be given.
     next_life: u32,
     /// Something could not be read when the pool was scanned.
@@ -167,9 +166,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             homes: Homes::default(),
             generation: 0,
             scanned: 0,
-            newest_life: 0,
             missed: false,
-            next_life: 0,
+            next_life: 1,
         }
     }
 

@@ -100,7 +100,9 @@ impl<const LOGS: usize> Roots<LOGS> {
         fields.u32(&mut self.lives);
         let mut retired = self.retired.len() as u32;
         fields.u32(&mut retired);
-        self.retired.resize_default((retired as usize).min(MAX_RETIRED)).ok()?;
+        while self.retired.len() < (retired as usize).min(MAX_RETIRED) {
+            self.retired.push(0).ok()?;
+        }
         for segment in &mut self.retired {
             let mut number = u32::from(*segment);
             fields.u32(&mut number);
@@ -108,7 +110,9 @@ impl<const LOGS: usize> Roots<LOGS> {
         }
         let mut logs = self.logs.len() as u32;
         fields.u32(&mut logs);
-        self.logs.resize_default(logs as usize).ok()?;
+        while self.logs.len() < logs as usize {
+            self.logs.push(LogRoot::default()).ok()?;
+        }
         for log in &mut self.logs {
             log.fields(fields);
         }

@@ -48,7 +48,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             if self.scanned < count {
                 return Ok(false);
             }
-            self.next_life = self.roots.lives.max(self.newest_life.wrapping_add(1));
+            self.next_life = self.next_life.max(self.roots.lives);
             for index in 0..self.roots.logs.len() {
                 self.settle(index);
             }
@@ -79,8 +79,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             return;
         }
         let at = header.at;
-        if at.life > self.newest_life {
-            self.newest_life = at.life;
+        if at.life >= self.next_life {
+            self.next_life = at.life.wrapping_add(1);
             self.segments.rotor = segment.wrapping_add(1);
         }
         let Some(root) = self.root_mut(header.log) else { return };

@@ -2,7 +2,7 @@
 
 use super::Log;
 use super::index::Index;
-use super::record::{RECORD, segment_identity};
+use super::record::{RECORD, epoch_seed, segment_identity};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
 use crate::volume::{Buffer, Copy, Fault, Volume};
@@ -42,7 +42,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         // An empty last segment is given up, so that opening again and again takes no space: the new one takes its place.
         let empty = self.last.first == self.end || self.last.at.is_none();
-        let mut place = self.last;
+        let mut place = SegmentHeader::default();
+        place.copy_from(&self.last);
         if !empty {
             self.place_after(volume, &mut place);
         }
@@ -187,7 +188,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         epoch: u32,
     ) {
         self.epoch = epoch;
-        self.seed = segment_identity(volume.format.volume_id, self.last.at).word(epoch);
+        self.seed = epoch_seed(segment_identity(volume.format.volume_id, self.last.at), epoch);
     }
 
     /// Segments from the first that is kept to the last.
@@ -205,7 +206,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         at: Link,
     ) -> bool {
-        let mut header = self.last;
+        let mut header = SegmentHeader::default();
+        header.copy_from(&self.last);
         while header.at.life > at.life {
             let next = if header.jump.life >= at.life { header.jump } else { header.previous };
             if volume.read_header(next, &mut header) == Copy::None {

@@ -67,10 +67,10 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) last: SegmentHeader,
     /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
     pub(super) open: Option<(u32, Head, Checksum)>,
-    /// Changes when a cursor's place may have gone.
-    pub(super) turn: u32,
     pub(super) report: Report,
     pub(super) pace: Pace,
+    /// Changes when a cursor's place may have gone.
+    pub(super) turn: u32,
     pub(super) index: Index<SLOTS>,
 }
 

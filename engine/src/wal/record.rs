@@ -20,7 +20,7 @@
 //! what an earlier life left there is looked at as well: the bits in the head say which few offsets are worth trying.
 //! Were every one tried, then among the records of a large segment one would fit by chance now and then.
 
-use crate::codec::{Checksum, Fields, align_up, put_word};
+use crate::codec::{Checksum, align_up, put_word};
 use crate::space::Link;
 
 /// Records begin at multiples of this.
@@ -191,15 +191,11 @@ impl Head {
     /// The beginning of the record, up to the user word.
     pub(crate) fn encode(self, crc: u32, seed: Checksum) -> [u8; MAX_HEAD] {
         let mut bytes = [0xFF; MAX_HEAD];
-        let mut fields = Fields::write(&mut bytes);
-        let (mut crc, Self { mut word, mut len }) = (crc, self);
-        fields.u32(&mut crc);
-        fields.u32(&mut word);
-        if len >= LONG {
-            fields.u32(&mut len);
-        }
+        self.mark(crc, &mut bytes);
         if self.is_checked() {
-            fields.u32(&mut self.check(seed));
+            // A length that need not stand apart makes room for the check.
+            put_word(bytes.get_mut(8..).unwrap_or_default(), self.len);
+            put_word(bytes.get_mut(self.check_at()..).unwrap_or_default(), self.check(seed));
         }
         bytes
     }
@@ -212,7 +208,12 @@ impl Head {
     }
 }
 
-/// What the checksum of every record in one life of one segment begins with; the epoch follows.
+/// What the checksum of every record of one epoch in one life of one segment begins with.
+pub(crate) fn epoch_seed(identity: Checksum, epoch: u32) -> Checksum {
+    identity.word(epoch)
+}
+
+/// What that is made of beside the epoch.
 pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
     Checksum::new().word(volume_id).word(at.segment).word(at.life)
 }
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
-        let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
+        let seed = |epoch| epoch_seed(segment_identity(1, Link { segment: 2, life: 3 }), epoch);
         let head = Head::entry(false, 5000, 3, false, 9);
         assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
         assert_ne!(head.check(seed(4)), head.check(seed(5)));

@@ -25,7 +25,7 @@ struct Scan {
     committed: bool,
     /// A later window than that of the segment's header was begun: all before this segment is durable.
     progressed: bool,
-    records: u64,
+    records: u32,
     lost: u64,
     /// Where the batch began that is not whole yet.
     batch: Option<(u32, u64)>,
@@ -135,7 +135,7 @@ impl Scan {
             self.stray = true;
             return;
         }
-        self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
+        self.lost = self.lost.wrapping_add(record.offset.wrapping_sub(self.walk.offset));
         self.window = record.head.window();
         self.walk.go_on();
         self.committed = false;
@@ -326,22 +326,10 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         // Without the end of a batch in it, the segment only passes on what comes after.
         self.whole = scan.whole || self.whole && !last;
         let log = &mut self.log;
-        log.report.replayed = log.report.replayed.wrapping_add(scan.records);
+        log.report.replayed = log.report.replayed.wrapping_add(u64::from(scan.records));
         log.report.damaged = log.report.damaged.wrapping_add(scan.lost);
         if last {
-            // New records don't go where the header is missing.
-            log.full |= scan.bare;
-            log.last.copy_from(&scan.header);
-            // A batch that is not whole never was.
-            let (position, offset) = scan.batch.unwrap_or((scan.walk.position, scan.walk.offset));
-            log.end = offset;
-            log.epoch = log.epoch.max(scan.walk.epoch);
-            log.window = scan.own_window();
-            let cut = scan.batch.is_some() || scan.stray;
-            let committed = scan.committed && scan.batch.is_none();
-            self.end = End { position, committed, cut, dirty: scan.dirty };
-            // A segment without a record may be one whose erase for somebody else was interrupted.
-            log.full |= position == SEGMENT_HEADER as u32;
+            self.end = log.end_in(scan);
         }
         let head_life = volume.root(log.id).map_or(0, |root| root.head_life);
         // Is the segment before this one known to be durable?
@@ -380,8 +368,11 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             self.whole = false;
             self.end = End { committed: true, ..End::default() };
             let log = &mut self.log;
-            (log.index, log.report, log.last) = (Index::new(), Report::default(), SegmentHeader::default());
-            (log.full, self.dead) = (false, Link::NONE);
+            log.index = Index::new();
+            log.report = Report::default();
+            log.last = SegmentHeader::default();
+            log.full = false;
+            self.dead = Link::NONE;
             return self.find_tail(volume);
         }
         let log = &mut self.log;
@@ -428,6 +419,22 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
 }
 
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// The log ends in the segment that was read, as far as is known.
+    fn end_in(&mut self, scan: &Scan) -> End {
+        self.last.copy_from(&scan.header);
+        // A batch that is not whole never was.
+        let (position, offset) = scan.batch.unwrap_or((scan.walk.position, scan.walk.offset));
+        self.end = offset;
+        self.epoch = self.epoch.max(scan.walk.epoch);
+        self.window = scan.own_window();
+        // New records don't go where the header is missing; and a segment without a record may be one whose erase for
+        // somebody else was interrupted.
+        self.full |= scan.bare || position == SEGMENT_HEADER as u32;
+        let cut = scan.batch.is_some() || scan.stray;
+        let committed = scan.committed && scan.batch.is_none();
+        End { position, committed, cut, dirty: scan.dirty }
+    }
+
     /// Finds out where the next epoch can begin, behind the end of the log at `position`.
     #[inline(never)]
     fn resume<D: BlockDevice, V: Buffer, const N: usize>(

@@ -1,5 +1,7 @@
 //! When to commit: the sync strategies.
 
+use core::num::NonZeroU64;
+
 use super::{Error, Log};
 use crate::device::BlockDevice;
 use crate::volume::{Buffer, Volume};
@@ -42,7 +44,8 @@ pub(super) struct Pace {
     pub(super) strategy: SyncStrategy,
     entries: u32,
     bytes: u32,
-    since: Option<u64>,
+    /// One more than the time since which entries are waiting, as far as somebody has asked.
+    since: Option<NonZeroU64>,
 }
 
 impl Pace {
@@ -60,10 +63,11 @@ impl Pace {
             SyncStrategy::Always => true,
             SyncStrategy::Never => false,
             SyncStrategy::Batch { entries, bytes, millis } => {
-                let since = *self.since.get_or_insert(now_millis);
+                let now = NonZeroU64::MIN.saturating_add(now_millis);
+                let waited = now.get().saturating_sub(self.since.get_or_insert(now).get());
                 entries != 0 && self.entries >= entries
                     || bytes != 0 && self.bytes >= bytes
-                    || millis != 0 && now_millis.saturating_sub(since) >= u64::from(millis)
+                    || millis != 0 && waited >= u64::from(millis)
             }
         }
     }

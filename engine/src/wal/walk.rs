@@ -1,6 +1,6 @@
 //! From record to record through one segment.
 
-use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, segment_identity};
+use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, epoch_seed, segment_identity};
 use crate::codec::{Checksum, align_down, align_up, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
@@ -78,7 +78,7 @@ impl Walk {
     #[inline(never)]
     pub(crate) fn set_epoch(&mut self, epoch: u32) {
         self.epoch = epoch;
-        self.seed = self.identity.word(epoch);
+        self.seed = epoch_seed(self.identity, epoch);
     }
 
     /// Bytes from `position` on, at least one and as many of `want` as are at hand; none behind what is unwritten.
@@ -205,7 +205,7 @@ impl Walk {
             if self.found.epoch <= self.epoch {
                 return Err(Fault::Damaged);
             }
-            seed = self.identity.word(self.found.epoch);
+            seed = epoch_seed(self.identity, self.found.epoch);
         }
         self.sum(volume, over, seed, out)?;
         let whole = self.found.head.seal(self.found.body, self.offset) == self.found.crc;
@@ -273,7 +273,7 @@ impl Walk {
             return Err(Fault::Damaged);
         }
         loop {
-            let summed = self.sum(volume, over, self.identity.word(epoch), &mut []);
+            let summed = self.sum(volume, over, epoch_seed(self.identity, epoch), &mut []);
             let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
             let missing = claimed.wrapping_sub(self.offset as u32);
             if summed.is_ok() && missing <= most && missing & low == least {
