@@ -2,7 +2,7 @@
 //!
 //! The engine asks for a [`BlockDevice`](esker::device::BlockDevice). [`FileDevice`] makes one of a regular file,
 //! [`RawDisk`] of a disk, [`Device`] of whichever a path names. `DEVICES.md` beside this crate says which is for what,
-//! what each costs and what to do when one fails.
+//! what each costs and what to do when one fails. The program `esker` (`hosts/esker`) is built on it.
 //!
 //! ```
 //! use esker::{device::Geometry, volume::{self, FormatOptions, Volume}, wal::{self, Log}};

@@ -36,7 +36,17 @@ pub fn run(scale: Scale) -> Result<(), Failure> {
 
 fn esker(scale: Scale) -> Command {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--profile", scale.profile, "-p", "esker-linux", "--bin", "esker", "--"]);
+    command.args([
+        "run",
+        "--quiet",
+        "--profile",
+        scale.profile,
+        "-p",
+        "esker-program",
+        "--bin",
+        "esker",
+        "--",
+    ]);
     command
 }
 

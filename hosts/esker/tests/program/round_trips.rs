@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::{Place, succeeded};
+use super::{Place, numbered, succeeded};
 
 #[track_caller]
 fn comes_back(content: &[u8]) {
@@ -16,14 +16,6 @@ fn comes_back(content: &[u8]) {
     assert!(place.ok("wal cat dev") == content, "from a file");
     succeeded("append -", &place.feed("wal append stream - --size 16M", content));
     assert!(place.ok("wal cat stream") == content, "from a stream");
-}
-
-fn numbered(count: usize) -> Vec<u8> {
-    let mut text = Vec::new();
-    for n in 0..count {
-        writeln!(text, "{n} {}", "x".repeat(n * 7 % 150)).unwrap();
-    }
-    text
 }
 
 #[test]
@@ -217,13 +209,4 @@ fn what_a_slow_stream_brought_survives_a_kill() {
     assert_eq!(info["logs"][0]["recovery"]["clean"], false);
     place.ok("wal append dev in");
     assert_eq!(place.ok("wal cat dev"), b"first\nsecond\nthird\nfirst\n");
-}
-
-#[test]
-fn help_shows_examples() {
-    let place = Place::new();
-    for command in ["append", "cat", "info"] {
-        let help = String::from_utf8(place.ok(&format!("wal {command} --help"))).unwrap();
-        assert!(help.contains("Examples:") && help.contains(&format!("esker wal {command}")), "{help}");
-    }
 }

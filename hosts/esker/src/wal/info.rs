@@ -1,46 +1,55 @@
 //! `esker wal info`
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use esker::volume::VolumeInfo;
-use esker::wal::Info;
+use esker::wal::{Info, SnapshotInfo};
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 
-use super::arguments::InfoArguments;
-use super::failure::Failure;
-use super::open::{FEW_SLOTS, FileVolume, LARGE_SEGMENT, MANY_SLOTS, log_ids, open_log, open_to_read};
+use super::volume::{
+    Snapshot, Volume, has_snapshot, log_ids, log_memory, open_log, open_to_read, with_slots,
+};
+use crate::arguments::InfoArguments;
+use crate::failure::Failure;
+use crate::output;
+
+/// What there is to say about a log.
+struct LogInfo {
+    log: Info,
+    snapshot: Option<SnapshotInfo>,
+}
 
 pub fn run(arguments: &InfoArguments) -> Result<(), Failure> {
     let mut volume = open_to_read(&arguments.device)?;
     let ids = arguments.log.map_or_else(|| log_ids(&volume), |id| vec![id]);
     let mut logs = Vec::new();
     for id in ids {
-        logs.push(log_info(arguments, &mut volume, id)?);
+        logs.push(with_slots!(volume, log_info(arguments, &mut volume, id))?);
     }
     let info = volume.info();
-    let text = if arguments.json { as_json(&info, &logs) } else { as_table(&info, &logs) };
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("standard output: cannot write it: {error}")))
-        }
-        _ => Ok(()),
-    }
+    output::print(&if arguments.json { as_json(&info, &logs) } else { as_table(&info, &logs) })
 }
 
-fn log_info(arguments: &InfoArguments, volume: &mut FileVolume, id: u16) -> Result<Info, Failure> {
+/// As `append` would open it, since the room that is left depends on it.
+fn log_info<const SLOTS: usize>(
+    arguments: &InfoArguments,
+    volume: &mut Volume,
+    id: u16,
+) -> Result<LogInfo, Failure> {
     let device = &arguments.device;
-    // As `append` would open it, since the room that is left depends on it.
-    let info = if volume.info().segment_size >= LARGE_SEGMENT {
-        open_log::<MANY_SLOTS>(device, volume, id)?.info(volume)
+    let log = open_log::<SLOTS>(device, volume, id)?;
+    let log = log.info(volume).map_err(|error| Failure::log(device, &error))?;
+    let snapshot = if has_snapshot(volume, id) {
+        let snapshot = Snapshot::<SLOTS>::open(volume, id, log_memory());
+        snapshot.map_err(|error| Failure::log(device, &error))?.info(volume)
     } else {
-        open_log::<FEW_SLOTS>(device, volume, id)?.info(volume)
+        None
     };
-    info.map_err(|error| Failure::log(device, &error))
+    Ok(LogInfo { log, snapshot })
 }
 
-fn as_json(volume: &VolumeInfo, logs: &[Info]) -> String {
+fn as_json(volume: &VolumeInfo, logs: &[LogInfo]) -> String {
     let logs: Vec<Value> = logs.iter().map(log_json).collect();
     let value = json!({
         "volume": {
@@ -63,7 +72,7 @@ fn as_json(volume: &VolumeInfo, logs: &[Info]) -> String {
     format!("{value:#}\n")
 }
 
-fn log_json(log: &Info) -> Value {
+fn log_json(LogInfo { log, snapshot }: &LogInfo) -> Value {
     json!({
         "id": log.id,
         "start": log.start,
@@ -74,6 +83,7 @@ fn log_json(log: &Info) -> Value {
         "epoch": log.epoch,
         "max_entry": log.max_entry,
         "commit_unit": log.commit_unit,
+        "snapshot": snapshot.map(|snapshot| json!({ "offset": snapshot.offset, "chunks": snapshot.chunks })),
         "recovery": {
             "clean": log.report.clean,
             "replayed": log.report.replayed,
@@ -84,7 +94,7 @@ fn log_json(log: &Info) -> Value {
     })
 }
 
-fn as_table(volume: &VolumeInfo, logs: &[Info]) -> String {
+fn as_table(volume: &VolumeInfo, logs: &[LogInfo]) -> String {
     let geometry = &volume.geometry;
     let erase = match geometry.erase_unit {
         0 => "none, may be overwritten".to_owned(),
@@ -117,7 +127,7 @@ fn as_table(volume: &VolumeInfo, logs: &[Info]) -> String {
     text
 }
 
-fn log_table(text: &mut String, log: &Info) {
+fn log_table(text: &mut String, LogInfo { log, snapshot }: &LogInfo) {
     let offsets = match log.end - log.start {
         0 => format!("none, the next is {}", log.end),
         1 => format!("{}, 1 entry", log.start),
@@ -137,6 +147,9 @@ fn log_table(text: &mut String, log: &Info) {
     row(text, "longest entry", bytes(log.max_entry.into()));
     row(text, "commit unit", bytes(log.commit_unit.into()));
     row(text, "epoch", log.epoch);
+    if let Some(SnapshotInfo { offset, chunks }) = snapshot {
+        row(text, "snapshot", format_args!("of what came before offset {offset}, in {chunks} chunks"));
+    }
     row(text, "recovery", format_args!("{closed}, {} records read", report.replayed));
     row(text, "damaged", damaged);
     row(text, "cut", cut);

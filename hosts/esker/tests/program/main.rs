@@ -1,11 +1,18 @@
 //! The program as a user runs it: what goes in comes out, and what is wrong is said in one line.
 
+mod commands;
+mod damage;
+mod disks;
+mod kills;
+mod limits;
+mod loops;
 mod refusals;
 mod round_trips;
+mod signals;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -103,13 +110,28 @@ fn said(arguments: &str, output: &Output, words: &[&str]) {
     }
 }
 
-/// Whether this user may read whatever it likes, so that permissions can't be tested.
-fn is_root(place: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    let probe = place.join("probe");
-    fs::write(&probe, "").unwrap();
-    fs::set_permissions(&probe, fs::Permissions::from_mode(0o000)).unwrap();
-    let root = fs::File::open(&probe).is_ok();
-    fs::remove_file(&probe).unwrap();
-    root
+/// Says that a test could not run: on standard error, past what captures the output of tests that pass.
+fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
+
+/// Lines of many lengths, each with its number, so that no two are the same.
+fn numbered(count: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for n in 0..count {
+        writeln!(text, "{n} {}", "x".repeat(n * 7 % 150)).unwrap();
+    }
+    text
+}
+
+/// Marsaglia's xorshift64: the same moments in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
 }

@@ -6,16 +6,20 @@ use std::path::Path;
 
 use esker::volume;
 use esker::wal;
+
 use esker_linux::DeviceError;
 
-/// One line for the user.
+/// One line for the user, and the exit status that goes with it.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    words: String,
+    status: u8,
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A path may hold anything, a newline as well; this stays one line.
-        for c in self.0.chars() {
+        for c in self.words.chars() {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         Ok(())
@@ -24,12 +28,32 @@ impl fmt::Display for Failure {
 
 impl Failure {
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { words: message.into(), status: 1 }
+    }
+
+    /// The command line is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { words: message.into(), status: 2 }
+    }
+
+    /// A signal has ended it: the exit status is what a shell would report.
+    pub fn interrupted(signal: u8) -> Self {
+        Self { words: "interrupted".into(), status: 128_u8.saturating_add(signal) }
+    }
+
+    /// The same with more words behind it.
+    pub fn and(self, more: impl fmt::Display) -> Self {
+        Self { words: format!("{}; {more}", self.words), ..self }
+    }
+
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        self.status
     }
 
     /// About a file or a device.
     pub fn at(path: &Path, why: impl fmt::Display) -> Self {
-        Self(format!("{}: {why}", path.display()))
+        Self::new(format!("{}: {why}", path.display()))
     }
 
     pub fn io(path: &Path, action: &str, error: &io::Error) -> Self {
@@ -44,7 +68,7 @@ impl Failure {
             Error::Device(error) => Self::at(device, error),
             Error::NotFormatted => Self::at(
                 device,
-                "no esker volume here; name another DEV, or have `esker wal append --force` format this one",
+                "no esker volume here; name another DEV, or have `esker wal create --force` format this one",
             ),
             Error::Version { found, supported } => Self::at(
                 device,
