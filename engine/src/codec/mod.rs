@@ -5,13 +5,14 @@ mod fields;
 mod varint;
 
 pub(crate) use checksum::Checksum;
-pub(crate) use fields::{Put, Take};
-pub(crate) use varint::{PutVarint, TakeVarint};
+pub(crate) use fields::{Fields, put_word, word_at};
+pub(crate) use varint::Varints;
 
-/// `value` rounded up to a multiple of `unit`, a power of two. Saturates, so that damage can't wrap around.
+/// `value` rounded up to a multiple of `unit`, a power of two. Nothing here is close to 2^32: units are at most 2^31,
+/// what is rounded up to one of more than 2^16 is at most that unit, and all else is below 2^25.
 pub(crate) const fn align_up(value: u32, unit: u32) -> u32 {
     let mask = unit.wrapping_sub(1);
-    value.saturating_add(mask) & !mask
+    value.wrapping_add(mask) & !mask
 }
 
 /// `value` rounded down to a multiple of `unit`, a power of two.

@@ -1,52 +1,54 @@
 //! Numbers in as few bytes as they need: LEB128, seven bits a byte, least first.
 
-/// Writes numbers and counts what they take; what does not fit is counted all the same.
-pub(crate) struct PutVarint<'a> {
-    pub(crate) bytes: &'a mut [u8],
+/// Where a list of numbers is written to, or read from: see [`Fields`](super::Fields), of which this is the short form.
+pub(crate) struct Varints<'a> {
+    bytes: &'a mut [u8],
+    /// Bytes that the numbers took so far; those that did not fit are counted, too.
     pub(crate) at: usize,
+    writes: bool,
 }
 
-impl PutVarint<'_> {
+impl<'a> Varints<'a> {
+    /// Numbers go into `bytes`, one after the other.
+    pub(crate) fn write(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, at: 0, writes: true }
+    }
+
+    /// Numbers come out of `bytes`; what is not there reads as 0.
+    pub(crate) fn read(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, at: 0, writes: false }
+    }
+
     #[inline(never)]
-    pub(crate) fn u64(&mut self, mut value: u64) {
+    pub(crate) fn u64(&mut self, value: &mut u64) {
+        let (mut left, mut read, mut shift) = (*value, 0, 0_u32);
         loop {
-            let low = (value & 0x7F) as u8;
-            value >>= 7;
-            if let Some(place) = self.bytes.get_mut(self.at) {
-                *place = if value == 0 { low } else { low | 0x80 };
+            let mut byte = (left & 0x7F) as u8;
+            left >>= 7;
+            if left != 0 {
+                byte |= 0x80;
+            }
+            match self.bytes.get_mut(self.at) {
+                Some(place) if self.writes => *place = byte,
+                Some(place) => byte = *place,
+                None if self.writes => {}
+                None => byte = 0,
             }
             self.at = self.at.wrapping_add(1);
-            if value == 0 {
-                return;
-            }
-        }
-    }
-
-    pub(crate) fn u32(&mut self, value: u32) {
-        self.u64(u64::from(value));
-    }
-}
-
-/// Reads numbers; what is not there reads as 0.
-pub(crate) struct TakeVarint<'a>(pub(crate) &'a [u8]);
-
-impl TakeVarint<'_> {
-    #[inline(never)]
-    pub(crate) fn u64(&mut self) -> u64 {
-        let (mut value, mut shift) = (0, 0);
-        while let Some((byte, rest)) = self.0.split_first() {
-            self.0 = rest;
-            value |= u64::from(byte & 0x7F).wrapping_shl(shift);
+            read |= u64::from(byte & 0x7F).wrapping_shl(shift);
             shift = shift.wrapping_add(7);
             if byte & 0x80 == 0 || shift > 63 {
                 break;
             }
         }
-        value
+        *value = read;
     }
 
-    pub(crate) fn u32(&mut self) -> u32 {
-        self.u64() as u32
+    #[inline(never)]
+    pub(crate) fn u32(&mut self, value: &mut u32) {
+        let mut wide = u64::from(*value);
+        self.u64(&mut wide);
+        *value = wide as u32;
     }
 }
 
@@ -57,20 +59,25 @@ mod tests {
     #[test]
     fn numbers_come_back_in_the_bytes_they_need() {
         let mut bytes = [0; 64];
-        let mut put = PutVarint { bytes: &mut bytes, at: 0 };
+        let mut put = Varints::write(&mut bytes);
         let numbers =
             [(0, 1), (127, 1), (128, 2), (16_383, 2), (16_384, 3), (u64::from(u32::MAX), 5), (u64::MAX, 10)];
         let mut at = 0;
-        for (number, len) in numbers {
-            put.u64(number);
+        for (mut number, len) in numbers {
+            put.u64(&mut number);
             at += len;
             assert_eq!(put.at, at, "{number}");
         }
-        let mut take = TakeVarint(&bytes[..at]);
+        let next = |take: &mut Varints<'_>| {
+            let mut number = 77;
+            take.u64(&mut number);
+            number
+        };
+        let mut take = Varints::read(&mut bytes[..at]);
         for (number, _) in numbers {
-            assert_eq!(take.u64(), number);
+            assert_eq!(next(&mut take), number);
         }
-        assert_eq!(take.u64(), 0, "behind the end");
-        assert_eq!(TakeVarint(&[0xFF; 32]).u64(), u64::MAX, "no number is longer");
+        assert_eq!(next(&mut take), 0, "behind the end");
+        assert_eq!(next(&mut Varints::read(&mut [0xFF; 32])), u64::MAX, "no number is longer");
     }
 }

@@ -13,14 +13,15 @@
 //! ```
 //! It ends where the segment ends, so the last 84 bytes are found without knowing the number of slots.
 
-use super::segment::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::codec::{Checksum, Put, Take};
+use super::segment::{Link, SegmentHeader};
+use crate::codec::{Checksum, Fields, put_word, word_at};
 
 /// Bytes of a seal without its slots.
 pub(crate) const SEAL: usize = 84;
+const CRC_AT: usize = 80;
 
 /// See the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Seal {
     pub(crate) header: SegmentHeader,
     pub(crate) end: u64,
@@ -37,38 +38,41 @@ impl Seal {
         Checksum::new().word(volume_id).word(segment)
     }
 
-    /// `slots` is [`Self::sum`] continued over the encoded slots.
-    pub(crate) fn encode(&self, volume_id: u32, slots: Checksum) -> [u8; SEAL] {
+    /// The fields behind the header.
+    fn fields(&mut self, fields: &mut Fields<'_>) {
+        let mut last = [self.stride, self.window];
+        fields.u64(&mut self.end);
+        fields.u32(&mut self.next.segment);
+        fields.u32(&mut self.next.life);
+        fields.u32(&mut self.epoch);
+        fields.u16(&mut self.slots);
+        fields.bytes(&mut last);
+        let [stride, window] = last;
+        (self.stride, self.window) = (stride & 31, window & 15);
+    }
+
+    /// The seal in bytes; `slots` is [`Self::sum`] continued over the encoded slots.
+    pub(crate) fn encode(&mut self, volume_id: u32, slots: Checksum) -> [u8; SEAL] {
         let mut bytes = [0; SEAL];
-        Put::new(&mut bytes)
-            .bytes(&self.header.encode(volume_id))
-            .u64(self.end)
-            .u32(self.next.segment)
-            .u32(self.next.life)
-            .u32(self.epoch)
-            .u16(self.slots)
-            .bytes(&[self.stride, self.window]);
-        let crc = slots.bytes(bytes.get(..80).unwrap_or_default()).finish();
-        Put::new(bytes.get_mut(80..).unwrap_or_default()).u32(crc);
+        if let Some((header, rest)) = bytes.split_first_chunk_mut() {
+            self.header.encode(volume_id, header);
+            self.fields(&mut Fields::write(rest));
+        }
+        let (body, crc) = bytes.split_at_mut(CRC_AT);
+        put_word(crc, slots.bytes(body).finish());
         bytes
     }
 
-    /// What the bytes say, with the checksum that they claim; the caller compares it after summing the slots. The
-    /// header in it has a checksum of its own and is good by itself.
-    pub(crate) fn decode(bytes: &[u8; SEAL], volume_id: u32, segment: u32) -> Option<Self> {
-        let mut take = Take(bytes);
-        let header = SegmentHeader::decode(&take.array::<SEGMENT_HEADER>(), volume_id, segment)?;
-        let end = take.u64();
-        let next = Link { segment: take.u32(), life: take.u32() };
-        let epoch = take.u32();
-        let slots = take.u16();
-        let [stride, window] = take.array();
-        Some(Self { header, end, next, epoch, slots, stride: stride & 31, window: window & 15 })
+    /// Takes itself from `bytes`. What they claim of the slots is proved by [`verify`](Self::verify), after summing
+    /// them; the header has a checksum of its own and is good by itself.
+    pub(crate) fn decode(&mut self, bytes: &mut [u8; SEAL], volume_id: u32, segment: u32) -> bool {
+        let Some((header, rest)) = bytes.split_first_chunk_mut() else { return false };
+        self.fields(&mut Fields::read(rest));
+        self.header.decode(header, volume_id, segment)
     }
 
     /// Whether `bytes` carry the checksum that `slots`, continued over them, comes to.
     pub(crate) fn verify(bytes: &[u8; SEAL], slots: Checksum) -> bool {
-        let (body, crc) = bytes.split_at_checked(80).unwrap_or_default();
-        slots.bytes(body).finish() == Take(crc).u32()
+        slots.bytes(bytes.get(..CRC_AT).unwrap_or_default()).finish() == word_at(bytes, CRC_AT)
     }
 }

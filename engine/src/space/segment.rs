@@ -15,7 +15,7 @@
 //! 53  3 trail      sum over all segments of this log before it: tells at open whether one is missing or too many
 //! ```
 
-use crate::codec::{Checksum, Put, Take};
+use crate::codec::{Checksum, Fields, put_word, word_at};
 
 /// Bytes of a segment's header.
 pub(crate) const SEGMENT_HEADER: usize = 56;
@@ -58,60 +58,66 @@ pub(crate) struct SegmentHeader {
     pub(crate) trail: u32,
 }
 
-fn checksum(volume_id: u32, segment: u32, bytes: &[u8]) -> u32 {
-    Checksum::new().word(volume_id).word(segment).bytes(bytes).finish()
+fn checksum(volume_id: u32, segment: u32, body: &[u8]) -> u32 {
+    Checksum::new().word(volume_id).word(segment).bytes(body).finish()
 }
 
 impl SegmentHeader {
+    /// Becomes a copy of `other`: one copy of this code in the image instead of one wherever a header is kept.
+    #[inline(never)]
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        *self = *other;
+    }
+
+    /// Which entry of the segment `offset` is, counted from 0.
+    #[inline(never)]
+    pub(crate) fn nth(&self, offset: u64) -> u32 {
+        u32::try_from(offset.saturating_sub(self.first)).unwrap_or(u32::MAX)
+    }
+
     /// The trail of the segment that follows this one.
+    #[inline(never)]
     pub(crate) fn trail_after(&self) -> u32 {
         self.trail.wrapping_add(self.at.mark()) & TRAIL
     }
 
-    pub(crate) fn encode(&self, volume_id: u32) -> [u8; SEGMENT_HEADER] {
-        let mut bytes = [0; SEGMENT_HEADER];
-        Put::new(&mut bytes)
-            .u32(0)
-            .u16(MAGIC)
-            .u16(self.log)
-            .u32(self.at.life)
-            .u32(self.epoch)
-            .u64(self.first)
-            .u32(self.ordinal)
-            .u32(self.previous.segment)
-            .u32(self.previous.life)
-            .u32(self.jump.segment)
-            .u32(self.jump.life)
-            .u64(self.jump_first)
-            .u32(u32::from(self.window) | self.trail << 8);
-        let crc = checksum(volume_id, self.at.segment, bytes.get(4..).unwrap_or_default());
-        Put::new(&mut bytes).u32(crc);
-        bytes
+    /// The fields from byte 4 on; whether the magic was there.
+    fn fields(&mut self, fields: &mut Fields<'_>) -> bool {
+        let mut magic = MAGIC;
+        let mut last = u32::from(self.window) | self.trail << 8;
+        fields.u16(&mut magic);
+        fields.u16(&mut self.log);
+        fields.u32(&mut self.at.life);
+        fields.u32(&mut self.epoch);
+        fields.u64(&mut self.first);
+        fields.u32(&mut self.ordinal);
+        fields.u32(&mut self.previous.segment);
+        fields.u32(&mut self.previous.life);
+        fields.u32(&mut self.jump.segment);
+        fields.u32(&mut self.jump.life);
+        fields.u64(&mut self.jump_first);
+        fields.u32(&mut last);
+        (self.window, self.trail) = ((last & 15) as u8, last >> 8);
+        magic == MAGIC
     }
 
-    /// The header in `bytes`, if it is one that was written for `segment` of this volume.
-    pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> Option<Self> {
-        let mut fields = Take(bytes);
-        let crc = fields.u32();
-        if fields.u16() != MAGIC || crc != checksum(volume_id, segment, bytes.get(4..)?) {
-            return None;
-        }
-        let mut header = Self {
-            log: fields.u16(),
-            at: Link { segment, life: fields.u32() },
-            epoch: fields.u32(),
-            first: fields.u64(),
-            ordinal: fields.u32(),
-            previous: Link { segment: fields.u32(), life: fields.u32() },
-            jump: Link { segment: fields.u32(), life: fields.u32() },
-            jump_first: fields.u64(),
-            ..Self::default()
-        };
-        let last = fields.u32();
-        (header.window, header.trail) = ((last & 15) as u8, last >> 8);
+    #[inline(never)]
+    pub(crate) fn encode(&mut self, volume_id: u32, bytes: &mut [u8; SEGMENT_HEADER]) {
+        let (crc, body) = bytes.split_at_mut(4);
+        self.fields(&mut Fields::write(body));
+        put_word(crc, checksum(volume_id, self.at.segment, body));
+    }
+
+    /// Takes itself from `bytes`; `false` if they are none that was written for `segment` of this volume.
+    #[inline(never)]
+    pub(crate) fn decode(&mut self, bytes: &mut [u8; SEGMENT_HEADER], volume_id: u32, segment: u32) -> bool {
+        let (crc, body) = bytes.split_at_mut(4);
+        self.at.segment = segment;
         // Chains go back in time; a header that says otherwise could send a walk in circles.
-        let life = header.at.life;
-        (life != 0 && header.previous.life < life && header.jump.life < life).then_some(header)
+        self.fields(&mut Fields::read(body))
+            && word_at(crc, 0) == checksum(volume_id, segment, body)
+            && self.previous.life < self.at.life
+            && self.jump.life < self.at.life
     }
 }
 
@@ -121,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_seen() {
-        let header = SegmentHeader {
+        let mut header = SegmentHeader {
             log: 7,
             at: Link { segment: 3, life: 9 },
             epoch: 4,
@@ -133,14 +139,19 @@ mod tests {
             window: 15,
             trail: 0xAB_CDEF,
         };
-        let bytes = header.encode(77);
-        assert_eq!(SegmentHeader::decode(&bytes, 77, 3), Some(header));
-        assert_eq!(SegmentHeader::decode(&bytes, 78, 3), None, "another volume");
-        assert_eq!(SegmentHeader::decode(&bytes, 77, 4), None, "another place");
+        let mut bytes = [0; SEGMENT_HEADER];
+        header.encode(77, &mut bytes);
+        let decode = |mut bytes: [u8; SEGMENT_HEADER], volume_id, segment| {
+            let mut header = SegmentHeader::default();
+            header.decode(&mut bytes, volume_id, segment).then_some(header)
+        };
+        assert_eq!(decode(bytes, 77, 3), Some(header));
+        assert_eq!(decode(bytes, 78, 3), None, "another volume");
+        assert_eq!(decode(bytes, 77, 4), None, "another place");
         for bit in 0..SEGMENT_HEADER * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::decode(&flipped, 77, 3), None, "bit {bit}");
+            assert_eq!(decode(flipped, 77, 3), None, "bit {bit}");
         }
     }
 }

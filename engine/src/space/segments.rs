@@ -25,6 +25,10 @@ impl Segments {
         if count <= INLINE { 0 } else { count.div_ceil(8) as usize }
     }
 
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     pub(crate) fn free(&self) -> u32 {
         self.count.saturating_sub(self.used)
     }

@@ -12,8 +12,10 @@ pub(crate) enum Fault {
     SyncPending,
     TooLarge,
     OutOfRange,
-    /// The caller's buffer is too small; the detail says how many bytes are needed.
+    /// The caller's buffer is too small for the entry; the detail says how many bytes are needed.
     Short,
+    /// The lent memory is too small; the detail says how many bytes are needed.
+    Memory,
     /// In the segment that the detail says.
     Damaged,
     NotFormatted,
@@ -21,5 +23,12 @@ pub(crate) enum Fault {
     Version,
     TooManyLogs,
     TooManySlots,
+    /// The device's geometry can't be.
+    Impossible,
+    /// The device's geometry is not the one of the volume.
+    Geometry,
+    /// The detail says what the buffer must be aligned to.
+    Misaligned,
     LogExists,
+    NoSuchLog,
 }

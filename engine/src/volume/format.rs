@@ -18,17 +18,18 @@
 use super::medium::Buffer;
 use super::medium::Medium;
 use super::{Error, Fault};
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, Fields, align_up, put_word, word_at};
 use crate::device::{BlockDevice, Geometry};
 
 pub(crate) const FORMAT_RECORD: usize = 128;
 /// The format version that this engine writes and reads.
 pub const FORMAT_VERSION: u16 = 2;
 const MAGIC: [u8; 8] = *b"ESKERVOL";
+const CRC_AT: usize = 124;
 const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
 /// So many segments at most: their bitmap stays below 8 KiB of RAM.
-const MAX_SEGMENTS: u64 = 65_536;
+const MAX_SEGMENTS: u32 = 65_536;
 /// A position in a segment has 22 bits, in words of 4 bytes.
 const MAX_SEGMENT: u32 = 1 << 24;
 
@@ -85,7 +86,7 @@ impl Format {
             ));
         }
         let wanted = if options.pool_size == 0 { room } else { options.pool_size };
-        let count = (wanted >> segment.trailing_zeros()).min(MAX_SEGMENTS);
+        let count = (wanted >> segment.trailing_zeros()).min(u64::from(MAX_SEGMENTS));
         let pool_len = count << segment.trailing_zeros();
         let reserve = options.reserve.max(1);
         if pool_len > room || count < u64::from(reserve).saturating_add(2) {
@@ -98,71 +99,73 @@ impl Format {
     }
 
     pub(crate) fn segments(&self) -> u32 {
-        (self.pool_len >> self.segment.trailing_zeros()) as u32
+        // A segment has 1 KiB at least, and then 32 bits do: what is too long is too long by far.
+        let kib = u32::try_from(self.pool_len >> 10).unwrap_or(u32::MAX);
+        kib >> (self.segment.trailing_zeros().saturating_sub(10) & 31)
     }
 
-    pub(crate) fn encode(&self) -> [u8; FORMAT_RECORD] {
-        let mut bytes = [0; FORMAT_RECORD];
-        let mut put = Put::new(&mut bytes);
-        put.bytes(&MAGIC)
-            .u16(FORMAT_VERSION)
-            .u16(self.reserve)
-            .u32(self.volume_id)
-            .u64(self.geometry.capacity)
-            .u32(self.geometry.write_unit)
-            .u32(self.geometry.erase_unit)
-            .u32(self.home)
-            .u32(self.segment)
-            .u32(REGION_POOL)
-            .u64(self.pool)
-            .u64(self.pool_len);
-        for _ in 1..REGIONS {
-            put.u32(0).u64(0).u64(0);
-        }
-        put.u32(self.geometry.read_unit);
-        let crc = Checksum::new().bytes(bytes.get(..124).unwrap_or_default()).finish();
-        Put::new(bytes.get_mut(124..).unwrap_or_default()).u32(crc);
-        bytes
+    /// Nothing, before a volume is known.
+    pub(crate) const fn none() -> Self {
+        let geometry = Geometry::blocks(0, 1);
+        Self { volume_id: 0, geometry, home: 0, segment: 1, reserve: 0, pool: 0, pool_len: 0 }
     }
 
-    /// `Ok(None)`: nothing of ours here, or damaged. `Err`: the version, which is not ours.
-    pub(crate) fn decode(bytes: &[u8; FORMAT_RECORD]) -> Result<Option<Self>, u16> {
-        let mut take = Take(bytes);
-        let crc = Take(bytes.get(124..).unwrap_or_default()).u32();
-        if take.array() != MAGIC
-            || crc != Checksum::new().bytes(bytes.get(..124).unwrap_or_default()).finish()
-        {
-            return Ok(None);
-        }
-        let version = take.u16();
-        if version != FORMAT_VERSION {
-            return Err(version);
-        }
-        let reserve = take.u16();
-        let volume_id = take.u32();
-        let (capacity, write_unit, erase_unit) = (take.u64(), take.u32(), take.u32());
-        let (home, segment) = (take.u32(), take.u32());
-        let (mut pool, mut pool_len) = (0, 0);
+    /// All but the checksum; magic and version as they are there.
+    fn fields(&mut self, fields: &mut Fields<'_>) -> ([u8; 8], u16) {
+        let (mut magic, mut version) = (MAGIC, FORMAT_VERSION);
+        fields.bytes(&mut magic);
+        fields.u16(&mut version);
+        fields.u16(&mut self.reserve);
+        fields.u32(&mut self.volume_id);
+        fields.u64(&mut self.geometry.capacity);
+        fields.u32(&mut self.geometry.write_unit);
+        fields.u32(&mut self.geometry.erase_unit);
+        fields.u32(&mut self.home);
+        fields.u32(&mut self.segment);
+        let (mut kind, mut start, mut len) = (REGION_POOL, self.pool, self.pool_len);
+        (self.pool, self.pool_len) = (0, 0);
         for _ in 0..REGIONS {
-            let (kind, start, len) = (take.u32(), take.u64(), take.u64());
+            fields.u32(&mut kind);
+            fields.u64(&mut start);
+            fields.u64(&mut len);
             if kind == REGION_POOL {
-                (pool, pool_len) = (start, len);
+                (self.pool, self.pool_len) = (start, len);
             }
+            (kind, start, len) = (0, 0, 0);
         }
-        let geometry = Geometry { capacity, read_unit: take.u32(), write_unit, erase_unit, alignment: 1 };
-        let format = Self { volume_id, geometry, home, segment, reserve, pool, pool_len };
-        // The checksum is no signature: an image may be made by anyone. What follows divides by nothing and loops
-        // over nothing that was not checked here.
-        let fits = geometry.check().is_ok()
+        fields.u32(&mut self.geometry.read_unit);
+        (magic, version)
+    }
+
+    pub(crate) fn encode(mut self, bytes: &mut [u8; FORMAT_RECORD]) {
+        let (body, crc) = bytes.split_at_mut(CRC_AT);
+        self.fields(&mut Fields::write(body));
+        put_word(crc, Checksum::new().bytes(body).finish());
+    }
+
+    /// Takes itself from `bytes`, and returns the version. `None`: nothing of ours there, or damaged.
+    fn decode(&mut self, bytes: &mut [u8; FORMAT_RECORD]) -> Option<u16> {
+        let (body, crc) = bytes.split_at_mut(CRC_AT);
+        let (magic, version) = self.fields(&mut Fields::read(body));
+        if magic != MAGIC || word_at(crc, 0) != Checksum::new().bytes(body).finish() {
+            return None;
+        }
+        (version != FORMAT_VERSION || self.is_possible()).then_some(version)
+    }
+
+    /// The checksum is no signature: an image may be made by anyone. What is built on a format divides by nothing and
+    /// loops over nothing that was not checked here.
+    fn is_possible(&self) -> bool {
+        let Self { geometry, home, segment, pool, pool_len, .. } = *self;
+        geometry.check().is_ok()
             && home == home_size(&geometry)
             && segment.is_power_of_two()
             && (1024..=MAX_SEGMENT).contains(&segment)
             && segment >= geometry.block()
             && pool >= u64::from(home).saturating_mul(2)
             && pool & u64::from(geometry.block().saturating_sub(1)) == 0
-            && pool.checked_add(pool_len).is_some_and(|end| end <= capacity)
-            && (1..=MAX_SEGMENTS).contains(&(pool_len >> segment.trailing_zeros()));
-        Ok(fits.then_some(format))
+            && pool.checked_add(pool_len).is_some_and(|end| end <= geometry.capacity)
+            && (1..=MAX_SEGMENTS).contains(&self.segments())
     }
 
     /// Whether a volume of this format can live on `device`.
@@ -177,39 +180,51 @@ impl Format {
 }
 
 /// A home is one erase unit or several, and holds a few publishes at least.
+#[inline(never)]
 pub(crate) fn home_size(geometry: &Geometry) -> u32 {
     let least = geometry.block().max(geometry.write_unit.saturating_mul(8)).max(2048);
     align_up(least, geometry.block())
 }
 
-/// Reads the format record at `address`.
+/// Reads the format record at `address`. [`Fault::NotFormatted`]: there is none that is whole.
+#[inline(never)]
 pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     address: u64,
-) -> Result<Option<Format>, Fault> {
+    format: &mut Format,
+) -> Result<(), Fault> {
     let mut bytes = [0; FORMAT_RECORD];
     if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
-        return Ok(None);
+        return Err(Fault::NotFormatted);
     }
     medium.read(address, &mut bytes, 0)?;
-    Format::decode(&bytes).map_err(|version| medium.fault(Fault::Version, u32::from(version)))
+    match format.decode(&mut bytes) {
+        Some(FORMAT_VERSION) => Ok(()),
+        Some(version) => Err(medium.fault(Fault::Version, u32::from(version))),
+        None => Err(Fault::NotFormatted),
+    }
 }
 
 /// The format record of the volume on this device, from either home.
-pub(crate) fn find_format<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Format, Fault> {
+#[inline(never)]
+pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
+    medium: &mut Medium<D, B>,
+    format: &mut Format,
+) -> Result<(), Fault> {
+    let first = read_format(medium, 0, format);
+    if matches!(first, Ok(()) | Err(Fault::Version)) {
+        return first;
+    }
     let home = home_size(&medium.geometry());
-    let first = read_format(medium, 0);
-    match first {
-        Ok(Some(format)) => return Ok(format),
-        Err(Fault::Version) => return Err(Fault::Version),
-        _ => {}
+    let second = read_format(medium, u64::from(home), format);
+    if second != Err(Fault::NotFormatted) {
+        return second;
     }
-    if let Some(format) = read_format(medium, u64::from(home))? {
-        return Ok(format);
+    if first != second {
+        return first;
     }
-    first?;
     // The magic tells damage from something else.
     let mut magic = [0; 8];
     medium.read(0, &mut magic, 0)?;
-    Err(if magic == MAGIC { medium.fault(Fault::Damaged, 0) } else { Fault::NotFormatted })
+    if magic == MAGIC { Err(medium.fault(Fault::Damaged, 0)) } else { Err(Fault::NotFormatted) }
 }

@@ -15,48 +15,65 @@ pub(crate) const PAGE: u32 = 256;
 
 /// See the module.
 pub(crate) struct Medium<D: BlockDevice, B> {
-    device: D,
     /// The first `io` bytes are for reads and publishes; what is behind belongs to the pool's bitmap.
     buffer: B,
     io: usize,
-    geometry: Geometry,
+    /// The buffer holds `held` bytes of the device, from this address on.
     cached: u64,
-    cached_len: usize,
+    held: usize,
+    geometry: Geometry,
     poisoned: bool,
     /// A read has failed since somebody asked.
     missed: bool,
-    /// The device's last error, until somebody asks for it.
-    failed: Option<D::Error>,
     /// What the last fault was about: bytes that are needed, or a segment.
     pub(crate) detail: u32,
+    /// The device's last error, until somebody asks for it.
+    failed: Option<D::Error>,
+    device: D,
 }
 
 impl<D: BlockDevice, B: Buffer> Medium<D, B> {
-    pub(crate) fn new(device: D, mut buffer: B) -> Result<Self, Error<D::Error>> {
+    /// To be [checked](Self::check_loan) before anything else.
+    pub(crate) fn new(device: D, buffer: B) -> Self {
         let geometry = device.geometry();
-        geometry.check().map_err(|_| Error::Options("the device reports a geometry that can't be"))?;
-        let len = buffer.as_mut().len();
-        let unit = geometry.read_unit.max(geometry.write_unit);
-        let needed = align_up(64, unit) as usize;
-        if len < needed {
-            return Err(Error::MemoryTooSmall { needed });
-        }
-        if !aligned(buffer.as_ref(), geometry.alignment) {
-            return Err(Error::Misaligned { alignment: geometry.alignment });
-        }
-        let io = align_down(len as u64, unit) as usize;
-        Ok(Self {
-            device,
+        Self {
             buffer,
-            io,
-            geometry,
+            io: 0,
             cached: 0,
-            cached_len: 0,
+            held: 0,
+            geometry,
             poisoned: false,
             missed: false,
-            failed: None,
             detail: 0,
-        })
+            failed: None,
+            device,
+        }
+    }
+
+    /// Whether device and buffer fit each other; from here on the buffer is used.
+    pub(crate) fn check_loan(&mut self) -> Result<(), Fault> {
+        self.geometry.check().map_err(|_| Fault::Impossible)?;
+        let needed = align_up(64, self.unit());
+        if self.set_apart(0) < needed as usize {
+            return Err(self.fault(Fault::Memory, needed));
+        }
+        let start = self.buffer.as_ref().as_ptr().addr();
+        self.check_alignment(start)
+    }
+
+    /// Whether memory that begins at this address will do for the device.
+    pub(crate) fn check_alignment(&mut self, start: usize) -> Result<(), Fault> {
+        let alignment = self.geometry.alignment;
+        if start & alignment.saturating_sub(1) as usize == 0 {
+            Ok(())
+        } else {
+            Err(self.fault(Fault::Misaligned, alignment))
+        }
+    }
+
+    /// The buffer is used in whole multiples of this.
+    fn unit(&self) -> u32 {
+        self.geometry.read_unit.max(self.geometry.write_unit)
     }
 
     /// Adopts the geometry that was recorded at format; reads keep to the unit of the device at hand.
@@ -91,10 +108,9 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     /// Takes `behind` bytes off the end of the buffer for the bitmap, and says how many are left to read into.
     pub(crate) fn set_apart(&mut self, behind: usize) -> usize {
-        let unit = self.geometry.read_unit.max(self.geometry.write_unit);
         let left = self.buffer.as_ref().len().saturating_sub(behind);
-        self.io = align_down(left as u64, unit) as usize;
-        self.cached_len = 0;
+        self.io = align_down(left as u64, self.unit()) as usize;
+        self.held = 0;
         self.io
     }
 
@@ -111,10 +127,11 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn has_missed(&mut self) -> Result<bool, Fault> {
         let missed = core::mem::take(&mut self.missed);
         if missed {
-            let mut bytes = [0; 128];
             let home = u64::from(super::format::home_size(&self.geometry));
             self.forget();
-            self.read(0, &mut bytes, 0).or_else(|_| self.read(home, &mut bytes, 0))?;
+            if self.piece(0, 128, 0).is_err() {
+                self.piece(home, 128, 0)?;
+            }
         }
         Ok(missed)
     }
@@ -130,7 +147,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         match (fault, self.failed.take()) {
             (Fault::Device, Some(error)) => Error::Device(error),
             (Fault::Full, _) => Error::Full,
-            (Fault::Short, _) => Error::MemoryTooSmall { needed: self.detail as usize },
+            (Fault::Memory, _) => Error::MemoryTooSmall { needed: self.detail as usize },
             (Fault::Damaged, _) => Error::Corrupt { address: u64::from(self.detail) },
             (Fault::NotFormatted, _) => Error::NotFormatted,
             (Fault::Version, _) => {
@@ -138,6 +155,9 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             }
             (Fault::TooManyLogs, _) => Error::TooManyLogs { max: self.detail as usize },
             (Fault::LogExists, _) => Error::LogExists,
+            (Fault::NoSuchLog, _) => Error::NoSuchLog,
+            (Fault::Impossible, _) => Error::Options("the device reports a geometry that can't be"),
+            (Fault::Misaligned, _) => Error::Misaligned { alignment: self.detail },
             (Fault::TooManySlots, _) => {
                 Error::Options("the index has too many slots for segments of this size")
             }
@@ -147,7 +167,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     /// Drops what was read ahead.
     pub(crate) fn forget(&mut self) {
-        self.cached_len = 0;
+        self.held = 0;
     }
 
     pub(crate) fn behind(&mut self) -> &mut [u8] {
@@ -155,106 +175,81 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// The buffer, to build something in that is then written by [`write_scratch`](Self::write_scratch).
+    #[inline(never)]
     pub(crate) fn scratch(&mut self) -> &mut [u8] {
-        self.cached_len = 0;
+        self.held = 0;
         self.buffer.as_mut().get_mut(..self.io).unwrap_or_default()
     }
 
-    /// Fills `out` from any address. What is read ahead of need, up to the address `ahead_to`, serves the next calls.
-    pub(crate) fn read(&mut self, address: u64, out: &mut [u8], ahead_to: u64) -> Result<(), Fault> {
-        let unit = self.geometry.read_unit;
-        let (mut address, mut out) = (address, out);
-        // What straddles the end of the buffer is read anew as a whole: the next call most often begins in it, too.
-        let held = self.cached_at(address).map_or(0, <[u8]>::len);
-        if ahead_to > address && held < out.len() && (held == 0 || align_down(address, unit) != self.cached) {
-            self.fill(address, out.len(), ahead_to)?;
+    /// Bytes from `address` on, at least one and at most `want`, out of the buffer. What is not in it yet is read with up
+    /// to `ahead` bytes, as many as fit, that serve the next calls.
+    #[inline(never)]
+    pub(crate) fn piece(&mut self, address: u64, want: u32, ahead: u32) -> Result<&[u8], Fault> {
+        if address.wrapping_sub(self.cached) >= self.held as u64 {
+            self.fill(address, want, ahead)?;
         }
+        let from = address.wrapping_sub(self.cached) as usize;
+        let end = from.saturating_add(want as usize).min(self.held);
+        Ok(self.buffer.as_ref().get(from..end).unwrap_or_default())
+    }
+
+    /// Fills `out` from any address.
+    #[inline(never)]
+    pub(crate) fn read(&mut self, mut address: u64, mut out: &mut [u8], ahead: u32) -> Result<(), Fault> {
         while !out.is_empty() {
-            if let Some(cached) = self.cached_at(address) {
-                let len = cached.len().min(out.len());
-                let (now, rest) = out.split_at_mut_checked(len).unwrap_or_default();
-                now.copy_from_slice(cached.get(..len).unwrap_or_default());
-                address = address.wrapping_add(len as u64);
-                out = rest;
-                continue;
-            }
-            let direct = align_down(out.len() as u64, unit) as usize;
-            if ahead_to <= address
-                && direct != 0
-                && self.geometry.alignment == 1
-                && align_down(address, unit) == address
-            {
-                let (now, rest) = out.split_at_mut_checked(direct).unwrap_or_default();
-                self.read_device(address, now)?;
-                address = address.wrapping_add(direct as u64);
-                out = rest;
-                continue;
-            }
-            self.fill(address, out.len(), ahead_to)?;
+            let piece = self.piece(address, out.len() as u32, ahead)?;
+            let (now, rest) = out.split_at_mut(piece.len().min(out.len()));
+            now.copy_from_slice(piece);
+            address = address.wrapping_add(now.len() as u64);
+            out = rest;
         }
         Ok(())
     }
 
-    /// Continues `sum` over `len` bytes from `address` on, read through the buffer.
-    pub(crate) fn checksum(
-        &mut self,
-        mut sum: Checksum,
-        address: u64,
-        len: u32,
-        ahead_to: u64,
-    ) -> Result<Checksum, Fault> {
-        let end = address.wrapping_add(u64::from(len));
-        let mut address = address;
-        while address < end {
-            let left = end.saturating_sub(address) as usize;
-            let Some(cached) = self.cached_at(address) else {
-                self.fill(address, left, ahead_to)?;
-                continue;
-            };
-            let part = cached.get(..left.min(cached.len())).unwrap_or_default();
-            sum = sum.bytes(part);
-            address = address.wrapping_add(part.len() as u64);
+    /// Continues `sum` over `len` bytes from `address` on.
+    pub(crate) fn checksum(&mut self, mut sum: Checksum, address: u64, len: u32) -> Result<Checksum, Fault> {
+        let mut done = 0;
+        while done < len {
+            let left = len.saturating_sub(done);
+            let piece = self.piece(address.wrapping_add(u64::from(done)), left, left)?;
+            sum = sum.bytes(piece);
+            done = done.wrapping_add(piece.len() as u32);
         }
         Ok(sum)
     }
 
-    /// The bytes at `address`, contiguous in the buffer. `None` if they don't fit into it.
-    pub(crate) fn view(&mut self, address: u64, len: usize) -> Result<Option<&[u8]>, Fault> {
-        if self.cached_at(address).is_none_or(|cached| cached.len() < len) {
-            self.fill(address, len, 0)?;
-        }
-        Ok(self.cached_at(address).and_then(|cached| cached.get(..len)))
-    }
-
-    fn cached_at(&self, address: u64) -> Option<&[u8]> {
-        let from = usize::try_from(address.checked_sub(self.cached)?).ok()?;
-        let cached = self.buffer.as_ref().get(from..self.cached_len)?;
-        (!cached.is_empty()).then_some(cached)
+    /// Reads `len` bytes into the buffer as one piece. They are fewer if they don't fit into it.
+    pub(crate) fn view(&mut self, address: u64, len: u32) -> Result<&mut [u8], Fault> {
+        self.forget();
+        self.fill(address, len, 0)?;
+        let from = address.wrapping_sub(self.cached) as usize;
+        let view = self.buffer.as_mut().get_mut(from..self.held).unwrap_or_default();
+        let len = view.len().min(len as usize);
+        Ok(view.get_mut(..len).unwrap_or_default())
     }
 
     /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.
-    fn fill(&mut self, address: u64, len: usize, ahead_to: u64) -> Result<(), Fault> {
+    #[inline(never)]
+    fn fill(&mut self, address: u64, want: u32, ahead: u32) -> Result<(), Fault> {
         let unit = self.geometry.read_unit;
         let start = align_down(address, unit);
-        let up_to = |end: u64| {
-            let end = end.wrapping_add(u64::from(unit.saturating_sub(1))).min(self.geometry.capacity);
-            (self.io as u64).min(align_down(end, unit).saturating_sub(start)) as usize
-        };
-        let wanted = address.wrapping_add(len as u64);
-        let least = address.wrapping_add(len.min(8) as u64);
+        let skip = address.wrapping_sub(start) as u32;
+        let room = self.geometry.capacity.saturating_sub(start).min(self.io as u64) as u32;
+        self.cached = start;
+        self.held = 0;
         // Again, and with no more than what serves, before it counts as a failure: one bad unit must not take its
         // neighbours along, and some failures pass.
-        let tries = [up_to(wanted.max(ahead_to)), up_to(wanted), up_to(least)];
-        self.cached = start;
-        self.cached_len = 0;
         let mut done = Err(Fault::Damaged);
-        for len in tries {
-            if len == 0 {
+        for wanted in [want.max(ahead), want, want.min(8)] {
+            let len = align_up(skip.saturating_add(wanted), unit).min(room);
+            if len <= skip {
                 break;
             }
-            done = self.fill_once(start, len);
+            let part = self.buffer.as_mut().get_mut(..len as usize).unwrap_or_default();
+            let read = self.device.read(start, part);
+            done = self.note(read);
             if done.is_ok() {
-                self.cached_len = len;
+                self.held = len as usize;
                 return done;
             }
         }
@@ -262,33 +257,33 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         done
     }
 
-    fn fill_once(&mut self, start: u64, len: usize) -> Result<(), Fault> {
-        let part = self.buffer.as_mut().get_mut(..len).unwrap_or_default();
-        let done = self.device.read(start, part);
-        self.note(done)
-    }
-
-    fn read_device(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault> {
-        let done = self.device.read(address, out).or_else(|_| self.device.read(address, out));
-        self.missed |= done.is_err();
-        self.note(done)
-    }
-
     /// Writes whole units. With an erase unit the call is split so that none crosses a page.
     pub(crate) fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Fault> {
-        self.check()?;
-        self.cached_len = 0;
-        let done = write_pages(&mut self.device, &self.geometry, address, data);
-        self.poisoned |= done.is_err();
-        self.note(done)
+        self.write_from(address, Some(data), data.len())
     }
 
-    /// Writes the first `len` bytes of [`scratch`](Self::scratch).
-    pub(crate) fn write_scratch(&mut self, address: u64, len: usize) -> Result<(), Fault> {
+    /// Writes the first `len` bytes of [`scratch`](Self::scratch), and as many behind them as make a whole unit.
+    pub(crate) fn write_scratch(&mut self, address: u64, len: u32) -> Result<(), Fault> {
+        self.write_from(address, None, align_up(len, self.geometry.write_unit) as usize)
+    }
+
+    #[inline(never)]
+    fn write_from(&mut self, mut address: u64, lent: Option<&[u8]>, len: usize) -> Result<(), Fault> {
         self.check()?;
-        self.cached_len = 0;
-        let data = self.buffer.as_ref().get(..len).unwrap_or_default();
-        let done = write_pages(&mut self.device, &self.geometry, address, data);
+        self.held = 0;
+        let mut data = lent.or(self.buffer.as_ref().get(..len)).unwrap_or_default();
+        let page = PAGE.max(self.geometry.write_unit);
+        let mut done = Ok(());
+        while done.is_ok() && !data.is_empty() {
+            let mut room = data.len();
+            if self.geometry.must_erase() {
+                room = room.min(page.saturating_sub(address as u32 & page.wrapping_sub(1)) as usize);
+            }
+            let (now, rest) = data.split_at(room);
+            done = self.device.write(address, now);
+            address = address.wrapping_add(room as u64);
+            data = rest;
+        }
         self.poisoned |= done.is_err();
         self.note(done)
     }
@@ -296,7 +291,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     /// Erases. A failure does not poison: nothing of worth was there, and the caller decides.
     pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault> {
         self.check()?;
-        self.cached_len = 0;
+        self.held = 0;
         let done = self.device.erase(address..address.wrapping_add(u64::from(len)));
         self.note(done)
     }
@@ -316,30 +311,4 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn check(&self) -> Result<(), Fault> {
         if self.poisoned { Err(Fault::Poisoned) } else { Ok(()) }
     }
-}
-
-fn write_pages<D: BlockDevice>(
-    device: &mut D,
-    geometry: &Geometry,
-    mut address: u64,
-    mut data: &[u8],
-) -> Result<(), D::Error> {
-    let page = u64::from(PAGE.max(geometry.write_unit));
-    while !data.is_empty() {
-        let room = if geometry.must_erase() {
-            page.saturating_sub(address & page.saturating_sub(1)) as usize
-        } else {
-            data.len()
-        };
-        let (now, rest) = data.split_at_checked(room).unwrap_or((data, &[]));
-        device.write(address, now)?;
-        address = address.wrapping_add(now.len() as u64);
-        data = rest;
-    }
-    Ok(())
-}
-
-/// Whether `buffer` begins at a multiple of `alignment`.
-pub(crate) fn aligned(buffer: &[u8], alignment: u32) -> bool {
-    buffer.as_ptr().addr() & alignment.saturating_sub(1) as usize == 0
 }

@@ -20,30 +20,34 @@ pub use error::Error;
 pub(crate) use fault::Fault;
 pub use format::{FORMAT_VERSION, FormatOptions};
 pub use medium::Buffer;
-pub(crate) use medium::{PAGE, aligned};
-pub(crate) use roots::{LogRoot, SnapshotRoot, TailRoot};
+pub(crate) use medium::PAGE;
+pub(crate) use roots::{LogRoot, SnapshotRoot};
+pub(crate) use scan::Copy;
 
 use crate::device::{BlockDevice, Geometry};
 use crate::space::Segments;
-use format::{FORMAT_RECORD, Format, find_format, read_format};
+pub(crate) use format::Format;
+use format::{FORMAT_RECORD, find_format, read_format};
 use medium::Medium;
 use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
 use superblock::{HEADER as PUBLISH_HEADER, Homes};
 
 /// A formatted device, open. `LOGS` is the greatest number of logs it can hold (a snapshot counts as one).
+// In memory in this order: what is used all over comes first, within reach of the short instructions of small cores.
+#[repr(C)]
 pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
-    pub(crate) medium: Medium<D, B>,
     pub(crate) format: Format,
-    pub(crate) roots: Roots<LOGS>,
-    pub(crate) segments: Segments,
+    pub(crate) medium: Medium<D, B>,
     pub(crate) homes: Homes,
     generation: u64,
     scanned: u32,
     newest_life: u32,
-    /// Something could not be read when the pool was scanned.
-    pub(crate) missed: bool,
     /// The life that the next segment will be given.
     next_life: u32,
+    /// Something could not be read when the pool was scanned.
+    pub(crate) missed: bool,
+    pub(crate) segments: Segments,
+    pub(crate) roots: Roots<LOGS>,
 }
 
 /// A volume in figures.
@@ -91,80 +95,99 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Reads the header of every segment and writes both homes anew. Four syncs at most.
     pub fn format(device: D, buffer: B, options: &FormatOptions) -> Result<Self, Error<D::Error>> {
         let format = Format::plan(device.geometry(), options)?;
-        let mut volume = Self::new(Medium::new(device, buffer)?, format)?;
+        let mut volume = Self::new(device, buffer);
+        volume.format = format;
+        let ready = volume.medium.check_loan().and_then(|()| volume.adopt());
+        ready.map_err(|fault| volume.explain(fault))?;
         // Lives go on where an earlier volume of the same id left off, so that none of its records is ever valid again.
         while !volume.scan(u32::MAX)? {}
         let done = volume.wipe_homes().and_then(|()| volume.publish());
-        done.map_err(|fault| volume.medium.explain(fault))?;
+        done.map_err(|fault| volume.explain(fault))?;
         Ok(volume)
     }
 
     /// Opens a volume: reads both homes of the superblock and the header of every segment. Writes nothing.
     #[inline(never)]
     pub fn open(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
-        let mut volume = Self::mount(device, buffer)?;
-        while !volume.scan(u32::MAX)? {}
-        Ok(volume)
+        let mut volume = Self::new(device, buffer);
+        let done = volume.load().and_then(|()| volume.try_scan(u32::MAX));
+        match done {
+            Ok(_) => Ok(volume),
+            Err(fault) => Err(volume.explain(fault)),
+        }
     }
 
     /// The first step of [`open`](Self::open): reads the superblock. Go on with [`scan`](Self::scan) until it says
     /// `true`; in between, feed the watchdog.
     #[inline(never)]
     pub fn mount(device: D, buffer: B) -> Result<Self, Error<D::Error>> {
-        let mut medium = Medium::new(device, buffer)?;
-        let format = find_format(&mut medium).map_err(|fault| medium.explain(fault))?;
-        let geometry = medium.geometry();
-        if !format.fits(&geometry) {
-            return Err(Error::Geometry { recorded: format.geometry, device: geometry });
+        let mut volume = Self::new(device, buffer);
+        match volume.load() {
+            Ok(()) => Ok(volume),
+            Err(fault) => Err(volume.explain(fault)),
         }
-        medium.adopt(format.geometry);
-        let mut volume = Self::new(medium, format)?;
-        volume.read_roots().map_err(|fault| volume.medium.explain(fault))?;
+    }
+
+    #[inline(never)]
+    fn load(&mut self) -> Result<(), Fault> {
+        self.medium.check_loan()?;
+        find_format(&mut self.medium, &mut self.format)?;
+        self.adopt()?;
+        self.read_roots()?;
         // A newer generation may be there that can't be read today and can tomorrow: stay clear of its number.
-        volume.generation = volume.generation.wrapping_add(1);
-        Ok(volume)
+        self.generation = self.generation.wrapping_add(1);
+        Ok(())
+    }
+
+    /// The public error for what went wrong inside.
+    #[cold]
+    pub(crate) fn explain(&mut self, fault: Fault) -> Error<D::Error> {
+        match fault {
+            Fault::Geometry => {
+                Error::Geometry { recorded: self.format.geometry, device: self.medium.geometry() }
+            }
+            fault => self.medium.explain(fault),
+        }
     }
 
     /// The geometry that the volume at the start of `device` was formatted with, found with no more knowledge than
     /// that: for hosts that can emulate any. `Ok(None)`: no volume.
     pub fn probe(device: D, buffer: B) -> Result<Option<Geometry>, Error<D::Error>> {
-        let mut medium = Medium::new(device, buffer)?;
-        if let Some(format) = read_format(&mut medium, 0).map_err(|fault| medium.explain(fault))? {
-            return Ok(Some(format.geometry));
-        }
-        for shift in 11..=27 {
-            let address = 1_u64 << shift;
-            if let Some(format) = read_format(&mut medium, address).map_err(|fault| medium.explain(fault))?
-                && u64::from(format.home) == address
-            {
-                return Ok(Some(format.geometry));
-            }
-        }
-        Ok(None)
+        let mut medium = Medium::new(device, buffer);
+        let found = probe(&mut medium);
+        found.map_err(|fault| medium.explain(fault))
     }
 
-    #[inline(never)]
-    fn new(mut medium: Medium<D, B>, format: Format) -> Result<Self, Error<D::Error>> {
-        let bitmap = Segments::memory(format.segments());
-        let scratch = Self::scratch_needed(&medium.geometry());
-        if medium.set_apart(bitmap) < scratch {
-            return Err(Error::MemoryTooSmall { needed: scratch.wrapping_add(bitmap) });
-        }
-        medium.behind().fill(0);
-        let segments = Segments::new(format.segments());
-        let homes = Homes::default();
-        Ok(Self {
-            medium,
-            format,
+    fn new(device: D, buffer: B) -> Self {
+        Self {
+            medium: Medium::new(device, buffer),
+            format: Format::none(),
             roots: Roots::default(),
-            segments,
-            homes,
+            segments: Segments::new(0),
+            homes: Homes::default(),
             generation: 0,
             scanned: 0,
             newest_life: 0,
             missed: false,
             next_life: 0,
-        })
+        }
+    }
+
+    /// Makes this a volume of its format, if that can live on the device.
+    fn adopt(&mut self) -> Result<(), Fault> {
+        if !self.format.fits(&self.medium.geometry()) {
+            return Err(Fault::Geometry);
+        }
+        self.medium.adopt(self.format.geometry);
+        let count = self.format.segments();
+        let bitmap = Segments::memory(count);
+        let scratch = Self::scratch_needed(&self.medium.geometry());
+        if self.medium.set_apart(bitmap) < scratch {
+            return Err(self.medium.fault(Fault::Memory, scratch.wrapping_add(bitmap) as u32));
+        }
+        self.medium.behind().fill(0);
+        self.segments = Segments::new(count);
+        Ok(())
     }
 
     /// The volume in figures. Costs nothing.
@@ -174,7 +197,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             volume_id: self.format.volume_id,
             generation: self.generation,
             segment_size: self.format.segment,
-            segments: self.format.segments(),
+            segments: self.segments.count(),
             free_segments: self.segments.free(),
             reserve: self.format.reserve,
             retired_segments: self.roots.retired.len() as u32,
@@ -205,7 +228,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Makes everything that was flushed durable. One device sync.
     pub fn sync(&mut self) -> Result<(), Error<D::Error>> {
-        self.medium.sync().map_err(|fault| self.medium.explain(fault))
+        self.medium.sync().map_err(|fault| self.explain(fault))
     }
 
     /// Poisons the volume: for hosts that run the device's sync through a handle of their own, when that has failed.
@@ -223,7 +246,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if id >= 0x8000 {
             return Err(Error::Options("log ids go up to 32767"));
         }
-        self.add_log(id).map_err(|fault| self.medium.explain(fault))
+        self.add_log(id).map_err(|fault| self.explain(fault))
     }
 
     pub(crate) fn add_log(&mut self, id: u16) -> Result<(), Fault> {
@@ -245,11 +268,31 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.roots.logs.iter().position(|log| log.id == id)
     }
 
+    #[inline(never)]
     pub(crate) fn root(&self, id: u16) -> Option<&LogRoot> {
         self.roots.logs.iter().find(|log| log.id == id)
     }
 
+    #[inline(never)]
     pub(crate) fn root_mut(&mut self, id: u16) -> Option<&mut LogRoot> {
         self.roots.logs.iter_mut().find(|log| log.id == id)
+    }
+}
+
+/// The geometry of a volume of which nothing is known but that it begins at address 0.
+fn probe<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Option<Geometry>, Fault> {
+    medium.check_loan()?;
+    let mut format = Format::none();
+    let mut home = 0;
+    loop {
+        match read_format(medium, u64::from(home), &mut format) {
+            Ok(()) if home == 0 || home == format.home => return Ok(Some(format.geometry)),
+            Ok(()) | Err(Fault::NotFormatted) => {}
+            Err(fault) => return Err(fault),
+        }
+        home = if home == 0 { 1 << 11 } else { home << 1 };
+        if home > 1 << 27 {
+            return Ok(None);
+        }
     }
 }

@@ -10,14 +10,14 @@
 
 use heapless::Vec;
 
-use crate::codec::{PutVarint, TakeVarint};
+use crate::codec::Varints;
 use crate::space::{Link, SegmentHeader, TRAIL};
 
 /// So many segments can be retired at most; one more is simply tried again each time round.
 pub(crate) const MAX_RETIRED: usize = 8;
 
 /// Where a log's snapshot is: entries of the log's companion, and the offset up to which they say it all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SnapshotRoot {
     /// The state is that before this entry of the log.
     pub(crate) offset: u64,
@@ -44,8 +44,8 @@ pub(crate) struct LogRoot {
     pub(crate) epoch: u32,
     /// Entries before this one were durable when this was published.
     pub(crate) end: u64,
-    /// The log's last segment when this was published: a second copy of its header.
-    pub(crate) tail: TailRoot,
+    /// The log's last segment when this was published: a second copy of its header, but for the jump.
+    pub(crate) tail: SegmentHeader,
     pub(crate) snapshot: Option<SnapshotRoot>,
     /// From here on found by the scan of the pool, not published: the last segment, the trail behind it, whether it is
     /// sealed, and the segment behind it if its header is missing.
@@ -59,35 +59,17 @@ pub(crate) struct LogRoot {
 }
 
 impl LogRoot {
+    /// The log begins with this segment from now on.
+    #[inline(never)]
+    pub(crate) fn begin_with(&mut self, head: &SegmentHeader) {
+        (self.start, self.head_life) = (head.first, head.at.life);
+        (self.head_ordinal, self.head_trail) = (head.ordinal, head.trail);
+    }
+
     /// Whether `segment` was the log's last one when this was published.
     pub(crate) fn holds_tail(&self, segment: u32) -> bool {
         let at = self.tail.at;
         !at.is_none() && at.segment == segment && at.life >= self.head_life
-    }
-}
-
-/// A segment's header without what the log's root says already, and without its jump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct TailRoot {
-    pub(crate) at: Link,
-    pub(crate) epoch: u32,
-    pub(crate) first: u64,
-    pub(crate) ordinal: u32,
-    pub(crate) previous: Link,
-    pub(crate) window: u8,
-    pub(crate) trail: u32,
-}
-
-impl TailRoot {
-    pub(crate) fn new(header: &SegmentHeader) -> Self {
-        let SegmentHeader { at, epoch, first, ordinal, previous, window, trail, .. } = *header;
-        Self { at, epoch, first, ordinal, previous, window, trail }
-    }
-
-    pub(crate) fn header(&self, log: u16) -> SegmentHeader {
-        let Self { at, epoch, first, ordinal, previous, window, trail } = *self;
-        let (jump, jump_first) = (Link::NONE, 0);
-        SegmentHeader { log, at, epoch, first, ordinal, previous, jump, jump_first, window, trail }
     }
 }
 
@@ -101,78 +83,78 @@ pub(crate) struct Roots<const LOGS: usize> {
     /// of it but an old seal.
     pub(crate) lives: u32,
     pub(crate) logs: Vec<LogRoot, LOGS>,
-    pub(crate) retired: Vec<u32, MAX_RETIRED>,
+    pub(crate) retired: Vec<u16, MAX_RETIRED>,
 }
 
 impl<const LOGS: usize> Roots<LOGS> {
     /// Writes the roots into `bytes`; returns how many bytes they take, or would.
-    pub(crate) fn encode(&self, bytes: &mut [u8]) -> usize {
-        let mut put = PutVarint { bytes, at: 0 };
-        put.u32(self.lives);
-        put.u32(self.retired.len() as u32);
-        for segment in &self.retired {
-            put.u32(*segment);
-        }
-        put.u32(self.logs.len() as u32);
-        for log in &self.logs {
-            put.u32(u32::from(log.id));
-            put.u32(u32::from(log.closed) | u32::from(log.snapshot.is_some()) << 1);
-            put.u64(log.start);
-            put.u32(log.head_life);
-            put.u32(log.head_ordinal);
-            put.u32(log.head_trail);
-            put.u32(log.epoch);
-            put.u64(log.end);
-            put.u32(log.tail.at.segment);
-            put.u32(log.tail.at.life);
-            put.u32(log.tail.epoch);
-            put.u64(log.tail.first);
-            put.u32(log.tail.ordinal);
-            put.u32(log.tail.previous.segment);
-            put.u32(log.tail.previous.life);
-            put.u32(u32::from(log.tail.window));
-            put.u32(log.tail.trail);
-            if let Some(snapshot) = log.snapshot {
-                put.u64(snapshot.offset);
-                put.u64(snapshot.first);
-                put.u32(snapshot.chunks);
-            }
-        }
-        put.at
+    pub(crate) fn encode(&mut self, bytes: &mut [u8]) -> usize {
+        let mut fields = Varints::write(bytes);
+        let _ = self.fields(&mut fields);
+        fields.at
     }
 
     /// Reads the roots; `None` if there are more logs than `LOGS`.
-    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Option<()> {
-        let mut take = TakeVarint(bytes);
-        self.lives = take.u32();
-        for _ in 0..take.u32().min(MAX_RETIRED as u32) {
-            self.retired.push(take.u32()).ok()?;
+    pub(crate) fn decode(&mut self, bytes: &mut [u8]) -> Option<()> {
+        *self = Self::default();
+        self.fields(&mut Varints::read(bytes))
+    }
+
+    /// All the numbers in their order. Those that are read make room for what follows them.
+    #[inline(never)]
+    fn fields(&mut self, fields: &mut Varints<'_>) -> Option<()> {
+        fields.u32(&mut self.lives);
+        let mut retired = self.retired.len() as u32;
+        fields.u32(&mut retired);
+        self.retired.resize_default((retired as usize).min(MAX_RETIRED)).ok()?;
+        for segment in &mut self.retired {
+            let mut number = u32::from(*segment);
+            fields.u32(&mut number);
+            *segment = number as u16;
         }
-        let logs = take.u32();
-        for _ in 0..logs {
-            let mut log = LogRoot { id: take.u32() as u16, ..LogRoot::default() };
-            let flags = take.u32();
-            log.closed = flags & 1 != 0;
-            log.start = take.u64();
-            log.head_life = take.u32();
-            log.head_ordinal = take.u32();
-            log.head_trail = take.u32() & TRAIL;
-            log.epoch = take.u32();
-            log.end = take.u64();
-            log.tail.at = Link { segment: take.u32(), life: take.u32() };
-            log.tail.epoch = take.u32();
-            log.tail.first = take.u64();
-            log.tail.ordinal = take.u32();
-            log.tail.previous = Link { segment: take.u32(), life: take.u32() };
-            log.tail.window = take.u32() as u8 & 15;
-            log.tail.trail = take.u32() & TRAIL;
-            if flags & 2 != 0 {
-                log.snapshot =
-                    Some(SnapshotRoot { offset: take.u64(), first: take.u64(), chunks: take.u32() });
-            }
-            self.logs.push(log).ok()?;
+        let mut logs = self.logs.len() as u32;
+        fields.u32(&mut logs);
+        self.logs.resize_default(logs as usize).ok()?;
+        for log in &mut self.logs {
+            log.fields(fields);
         }
         Some(())
+    }
+}
+
+impl LogRoot {
+    fn fields(&mut self, fields: &mut Varints<'_>) {
+        let mut id = u32::from(self.id);
+        let mut flags = u32::from(self.closed) | u32::from(self.snapshot.is_some()) << 1;
+        let mut window = u32::from(self.tail.window);
+        fields.u32(&mut id);
+        fields.u32(&mut flags);
+        fields.u64(&mut self.start);
+        fields.u32(&mut self.head_life);
+        fields.u32(&mut self.head_ordinal);
+        fields.u32(&mut self.head_trail);
+        fields.u32(&mut self.epoch);
+        fields.u64(&mut self.end);
+        fields.u32(&mut self.tail.at.segment);
+        fields.u32(&mut self.tail.at.life);
+        fields.u32(&mut self.tail.epoch);
+        fields.u64(&mut self.tail.first);
+        fields.u32(&mut self.tail.ordinal);
+        fields.u32(&mut self.tail.previous.segment);
+        fields.u32(&mut self.tail.previous.life);
+        fields.u32(&mut window);
+        fields.u32(&mut self.tail.trail);
+        if flags & 2 != 0 {
+            let snapshot = self.snapshot.get_or_insert_default();
+            fields.u64(&mut snapshot.offset);
+            fields.u64(&mut snapshot.first);
+            fields.u32(&mut snapshot.chunks);
+        }
+        (self.id, self.tail.log, self.closed) = (id as u16, id as u16, flags & 1 != 0);
+        // A checksum is no signature: no number is taken to be shorter than it was written.
+        self.head_trail &= TRAIL;
+        self.tail.trail &= TRAIL;
+        self.tail.window = window as u8 & 15;
     }
 }
 
@@ -183,7 +165,8 @@ mod tests {
     #[test]
     fn roots_come_back_and_have_a_longest_form() {
         let big = Link { segment: 65_535, life: u32::MAX };
-        let tail = TailRoot {
+        let tail = SegmentHeader {
+            log: u16::MAX,
             at: big,
             epoch: u32::MAX,
             first: u64::MAX,
@@ -191,6 +174,7 @@ mod tests {
             previous: big,
             window: 15,
             trail: TRAIL,
+            ..SegmentHeader::default()
         };
         let log = LogRoot {
             id: u16::MAX,
@@ -206,16 +190,16 @@ mod tests {
             ..LogRoot::default()
         };
         let mut roots = Roots::<3> { lives: u32::MAX, ..Roots::default() };
-        while roots.retired.push(u32::MAX).is_ok() {}
+        while roots.retired.push(u16::MAX).is_ok() {}
         for logs in 0..=3 {
             let mut bytes = [0; 512];
             let len = roots.encode(&mut bytes);
             assert!(len <= MAX_OTHER_ROOTS + logs * MAX_LOG_ROOT, "{len} bytes with {logs} logs");
             let mut back = Roots::<3>::default();
-            assert_eq!(back.decode(&bytes[..len]), Some(()));
+            assert_eq!(back.decode(&mut bytes[..len]), Some(()));
             assert_eq!(back, roots);
             if logs > 0 {
-                assert_eq!(Roots::<0>::default().decode(&bytes[..len]), None, "no room");
+                assert_eq!(Roots::<0>::default().decode(&mut bytes[..len]), None, "no room");
             }
             let _ = roots.logs.push(log);
         }

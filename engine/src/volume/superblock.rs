@@ -13,12 +13,12 @@
 //! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full
 //! and only while the other one holds everything; after a cut between the two, the home that fell behind goes first.
 
-use super::format::FORMAT_RECORD;
+use super::format::{FORMAT_RECORD, Format, read_format};
 use super::medium::{Buffer, PAGE};
-use super::roots::{Roots, TailRoot};
 use super::{Fault, Volume};
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, Fields, align_up, put_word};
 use crate::device::BlockDevice;
+use crate::space::SegmentHeader;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"PB");
 pub(crate) const HEADER: usize = 16;
@@ -26,10 +26,12 @@ pub(crate) const HEADER: usize = 16;
 /// Where the next publish goes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Homes {
-    /// Position in each home; 0: the home must be made anew first.
+    /// Address in each home (those of both fit into 32 bits); 0: the home must be made anew first.
     next: [u32; 2],
     /// The home that is written first.
     first: usize,
+    /// Address of the newest publish that was found at open.
+    newest: u32,
     /// The homes don't hold the same: nothing may be reused before the next publish.
     pub(crate) differ: bool,
     /// Homes that can't be written any more, as bits.
@@ -38,10 +40,24 @@ pub(crate) struct Homes {
     settled: bool,
 }
 
-struct Found {
+/// What stands before the roots of a publish.
+#[derive(Default)]
+struct PublishHeader {
+    crc: u32,
+    len: u16,
     generation: u64,
-    at: u32,
-    next: u32,
+}
+
+impl PublishHeader {
+    /// Whether the magic is there.
+    fn fields(&mut self, fields: &mut Fields<'_>) -> bool {
+        let mut magic = MAGIC;
+        fields.u32(&mut self.crc);
+        fields.u16(&mut magic);
+        fields.u16(&mut self.len);
+        fields.u64(&mut self.generation);
+        magic == MAGIC
+    }
 }
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
@@ -50,8 +66,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         geometry.write_unit.max(geometry.read_unit).max(64)
     }
 
-    fn home(&self, home: usize) -> u64 {
-        if home == 0 { 0 } else { u64::from(self.format.home) }
+    /// Where a home begins, and where its publishes do.
+    fn home(&self, home: usize) -> (u32, u32) {
+        let start = if home == 0 { 0 } else { self.format.home };
+        (start, start.wrapping_add(align_up(FORMAT_RECORD as u32, self.granule())))
     }
 
     /// Finds the newest publish and takes the roots from it. A publish that was torn may read as whole once and not the
@@ -59,127 +77,121 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
         for attempt in 0..4 {
-            let found = [self.scan_home(0), self.scan_home(1)];
-            let [a, b] = &found;
-            let best = usize::from(b.generation > a.generation);
-            self.homes.next = [a.next, b.next];
-            self.homes.differ = a.generation != b.generation;
-            self.homes.first = 1_usize.wrapping_sub(best);
-            let Some(newest) = found.get(best) else { break };
-            self.generation = newest.generation;
-            let address = self.home(best).wrapping_add(u64::from(newest.at));
-            self.medium.detail = address as u32;
-            let Ok(Some((_, len))) = self.publish_at(address) else { continue };
+            self.generation = 0;
+            self.homes.newest = 0;
+            let found = [0, 1].map(|home| self.scan_home(home));
+            let [first, second] = found;
+            self.homes.differ = first != second;
+            self.homes.first = usize::from(second <= first);
+            let address = self.homes.newest;
+            let mut publish = PublishHeader::default();
+            if !self.publish_at(address, &mut publish) {
+                continue;
+            }
             if attempt == 0 && self.medium.has_missed()? {
                 continue;
             }
-            let mut roots = Roots::default();
-            let fits = match self.medium.view(address, len as usize)? {
-                Some(bytes) => roots.decode(bytes.get(HEADER..).unwrap_or_default()),
-                None => return Err(self.medium.fault(Fault::Short, len)),
-            };
+            let len = u32::from(publish.len);
+            let bytes = self.medium.view(u64::from(address), len)?;
+            if bytes.len() < len as usize {
+                return Err(self.medium.fault(Fault::Memory, len));
+            }
+            let fits = self.roots.decode(bytes.get_mut(HEADER..).unwrap_or_default());
             fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
             // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
-            let count = self.format.segments();
-            for log in &mut roots.logs {
-                let TailRoot { at, previous, .. } = log.tail;
+            let count = self.segments.count();
+            for log in &mut self.roots.logs {
+                let SegmentHeader { at, previous, .. } = log.tail;
                 let older = previous.is_none() || previous.life < at.life;
                 if at.segment >= count || previous.segment >= count || !older {
-                    log.tail = TailRoot::default();
+                    log.tail = SegmentHeader::default();
                 }
             }
-            self.roots = roots;
             return Ok(());
         }
         // Nothing whole in either home, or a device that no longer answers.
-        let detail = self.medium.detail;
         self.medium.has_missed()?;
-        Err(self.medium.fault(Fault::Damaged, detail))
+        Err(self.medium.fault(Fault::Damaged, self.homes.newest))
     }
 
-    /// The newest publish of a home. Damage is passed over: the other home is there for that.
+    /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
+    /// over: the other home is there for that.
     #[inline(never)]
-    fn scan_home(&mut self, home: usize) -> Found {
+    fn scan_home(&mut self, home: usize) -> u64 {
         let granule = self.granule();
-        let geometry = self.medium.geometry();
-        let base = self.home(home);
-        let format = super::format::read_format(&mut self.medium, base);
-        let formatted = matches!(format, Ok(Some(format)) if format == self.format);
-        let mut found = Found { generation: 0, at: 0, next: 0 };
-        let mut at = align_up(FORMAT_RECORD as u32, granule);
-        let (mut next, mut torn) = (at, false);
-        while at.wrapping_add(granule) <= self.format.home {
-            let address = base.wrapping_add(u64::from(at));
-            if let Ok(Some((generation, len))) = self.publish_at(address) {
-                let end = at.wrapping_add(align_up(len, granule));
-                if generation >= found.generation {
-                    found = Found { generation, at, next: end };
+        let (start, mut at) = self.home(home);
+        let end = start.wrapping_add(self.format.home);
+        let mut publish = PublishHeader::default();
+        let (mut newest, mut newest_at, mut newest_end) = (0, 0, at);
+        // Behind the last granule that holds anything, and whether that is a publish.
+        let (mut used, mut torn) = (at, false);
+        while end.wrapping_sub(at) >= granule {
+            let address = at;
+            if self.publish_at(address, &mut publish) {
+                at = at.wrapping_add(align_up(u32::from(publish.len), granule));
+                if publish.generation >= newest {
+                    (newest, newest_at, newest_end) = (publish.generation, address, at);
                 }
-                (at, next, torn) = (end, end, false);
+                (used, torn) = (at, false);
             } else {
-                let end = at.wrapping_add(granule);
-                if !self.is_blank(address, granule, false) {
-                    (next, torn) = (end, true);
+                at = at.wrapping_add(granule);
+                if !self.is_blank(u64::from(address), granule, false) {
+                    (used, torn) = (at, true);
                 }
-                at = end;
             }
         }
         // On flash a publish is never written over anything; behind a torn one, the rest of the page may be burnt.
-        if geometry.must_erase() {
-            found.next = if torn { align_up(next, PAGE.max(geometry.write_unit)) } else { next };
-        } else if found.generation == 0 {
-            found.next = align_up(FORMAT_RECORD as u32, granule);
+        let mut next = newest_end;
+        if self.medium.geometry().must_erase() {
+            next = if torn { align_up(used, PAGE.max(self.medium.geometry().write_unit)) } else { used };
         }
-        if !formatted {
-            found.next = 0;
+        let mut format = Format::none();
+        let formatted = read_format(&mut self.medium, u64::from(start), &mut format).is_ok();
+        self.set_next(home, if formatted && format == self.format { next } else { 0 });
+        if newest > self.generation {
+            (self.generation, self.homes.newest) = (newest, newest_at);
         }
-        found
+        newest
     }
 
     /// Whether all of `[address, address + len)` reads as `0xFF` (or, if `zero` will do, as `0`). What can't be read is
     /// not blank.
-    pub(crate) fn is_blank(&mut self, address: u64, len: u32, zero: bool) -> bool {
-        let mut word = [0; 16];
-        let mut first = None;
-        let end = address.wrapping_add(u64::from(len));
-        let mut address = address;
-        while address < end {
-            let part = (word.len() as u64).min(end.saturating_sub(address)) as usize;
-            let part = word.get_mut(..part).unwrap_or_default();
-            if self.medium.read(address, part, end).is_err() {
+    #[inline(never)]
+    pub(crate) fn is_blank(&mut self, mut address: u64, mut len: u32, zero: bool) -> bool {
+        let mut like = None;
+        while len > 0 {
+            let Ok(piece) = self.medium.piece(address, len, len) else { return false };
+            let first = piece.first().copied().unwrap_or(0xFF);
+            let like = *like.get_or_insert(if zero && first == 0 { 0 } else { 0xFF });
+            if piece.iter().any(|byte| *byte != like) {
                 return false;
             }
-            for byte in part.iter() {
-                let like = *first.get_or_insert(*byte);
-                if *byte != like || !(like == 0xFF || zero && like == 0) {
-                    return false;
-                }
-            }
-            address = address.wrapping_add(part.len() as u64);
+            address = address.wrapping_add(piece.len() as u64);
+            len = len.wrapping_sub(piece.len() as u32);
         }
         true
     }
 
-    /// Generation and length of the publish at `address`, if there is a whole one.
-    fn publish_at(&mut self, address: u64) -> Result<Option<(u64, u32)>, Fault> {
-        let mut header = [0; HEADER];
-        self.medium.read(address, &mut header, 0)?;
-        let mut take = Take(&header);
-        let crc = take.u32();
-        let magic = take.u16();
-        let len = u32::from(take.u16());
-        let generation = take.u64();
-        if magic != MAGIC || len < HEADER as u32 || len > self.format.home {
-            return Ok(None);
+    /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read.
+    #[inline(never)]
+    fn publish_at(&mut self, address: u32, header: &mut PublishHeader) -> bool {
+        let mut bytes = [0; HEADER];
+        let seed = self.publish_sum(address);
+        let address = u64::from(address);
+        if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes))
+        {
+            return false;
         }
-        let end = address.wrapping_add(u64::from(len));
-        let body = len.saturating_sub(4);
-        let sum = self.medium.checksum(self.publish_sum(address), address.wrapping_add(4), body, end)?;
-        Ok((sum.finish() == crc).then_some((generation, len)))
+        let len = u32::from(header.len);
+        if len < HEADER as u32 || len > self.format.home {
+            return false;
+        }
+        let sum = self.medium.checksum(seed, address.wrapping_add(4), len.wrapping_sub(4));
+        sum.is_ok_and(|sum| sum.finish() == header.crc)
     }
 
-    fn publish_sum(&self, address: u64) -> Checksum {
-        Checksum::new().word(self.format.volume_id).word(address as u32)
+    fn publish_sum(&self, address: u32) -> Checksum {
+        Checksum::new().word(self.format.volume_id).word(address)
     }
 
     /// Makes the roots as they are in memory durable, in both homes: two writes, two syncs, and now and then the
@@ -213,31 +225,29 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     #[inline(never)]
     fn publish_home(&mut self, home: usize) -> Result<(), Fault> {
-        let granule = self.granule();
-        let geometry = self.medium.geometry();
-        let mut len = self.build_publish()?;
-        let at = self.homes.next.get(home).copied().unwrap_or(0);
-        let area = align_up(FORMAT_RECORD as u32, granule);
-        let full = at.wrapping_add(align_up(len, granule)) > self.format.home;
-        if at == 0 || full {
-            self.set_next(home, area);
-            if geometry.must_erase() {
-                self.medium.erase(self.home(home), self.format.home)?;
+        let (start, area) = self.home(home);
+        let must_erase = self.medium.geometry().must_erase();
+        let mut at = self.homes.next.get(home).copied().unwrap_or(0);
+        let mut len = self.build_publish();
+        let size = align_up(len, self.granule());
+        let anew = at == 0;
+        if anew || at.wrapping_sub(start).wrapping_add(size) > self.format.home {
+            at = area;
+            if must_erase {
+                self.medium.erase(u64::from(start), self.format.home)?;
             }
-            if at == 0 || geometry.must_erase() {
-                self.write_format(home)?;
-                len = self.build_publish()?;
+            if anew || must_erase {
+                self.write_format(start)?;
+                len = self.build_publish();
             }
         }
-        let at = self.homes.next.get(home).copied().unwrap_or(area);
-        let address = self.home(home).wrapping_add(u64::from(at));
-        let seed = self.publish_sum(address);
+        let sum = self.publish_sum(at);
         let scratch = self.medium.scratch();
-        let crc = seed.bytes(scratch.get(4..len as usize).unwrap_or_default()).finish();
-        Put::new(scratch).u32(crc);
-        self.medium.write_scratch(address, align_up(len, geometry.write_unit) as usize)?;
+        let sum = sum.bytes(scratch.get(4..len as usize).unwrap_or_default());
+        put_word(scratch, sum.finish());
+        self.medium.write_scratch(u64::from(at), len)?;
         self.medium.sync()?;
-        self.set_next(home, at.wrapping_add(align_up(len, granule)));
+        self.set_next(home, at.wrapping_add(size));
         Ok(())
     }
 
@@ -247,17 +257,17 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
-    /// Builds the publish in the scratch buffer, all but its checksum, and returns its length.
-    fn build_publish(&mut self) -> Result<u32, Fault> {
+    /// Builds the publish in the scratch buffer, all but its checksum, and returns its length. The buffer was measured
+    /// for the longest roots when the volume was opened.
+    #[inline(never)]
+    fn build_publish(&mut self) -> u32 {
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
-        let Some((header, body)) = scratch.split_at_mut_checked(HEADER) else {
-            return Err(Fault::Short);
-        };
-        // The buffer was measured for the longest roots when the volume was opened.
-        let len = HEADER.wrapping_add(self.roots.encode(body)) as u32;
-        Put::new(header).u32(0).u16(MAGIC).u16(len as u16).u64(self.generation);
-        Ok(len)
+        let (header, body) = scratch.split_at_mut_checked(HEADER).unwrap_or_default();
+        let len = HEADER.wrapping_add(self.roots.encode(body)) as u16;
+        let mut publish = PublishHeader { crc: 0, len, generation: self.generation };
+        publish.fields(&mut Fields::write(header));
+        u32::from(len)
     }
 
     /// Overwrites both homes, where the device is not erased anyway: an earlier volume's publishes must not come back.
@@ -266,22 +276,21 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             return Ok(());
         }
         let unit = self.medium.geometry().write_unit;
-        let (mut address, end) = (0, self.home(1).wrapping_mul(2));
+        let (mut address, end) = (0, u64::from(self.format.home).wrapping_mul(2));
         self.medium.scratch().fill(0xFF);
         while address < end {
-            self.medium.write_scratch(address, unit as usize)?;
+            self.medium.write_scratch(address, unit)?;
             address = address.wrapping_add(u64::from(unit));
         }
         self.medium.sync()
     }
 
-    #[inline(never)]
-    fn write_format(&mut self, home: usize) -> Result<(), Fault> {
-        let bytes = self.format.encode();
-        let unit = self.medium.geometry().write_unit;
+    fn write_format(&mut self, address: u32) -> Result<(), Fault> {
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
-        Put::new(scratch).bytes(&bytes);
-        self.medium.write_scratch(self.home(home), align_up(FORMAT_RECORD as u32, unit) as usize)
+        if let Some(record) = scratch.first_chunk_mut() {
+            self.format.encode(record);
+        }
+        self.medium.write_scratch(u64::from(address), FORMAT_RECORD as u32)
     }
 }

@@ -1,11 +1,11 @@
 //! Entries into the buffer, the buffer onto the device, and the three parts of a commit.
 
 use super::index::{MAX_EPOCHS, Slot};
-use super::record::{Head, Kind, MAX_HEAD};
+use super::record::Head;
 use super::{Error, Log};
-use crate::codec::{Checksum, Put, align_down, align_up};
+use crate::codec::{Fields, align_down, align_up};
 use crate::device::BlockDevice;
-use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal};
+use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
 
 /// Proof of a [`Log::flush`], to be handed to [`Log::acknowledge`] after a sync.
@@ -35,7 +35,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], None).map_err(|fault| self.explain(volume, fault))
+        self.append_all(volume, &[payload], &[]).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends one entry with a word of the caller's beside it: a term, a time. It takes 8 bytes more.
@@ -45,7 +45,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         user: u64,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], Some(user)).map_err(|fault| self.explain(volume, fault))
+        self.append_all(volume, &[payload], &user.to_le_bytes()).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends entries of which after a cut either all are there or none, and returns the offset of the first. They may
@@ -55,26 +55,25 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, payloads, None).map_err(|fault| self.explain(volume, fault))
+        self.append_all(volume, payloads, &[]).map_err(|fault| self.explain(volume, fault))
     }
 
+    /// Each entry gets the bytes of the `user` word, if there are any.
     #[inline(never)]
     fn append_all<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
-        user: Option<u64>,
+        user: &[u8],
     ) -> Result<u64, Fault> {
         self.check(volume)?;
         self.make_room(volume, payloads, user)?;
         let first = self.end;
-        let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
-        let user = user.map(u64::to_le_bytes);
-        let user = user.as_ref().map_or(&[][..], |word| &word[..]);
-        let last = payloads.len().wrapping_sub(1);
-        for (at, payload) in payloads.iter().enumerate() {
+        let mut left = payloads.len();
+        for payload in payloads {
+            left = left.wrapping_sub(1);
             // A failure from here on leaves a part of the entries behind, of which none may count.
-            if let Err(error) = self.append_one(volume, kind, user, payload, at != last) {
+            if let Err(error) = self.append_one(volume, user, payload, left != 0) {
                 volume.poison();
                 return Err(error);
             }
@@ -96,16 +95,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn append_one<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        kind: Kind,
         user: &[u8],
         payload: &[u8],
         more: bool,
     ) -> Result<(), Fault> {
-        let head = Head::new(kind, payload.len() as u32, self.window, more, self.end);
+        let head = Head::entry(!user.is_empty(), payload.len() as u32, self.window, more, self.end);
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
-        let nth = self.end.saturating_sub(self.last.first);
+        let nth = self.last.nth(self.end);
         let epochs = self.epoch.saturating_sub(self.last.epoch);
         self.index.note(nth, Slot { position: self.position(), epochs });
         self.put(volume, head, user, payload)?;
@@ -120,10 +118,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
-        user: Option<u64>,
+        user: &[u8],
     ) -> Result<(), Fault> {
-        let kind = if user.is_some() { Kind::UserEntry } else { Kind::Entry };
-        let max = self.max_entry(volume).saturating_sub(if user.is_some() { 8 } else { 0 });
+        let max = self.max_entry(volume).saturating_sub(user.len() as u32);
         if payloads.iter().any(|payload| payload.len() as u64 > u64::from(max)) {
             return Err(Fault::TooLarge);
         }
@@ -135,7 +132,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut segments = 0_u32;
         let mut bytes = 0_usize;
         for payload in payloads {
-            let size = Head::new(kind, payload.len() as u32, 0, false, 0).size();
+            let size = Head::entry(!user.is_empty(), payload.len() as u32, 0, false, 0).size();
             bytes = bytes.wrapping_add(size as usize);
             position = position.wrapping_add(size);
             if position > limit {
@@ -169,10 +166,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let position = self.position();
         let seed = self.seed.word(position);
         let body = seed.bytes(user).bytes(payload).bytes(head.padding());
-        let bytes = head.encode(head.seal(body, self.end), head.check(seed), user);
+        let bytes = head.encode(head.seal(body, self.end), seed);
         self.open = Some((position, head, body));
         self.dirty = true;
-        self.push(volume, bytes.get(..head.head_len() as usize).unwrap_or_default())?;
+        self.push(volume, bytes.get(..head.user_at()).unwrap_or_default())?;
+        self.push(volume, user)?;
         self.push(volume, payload)?;
         self.push(volume, head.padding())
     }
@@ -208,7 +206,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.open = None;
         let len = self.filled;
         self.erase_before(volume, self.written, len as u32)?;
-        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(self.written));
+        let address = volume.address(self.last.at.segment, self.written);
         volume.medium.write(address, self.buffer.as_ref().get(..len).unwrap_or_default())?;
         self.written = self.written.wrapping_add(len as u32);
         self.filled = 0;
@@ -228,7 +226,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         self.erased = self.erased.max(align_down(u64::from(from), unit) as u32);
         while self.erased < from.wrapping_add(len) {
-            let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(self.erased));
+            let address = volume.address(self.last.at.segment, self.erased);
             if let Err(error) = volume.medium.erase(address, unit) {
                 // Of the record that was to go here, a part is written already.
                 volume.medium.poison();
@@ -240,6 +238,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Fills the buffer up to a whole write unit.
+    #[inline(never)]
     fn pad(&mut self, unit: u32) {
         let filled = align_up(self.filled as u32, unit) as usize;
         if let Some(padding) = self.buffer.as_mut().get_mut(self.filled..filled) {
@@ -254,16 +253,18 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let at = volume.take_segment(self.may_use_reserve(), false)?;
-        let place = self.place_after(volume, &self.last);
-        let header = self.header_at(place, at, self.end);
+        let mut place = SegmentHeader::default();
+        place.copy_from(&self.last);
+        self.place_after(volume, &mut place);
+        volume.take_segment(self.may_use_reserve(), false, &mut place.at)?;
+        self.stamp(&mut place, self.end);
         let unit = volume.format.geometry.write_unit;
         self.pad(unit);
         if self.filled != 0 {
             self.write_out(volume)?;
         }
-        self.write_seal(volume, at)?;
-        self.start_segment(volume, header);
+        self.write_seal(volume, place.at)?;
+        self.start_segment(volume, &mut place);
         Ok(())
     }
 
@@ -282,23 +283,25 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let slots_at = area.saturating_sub(SEAL).saturating_sub(words.len().wrapping_mul(4));
         let bytes = self.buffer.as_mut().get_mut(..area).unwrap_or_default();
         bytes.fill(0xFF);
-        let mut put = Put::new(bytes.get_mut(slots_at..).unwrap_or_default());
-        let mut sum: Checksum = Seal::sum(volume_id, self.last.at.segment);
+        let mut fields = Fields::write(bytes.get_mut(slots_at..).unwrap_or_default());
+        let mut sum = Seal::sum(volume_id, self.last.at.segment);
         for word in words {
-            put.u32(*word);
-            sum = sum.word(*word);
+            let mut word = *word;
+            fields.u32(&mut word);
+            sum = sum.word(word);
         }
-        let seal = Seal {
-            header: self.last,
+        let mut seal = Seal {
             end: self.end,
             next,
             epoch: self.epoch,
             slots: words.len() as u16,
             stride: self.index.stride(),
             window: self.window,
+            ..Seal::default()
         };
-        put.bytes(&seal.encode(volume_id, sum));
-        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(at));
+        seal.header.copy_from(&self.last);
+        fields.bytes(&mut seal.encode(volume_id, sum));
+        let address = volume.address(self.last.at.segment, at);
         volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
         Ok(())
     }
@@ -312,14 +315,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Ticket, Error<D::Error>> {
-        self.try_flush(volume).map_err(|fault| self.explain(volume, fault))
+        match self.try_flush(volume) {
+            Ok(()) => Ok(Ticket { end: self.end }),
+            Err(fault) => Err(self.explain(volume, fault)),
+        }
     }
 
     #[inline(never)]
     fn try_flush<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<Ticket, Fault> {
+    ) -> Result<(), Fault> {
         volume.medium.check()?;
         if self.in_flight {
             return Err(Fault::SyncPending);
@@ -328,7 +334,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.flush_window(volume)?;
             self.in_flight = true;
         }
-        Ok(Ticket { end: self.end })
+        Ok(())
     }
 
     #[inline(never)]
@@ -343,13 +349,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 let at = position.saturating_sub(self.written) as usize;
                 let is_entry = u64::from(head.is_entry());
                 let crc = head.seal(body, self.end.saturating_sub(is_entry));
-                let bytes: [u8; MAX_HEAD] = head.encode(crc, 0, &[]);
-                if let Some(place) = self.buffer.as_mut().get_mut(at..at.wrapping_add(8)) {
-                    place.copy_from_slice(bytes.get(..8).unwrap_or_default());
-                }
+                head.mark(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
             }
             _ => {
-                let head = Head::new(Kind::Control, 0, self.window, false, self.end).with_commit();
+                let head = Head::control(0, self.window, self.end).with_commit();
                 self.put(volume, head, &[], &[])?;
             }
         }
@@ -389,9 +392,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !self.dirty && !self.in_flight {
             return self.secure(volume);
         }
-        let ticket = self.try_flush(volume)?;
+        self.try_flush(volume)?;
         volume.medium.sync()?;
-        self.acknowledge(ticket);
+        self.acknowledge(Ticket { end: self.end });
         Ok(())
     }
 
@@ -405,7 +408,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let head = Head::new(Kind::Control, 4, self.window, false, self.end);
+        let head = Head::control(4, self.window, self.end);
         let epoch = self.epoch.to_le_bytes();
         self.put(volume, head, &[], &epoch)?;
         self.flush_window(volume)

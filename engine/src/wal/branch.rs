@@ -2,10 +2,10 @@
 
 use super::Log;
 use super::index::Index;
-use super::record::{RECORD, segment_seed};
+use super::record::{RECORD, segment_identity};
 use crate::device::BlockDevice;
-use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, TailRoot, Volume};
+use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
+use crate::volume::{Buffer, Copy, Fault, Volume};
 
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Begins the epoch of this session, durable on return: by a record behind the end of the last segment where that
@@ -42,8 +42,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         // An empty last segment is given up, so that opening again and again takes no space: the new one takes its place.
         let empty = self.last.first == self.end || self.last.at.is_none();
-        let place = if empty { self.last } else { self.place_after(volume, &self.last) };
-        self.branch(volume, self.end, place, self.may_use_reserve())
+        let mut place = self.last;
+        if !empty {
+            self.place_after(volume, &mut place);
+        }
+        self.branch(volume, self.end, &mut place, self.may_use_reserve())
     }
 
     /// Goes on at offset `first` in a new segment at `place` in the chain, in a new epoch; by one publish. The segments
@@ -53,35 +56,33 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         first: u64,
-        place: SegmentHeader,
+        place: &mut SegmentHeader,
         reserve: bool,
     ) -> Result<(), Fault> {
         self.note(volume)?;
-        let at = volume.take_segment(reserve, true)?;
+        volume.take_segment(reserve, true, &mut place.at)?;
         if place.previous == self.last.at && !self.last.at.is_none() {
             self.seal_early(volume)?;
         }
         self.epoch = self.epoch.wrapping_add(1);
-        let header = self.header_at(place, at, first);
+        self.stamp(place, first);
         let dead = self.last.at;
-        let mut kept = header.previous.life;
+        let mut kept = place.previous.life;
         if let Some(root) = volume.root_mut(self.id) {
             root.epoch = self.epoch;
             root.end = first;
             root.closed = false;
-            root.tail = TailRoot::new(&header);
+            root.tail.copy_from(place);
             if kept < root.head_life || root.head_life == 0 {
-                // The log begins with it.
                 kept = root.head_life.saturating_sub(1);
-                (root.start, root.head_life) = (first, at.life);
-                (root.head_ordinal, root.head_trail) = (header.ordinal, header.trail);
+                root.begin_with(place);
                 self.start = first;
             }
         }
         volume.publish()?;
         (self.end, self.durable) = (first, first);
         self.free_chain(volume, dead, kept);
-        self.start_segment(volume, header);
+        self.start_segment(volume, place);
         self.begun = true;
         Ok(())
     }
@@ -94,10 +95,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         let area = Self::seal_area(volume);
         let at = volume.format.segment.wrapping_sub(area);
-        let address = volume.segment_address(self.last.at.segment).wrapping_add(u64::from(at));
+        let address = volume.address(self.last.at.segment, at);
         let written =
             volume.format.geometry.must_erase() && at < self.erased && !volume.is_blank(address, area, false);
-        if self.bad || written || volume.read_seal_of(self.last.at).is_some() {
+        if self.bad || written || volume.read_seal(self.last.at, false, &mut Seal::default()) {
             return Ok(());
         }
         self.write_seal(volume, Link::NONE)?;
@@ -111,56 +112,55 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         mut at: Link,
         kept: u32,
     ) {
+        let mut header = SegmentHeader::default();
         while !at.is_none() && at.life > kept {
-            volume.free_segment(self.id, at);
-            at = match volume.read_header(at) {
-                Some(header) => header.previous,
-                // Never written: it was the last one, and is known without its header.
-                _ if at == self.last.at => self.last.previous,
+            volume.free_segment(at);
+            if at == self.last.at {
+                // It may never have been written, and is known.
+                header.copy_from(&self.last);
+            } else if volume.read_header(at, &mut header) == Copy::None {
                 // Damaged: what is behind it stays out of use until the next open.
-                _ => Link::NONE,
-            };
+                break;
+            }
+            at = header.previous;
         }
     }
 
-    /// The place in the chain behind `previous`, with its jump: see Myers, "An applicative random-access stack".
+    /// Makes of the header of one segment that of the next in the chain, as far as its place goes: links, ordinal, trail.
+    /// The jump: see Myers, "An applicative random-access stack".
+    #[inline(never)]
     pub(super) fn place_after<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        previous: &SegmentHeader,
-    ) -> SegmentHeader {
-        let mut place = SegmentHeader {
-            previous: previous.at,
-            ordinal: previous.ordinal.wrapping_add(1),
-            trail: previous.trail_after(),
-            jump: previous.at,
-            jump_first: previous.first,
-            ..SegmentHeader::default()
-        };
-        if !previous.jump.is_none()
-            && let Some(near) = volume.read_header(previous.jump)
+        place: &mut SegmentHeader,
+    ) {
+        let (mut near, mut far) = (SegmentHeader::default(), SegmentHeader::default());
+        let skips = !place.jump.is_none()
+            && volume.read_header(place.jump, &mut near) != Copy::None
             && !near.jump.is_none()
-            && let Some(far) = volume.read_header(near.jump)
-            && previous.ordinal.wrapping_sub(near.ordinal) == near.ordinal.wrapping_sub(far.ordinal)
-        {
-            place.jump = far.at;
-            place.jump_first = far.first;
-        }
-        place
+            && volume.read_header(near.jump, &mut far) != Copy::None
+            && place.ordinal.wrapping_sub(near.ordinal) == near.ordinal.wrapping_sub(far.ordinal);
+        let to = if skips { &far } else { &*place };
+        (place.jump, place.jump_first) = (to.at, to.first);
+        place.previous = place.at;
+        place.trail = place.trail_after();
+        place.ordinal = place.ordinal.wrapping_add(1);
     }
 
-    /// The header of segment `at` at a place in the chain, as of now.
-    pub(super) fn header_at(&self, place: SegmentHeader, at: Link, first: u64) -> SegmentHeader {
-        SegmentHeader { log: self.id, at, epoch: self.epoch, first, window: self.window, ..place }
+    /// Makes the place of a segment in the chain its header, as of now.
+    pub(super) fn stamp(&self, place: &mut SegmentHeader, first: u64) {
+        (place.log, place.first) = (self.id, first);
+        (place.epoch, place.window) = (self.epoch, self.window);
     }
 
     /// Makes `header` the last segment. It goes to the device with the first records in it.
+    #[inline(never)]
     pub(super) fn start_segment<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        header: SegmentHeader,
+        header: &mut SegmentHeader,
     ) {
-        self.last = header;
+        self.last.copy_from(header);
         if let Some(root) = volume.root_mut(self.id) {
             // What the scan of the pool would find, for the next one to open this log on the same volume.
             (root.newest, root.sealed, root.next, root.odd) = (header.at, false, Link::NONE, false);
@@ -174,9 +174,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.open = None;
         self.turn = self.turn.wrapping_add(1);
         self.set_epoch(volume, self.epoch);
-        let bytes = header.encode(volume.format.volume_id);
-        if let Some(place) = self.buffer.as_mut().get_mut(..SEGMENT_HEADER) {
-            place.copy_from_slice(&bytes);
+        if let Some(place) = self.buffer.as_mut().first_chunk_mut() {
+            header.encode(volume.format.volume_id, place);
         }
         self.filled = SEGMENT_HEADER;
     }
@@ -187,8 +186,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         epoch: u32,
     ) {
         self.epoch = epoch;
-        let at = self.last.at;
-        self.seed = segment_seed(volume.format.volume_id, at.segment, at.life, epoch);
+        self.seed = segment_identity(volume.format.volume_id, self.last.at).word(epoch);
     }
 
     /// Segments from the first that is kept to the last.
@@ -209,9 +207,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut header = self.last;
         while header.at.life > at.life {
             let next = if header.jump.life >= at.life { header.jump } else { header.previous };
-            match volume.read_header(next) {
-                Some(further) => header = further,
-                None => return next == at,
+            if volume.read_header(next, &mut header) == Copy::None {
+                return next == at;
             }
         }
         header.at == at
@@ -220,14 +217,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Frees what a cut or an earlier truncation left behind, at open: the scan of the pool takes it for the log's.
     pub(super) fn sweep<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &mut Volume<D, V, N>) {
         let head_life = volume.root(self.id).map_or(0, |root| root.head_life);
-        for segment in 0..volume.format.segments() {
-            if let Some(header) = volume.first_header(segment)
+        let mut header = SegmentHeader::default();
+        for segment in 0..volume.segments.count() {
+            if volume.first_header(segment, &mut header)
                 && header.log == self.id
                 && header.at.life >= head_life
                 && segment != self.last.at.segment
                 && !self.is_on_chain(volume, header.at)
             {
-                volume.free_segment(self.id, header.at);
+                volume.free_segment(header.at);
             }
         }
     }

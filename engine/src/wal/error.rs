@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::Log;
 use crate::device::BlockDevice;
+use crate::space::SegmentHeader;
 use crate::volume::{self, Buffer, Fault, Volume};
 
 /// Why a log could not do what it was asked. Unless it says otherwise, nothing has changed.
@@ -96,16 +97,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             Fault::SyncPending => Error::SyncPending,
             Fault::Short => Error::BufferTooSmall { needed: volume.medium.detail as usize },
             Fault::Damaged => {
-                Error::Corrupt { address: volume.segment_address(volume.medium.detail), offset: None }
+                Error::Corrupt { address: volume.address(volume.medium.detail, 0), offset: None }
             }
             Fault::Full => {
                 // Releasing helps as soon as the first segment holds nothing that is kept.
-                match self.locate(volume, self.start) {
-                    Ok((_, bound)) => Error::Full { release_before: (bound < self.end).then_some(bound) },
+                let mut header = SegmentHeader::default();
+                match self.locate(volume, self.start, &mut header) {
+                    Ok(bound) => Error::Full { release_before: (bound < self.end).then_some(bound) },
                     Err(fault) => self.explain(volume, fault),
                 }
             }
-            fault => Error::Volume(volume.medium.explain(fault)),
+            fault => Error::Volume(volume.explain(fault)),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Slot {
 #[derive(Debug, Clone)]
 pub(crate) struct Index<const SLOTS: usize> {
     words: [u32; SLOTS],
-    used: usize,
+    used: u16,
     stride: u8,
 }
 
@@ -44,40 +44,46 @@ impl<const SLOTS: usize> Index<SLOTS> {
         Self { words: [0; SLOTS], used: 0, stride: 0 }
     }
 
-    /// Notes where the entry with the `nth` offset of the segment begins. Called once for each entry, in order.
-    pub(crate) fn note(&mut self, nth: u64, slot: Slot) {
-        if nth != (self.used as u64) << self.stride {
+    /// Notes where the `nth` entry of the segment begins. Called once for each entry, in order.
+    #[inline(never)]
+    pub(crate) fn note(&mut self, nth: u32, slot: Slot) {
+        if nth != u32::from(self.used) << (self.stride & 31) {
             return;
         }
-        if self.used == SLOTS {
+        if usize::from(self.used) == SLOTS {
             for kept in 0..SLOTS / 2 {
                 let word = self.words.get(kept.wrapping_mul(2)).copied().unwrap_or(0);
                 if let Some(place) = self.words.get_mut(kept) {
                     *place = word;
                 }
             }
-            self.used = SLOTS / 2;
+            self.used /= 2;
             self.stride = self.stride.wrapping_add(1);
         }
-        if let Some(place) = self.words.get_mut(self.used) {
+        if let Some(place) = self.words.get_mut(usize::from(self.used)) {
             *place = slot.encode();
             self.used = self.used.wrapping_add(1);
         }
     }
 
     /// The last slot at or before the `nth` entry, and which entry it is of.
-    pub(crate) fn find(&self, nth: u64) -> Option<(u64, Slot)> {
-        let at = ((nth >> self.stride) as usize).min(self.used.checked_sub(1)?);
-        self.words.get(at).map(|word| ((at as u64) << self.stride, Slot::decode(*word)))
+    pub(crate) fn find(&self, nth: u32) -> Option<(u32, Slot)> {
+        let at = nth_slot(nth, self.used, self.stride)?;
+        self.words.get(at as usize).map(|word| (at << (self.stride & 31), Slot::decode(*word)))
     }
 
     pub(crate) fn words(&self) -> &[u32] {
-        self.words.get(..self.used).unwrap_or_default()
+        self.words.get(..usize::from(self.used)).unwrap_or_default()
     }
 
     pub(crate) fn stride(&self) -> u8 {
         self.stride
     }
+}
+
+/// Of so many slots the one at or before the `nth` entry.
+pub(crate) fn nth_slot(nth: u32, used: u16, stride: u8) -> Option<u32> {
+    Some((nth >> (stride & 31)).min(u32::from(used.checked_sub(1)?)))
 }
 
 #[cfg(test)]
@@ -86,18 +92,18 @@ mod tests {
 
     #[test]
     fn finds_the_nearest_slot_however_many_entries_there_are() {
-        for entries in [1_u64, 15, 16, 17, 31, 32, 33, 100, 5000] {
+        for entries in [1_u32, 15, 16, 17, 31, 32, 33, 100, 5000] {
             let mut index = Index::<16>::new();
             assert_eq!(index.find(0), None);
             for nth in 0..entries {
-                index.note(nth, Slot { position: 56 + nth as u32 * 40, epochs: (nth / 100) as u32 });
+                index.note(nth, Slot { position: 56 + nth * 40, epochs: nth / 100 });
             }
             let apart = 1 << index.stride();
             assert!(apart * 8 <= entries.max(8) * 2, "{entries} entries, stride {apart}");
             for nth in 0..entries {
                 let (of, slot) = index.find(nth).unwrap();
                 assert!(of <= nth && nth - of < apart, "{nth} of {entries}: {of}");
-                assert_eq!(slot, Slot { position: 56 + of as u32 * 40, epochs: (of / 100) as u32 });
+                assert_eq!(slot, Slot { position: 56 + of * 40, epochs: of / 100 });
             }
         }
     }

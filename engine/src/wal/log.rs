@@ -8,8 +8,8 @@ use super::walk::Unwritten;
 use super::{Error, SyncStrategy};
 use crate::codec::{Checksum, align_up};
 use crate::device::{BlockDevice, Geometry};
-use crate::space::{Link, SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{self, Buffer, Fault, TailRoot, Volume};
+use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// One log of a volume, open for reading and appending.
 ///
@@ -35,43 +35,43 @@ use crate::volume::{self, Buffer, Fault, TailRoot, Volume};
 /// # Ok(())
 /// # }
 /// ```
+// In memory in this order: what is used all over comes first, within reach of the short instructions of small cores.
+#[repr(C)]
 pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) id: u16,
-    /// The last segment; life 0: there is none.
-    pub(super) last: SegmentHeader,
-    pub(super) buffer: B,
+    pub(super) window: u8,
+    /// Records were made since the last flush.
+    pub(super) dirty: bool,
+    /// A flush was not acknowledged yet.
+    pub(super) in_flight: bool,
+    /// The epoch has begun: appending may go on.
+    pub(super) begun: bool,
+    /// Nothing more fits into the last segment, or may be written there.
+    pub(super) full: bool,
+    /// A write to the last segment has failed.
+    pub(super) bad: bool,
+    /// The end of the log was recovered and may not be durable yet.
+    pub(super) unsure: bool,
     /// Bytes in the buffer, which begins at position `written` of the last segment.
     pub(super) filled: usize,
     pub(super) written: u32,
     /// Up to here the segment is erased; beyond, an erase comes before the first write.
     pub(super) erased: u32,
     pub(super) epoch: u32,
-    /// A write to the last segment has failed.
-    pub(super) bad: bool,
-    /// The end of the log was recovered and may not be durable yet.
-    pub(super) unsure: bool,
-    /// The epoch has begun: appending may go on.
-    pub(super) begun: bool,
-    /// Nothing more fits into the last segment, or may be written there.
-    pub(super) full: bool,
-    pub(super) window: u8,
-    /// Records were made since the last flush.
-    pub(super) dirty: bool,
-    /// A flush was not acknowledged yet.
-    pub(super) in_flight: bool,
     pub(super) seed: Checksum,
-    /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
-    pub(super) open: Option<(u32, Head, Checksum)>,
-    pub(super) index: Index<SLOTS>,
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) durable: u64,
-    /// Segments behind a cut, while recovery has not freed them.
-    pub(super) dead: Link,
+    pub(super) buffer: B,
+    /// The last segment; life 0: there is none.
+    pub(super) last: SegmentHeader,
+    /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
+    pub(super) open: Option<(u32, Head, Checksum)>,
     /// Changes when a cursor's place may have gone.
     pub(super) turn: u32,
-    pub(super) pace: Pace,
     pub(super) report: Report,
+    pub(super) pace: Pace,
+    pub(super) index: Index<SLOTS>,
 }
 
 /// What recovery found.
@@ -132,12 +132,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Reads the last segment once, from its start to its end; after a cut also those before it in which the last
     /// commit began. The first append then begins a new epoch: one write and one sync, or a publish where the last
     /// segment is full.
+    #[inline(never)]
     pub fn open<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         id: u16,
         buffer: B,
     ) -> Result<Self, Error<D::Error>> {
-        Self::recover(volume, id, buffer)?.finish(volume)
+        Recovery::new(Self::new(id, buffer)).finish(volume)
     }
 
     /// [`open`](Self::open) in steps: for a progress bar, or to feed a watchdog in between.
@@ -145,17 +146,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub fn recover<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         id: u16,
-        mut buffer: B,
+        buffer: B,
     ) -> Result<Recovery<B, SLOTS>, Error<D::Error>> {
-        let geometry = volume.medium.geometry();
-        let needed = Self::memory_needed(&geometry);
-        if buffer.as_mut().len() < needed {
-            return Err(volume::Error::MemoryTooSmall { needed }.into());
+        let mut recovery = Recovery::new(Self::new(id, buffer));
+        match recovery.start(volume) {
+            Ok(()) => Ok(recovery),
+            Err(fault) => Err(recovery.log.explain(volume, fault)),
         }
-        if !volume::aligned(buffer.as_ref(), geometry.alignment) {
-            return Err(volume::Error::Misaligned { alignment: geometry.alignment }.into());
-        }
-        let log = Self {
+    }
+
+    fn new(id: u16, buffer: B) -> Self {
+        Self {
             id,
             last: SegmentHeader::default(),
             buffer,
@@ -176,12 +177,23 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             start: 0,
             end: 0,
             durable: 0,
-            dead: Link::NONE,
             turn: 0,
             pace: Pace::default(),
             report: Report::default(),
-        };
-        Recovery::start(log, volume)
+        }
+    }
+
+    /// Whether the lent buffer will do.
+    pub(super) fn check_loan<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        let buffer = self.buffer.as_ref();
+        let needed = Self::seal_area(volume);
+        if buffer.len() < needed as usize {
+            return Err(volume.medium.fault(Fault::Memory, needed));
+        }
+        volume.medium.check_alignment(buffer.as_ptr().addr())
     }
 
     /// Makes everything durable and notes in the superblock that the log ends here, so that at the next open nothing
@@ -212,6 +224,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// What recovery found whole may still be on its way to the medium, when not the device but only the program had
     /// stopped. Before anything is built on it, it is synced.
+    #[inline(never)]
     pub(super) fn secure<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -235,7 +248,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             root.end = self.durable;
             root.closed = false;
             if self.begun {
-                root.tail = TailRoot::new(&self.last);
+                root.tail.copy_from(&self.last);
             }
         }
         Ok(())
@@ -267,6 +280,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// The longest entry that fits, without a user word.
+    #[inline(never)]
     pub fn max_entry<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
         Head::longest(Self::limit(volume).saturating_sub(SEGMENT_HEADER as u32))
     }
@@ -308,10 +322,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Where records end: before the seal, with room for one more mark that ends a window.
+    #[inline(never)]
     pub(super) fn limit<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> u32 {
         volume.format.segment.saturating_sub(Self::seal_area(volume)).saturating_sub(RECORD)
     }
 
+    #[inline(never)]
     pub(super) fn unwritten(&self) -> Unwritten<'_> {
         if self.last.at.is_none() {
             return Unwritten::NONE;

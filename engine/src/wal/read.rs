@@ -1,13 +1,11 @@
 //! Entries out: by offset, and one after the other.
 
-use super::index::Slot;
-use super::record::{ALIGN, RECORD};
-use super::walk::{Record, Walk};
+use super::index::{Slot, nth_slot};
+use super::walk::Walk;
 use super::{Error, Log};
-use crate::codec::Take;
 use crate::device::BlockDevice;
-use crate::space::{SEAL, SegmentHeader};
-use crate::volume::{Buffer, Fault, Volume};
+use crate::space::{Link, SEAL, Seal, SegmentHeader};
+use crate::volume::{Buffer, Copy, Fault, Volume};
 
 /// An entry that was read into the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +23,10 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor {
     offset: u64,
-    /// Where that is, and the offset at which the segment ends.
-    place: Option<(Walk, u64)>,
+    /// Where that is, if `known`; and the offset at which the segment ends.
+    walk: Walk,
+    bound: u64,
+    known: bool,
     turn: u32,
 }
 
@@ -36,10 +36,16 @@ impl Cursor {
         self.offset
     }
 
+    /// The entry that was just passed over.
+    fn entry(&self) -> Entry {
+        let found = &self.walk.found;
+        Entry { offset: found.offset, len: found.head.len() as usize, user: found.user() }
+    }
+
     /// Passes over the next entry: to go on behind one that is damaged.
     pub fn skip(&mut self) {
         self.offset = self.offset.wrapping_add(1);
-        self.place = None;
+        self.known = false;
     }
 }
 
@@ -54,15 +60,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
         out: &mut [u8],
     ) -> Result<Entry, Error<D::Error>> {
-        match self.next(volume, &mut self.cursor(offset), out)? {
-            Some(entry) => Ok(entry),
-            None => Err(Error::OutOfRange { start: self.start, end: self.end }),
+        let mut cursor = self.cursor(offset);
+        match self.try_next(volume, &mut cursor, out) {
+            Ok(true) => Ok(cursor.entry()),
+            Ok(false) => Err(self.explain(volume, Fault::OutOfRange)),
+            Err(fault) => Err(self.explain_at(volume, &mut cursor, fault)),
         }
     }
 
     /// A cursor at `offset`. Whether there is such an entry, [`next`](Self::next) says.
     pub fn cursor(&self, offset: u64) -> Cursor {
-        Cursor { offset, place: None, turn: self.turn }
+        Cursor { offset, walk: Walk::default(), bound: 0, known: false, turn: self.turn }
     }
 
     /// Reads the entry at the cursor into the start of `out` and moves on; `None` at the end of the log, where later
@@ -76,129 +84,133 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
     ) -> Result<Option<Entry>, Error<D::Error>> {
-        self.try_next(volume, cursor, out).map_err(|fault| match fault {
-            Fault::Damaged => {
-                let segment = volume.medium.detail;
-                let place = cursor.place.filter(|(walk, _)| walk.segment == segment);
-                let address = match place {
-                    Some((walk, _)) => walk.address(volume),
-                    None => volume.segment_address(segment),
-                };
-                cursor.place = None;
-                Error::Corrupt { address, offset: Some(cursor.offset) }
-            }
-            fault => self.explain(volume, fault),
-        })
+        match self.try_next(volume, cursor, out) {
+            Ok(true) => Ok(Some(cursor.entry())),
+            Ok(false) => Ok(None),
+            Err(fault) => Err(self.explain_at(volume, cursor, fault)),
+        }
     }
 
+    /// The public error for what went wrong at a cursor.
+    #[cold]
+    fn explain_at<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
+        fault: Fault,
+    ) -> Error<D::Error> {
+        if fault != Fault::Damaged {
+            return self.explain(volume, fault);
+        }
+        let segment = volume.medium.detail;
+        let known = cursor.known && cursor.walk.segment == segment;
+        let position = if known { cursor.walk.position } else { 0 };
+        cursor.known = false;
+        Error::Corrupt { address: volume.address(segment, position), offset: Some(cursor.offset) }
+    }
+
+    /// Passes over the entry at the cursor, which can then tell it; `false` at the end of the log.
     #[inline(never)]
     fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         cursor: &mut Cursor,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault> {
+    ) -> Result<bool, Fault> {
         let offset = cursor.offset;
         if offset == self.end {
-            return Ok(None);
+            return Ok(false);
         }
         if offset < self.start || offset > self.end {
             return Err(Fault::OutOfRange);
         }
-        let (walk, bound) = match &mut cursor.place {
-            Some(place) if cursor.turn == self.turn && offset < place.1 => place,
-            place => place.insert(self.seek(volume, offset)?),
-        };
-        cursor.turn = self.turn;
+        if !cursor.known || cursor.turn != self.turn || offset >= cursor.bound {
+            self.seek(volume, cursor)?;
+        }
+        let walk = &mut cursor.walk;
         // A segment that is still written grows, and a cursor may know it from before.
         if walk.segment == self.last.at.segment {
-            *bound = self.end;
+            cursor.bound = self.end;
         }
-        let mut found = None;
-        if let Ok(Some(record)) = self.fast(volume, walk, offset) {
-            match self.copy_out(volume, walk, &record, out) {
-                Ok(entry) => found = entry.map(|entry| (record, entry)),
-                Err(Fault::Short) => return Err(Fault::Short),
-                Err(_) => {}
+        let mut done = self.reach(volume, walk, offset, None);
+        if done.is_ok() {
+            done = self.copy_out(volume, walk, out);
+        }
+        if done.is_err() && done != Err(Fault::Short) {
+            // Again, from the start of the segment, and past all damage.
+            let mut header = SegmentHeader::default();
+            self.locate(volume, offset, &mut header)?;
+            walk.begin(&volume.format, &header);
+            done = self.reach(volume, walk, offset, Some(header.window));
+            if done.is_ok() {
+                done = self.copy_out(volume, walk, out);
             }
         }
-        let (record, entry) = match found {
-            Some(found) => found,
-            None => {
-                let record = self.slow(volume, walk, offset)?;
-                let entry = self.copy_out(volume, walk, &record, out)?;
-                (record, entry.ok_or(volume.medium.fault(Fault::Damaged, walk.segment))?)
+        if done == Err(Fault::Damaged) {
+            // Say what the device says, if it says it again.
+            volume.medium.forget();
+            if walk.look(volume, &self.unwritten(), walk.position) == Err(Fault::Device) {
+                done = Err(Fault::Device);
             }
-        };
-        walk.pass(volume, &record);
+            volume.medium.detail = walk.segment;
+        }
+        done?;
+        walk.pass();
         cursor.offset = walk.offset;
-        Ok(Some(entry))
+        Ok(true)
     }
 
-    /// The segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
+    /// Finds the segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
     /// back from the last segment, over jumps.
+    #[inline(never)]
     pub(super) fn locate<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<(SegmentHeader, u64), Fault> {
-        let mut at = self.last;
+        header: &mut SegmentHeader,
+    ) -> Result<u64, Fault> {
+        header.copy_from(&self.last);
         let mut bound = self.end;
-        while at.first > offset {
-            let link = if !at.jump.is_none() && at.jump_first > offset {
-                at.jump
-            } else {
-                bound = at.first;
-                at.previous
-            };
-            volume.medium.detail = link.segment;
-            if link.is_none() {
-                return Err(Fault::Damaged);
+        while header.first > offset {
+            let mut link = header.jump;
+            if link.is_none() || header.jump_first <= offset {
+                (link, bound) = (header.previous, header.first);
             }
-            at = match volume.read_header(link) {
-                Some(header) => header,
-                None => self.stand_in(volume, link).ok_or(Fault::Damaged)?,
-            };
+            if link.is_none() || volume.read_header(link, header) == Copy::None {
+                return Err(volume.medium.fault(Fault::Damaged, link.segment));
+            }
         }
-        Ok((at, bound))
+        Ok(bound)
     }
 
-    /// The copy of a header in the superblock.
-    fn stand_in<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &Volume<D, V, N>,
-        link: crate::space::Link,
-    ) -> Option<SegmentHeader> {
-        let root = volume.root(self.id)?;
-        (root.tail.at == link).then(|| root.tail.header(self.id))
-    }
-
-    /// A place at or before `offset` in its segment, by the index, and where the segment ends.
+    /// Takes the cursor to a place at or before its offset in the segment that holds it, by the index.
     #[inline(never)]
     fn seek<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        offset: u64,
-    ) -> Result<(Walk, u64), Fault> {
-        let (header, bound) = self.locate(volume, offset)?;
-        let mut walk = Walk::new(volume, &header);
-        let nth = offset.saturating_sub(header.first);
+        cursor: &mut Cursor,
+    ) -> Result<(), Fault> {
+        let mut header = SegmentHeader::default();
+        cursor.known = false;
+        cursor.bound = self.locate(volume, cursor.offset, &mut header)?;
+        (cursor.known, cursor.turn) = (true, self.turn);
+        let walk = &mut cursor.walk;
+        walk.begin(&volume.format, &header);
+        let nth = header.nth(cursor.offset);
         let slot = if header.at == self.last.at && !self.full {
             self.index.find(nth)
         } else {
-            self.stored_slot(volume, &header, nth)
+            self.stored_slot(volume, header.at, nth)
         };
         if let Some((of, slot)) = slot
             && slot.position >= walk.position
             && slot.position < volume.format.segment
         {
             walk.position = slot.position;
-            walk.offset = header.first.wrapping_add(of);
-            if slot.epochs != 0 {
-                walk.set_epoch(volume, header.epoch.wrapping_add(slot.epochs));
-            }
+            walk.offset = header.first.wrapping_add(u64::from(of));
+            walk.set_epoch(header.epoch.wrapping_add(slot.epochs));
         }
-        Ok((walk, bound))
+        Ok(())
     }
 
     /// The slot for the `nth` entry of a sealed segment. It is not proved here: what it leads to is.
@@ -206,166 +218,77 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn stored_slot<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        header: &SegmentHeader,
-        nth: u64,
-    ) -> Option<(u64, Slot)> {
-        let seal = volume.read_seal_of(header.at)?;
-        let last = u32::from(seal.slots).checked_sub(1)?;
-        let at = (nth >> seal.stride).min(u64::from(last)) as u32;
-        let back = u32::from(seal.slots).saturating_sub(at).wrapping_mul(4).wrapping_add(SEAL as u32);
+        at: Link,
+        nth: u32,
+    ) -> Option<(u32, Slot)> {
+        let mut seal = Seal::default();
+        if !volume.read_seal(at, false, &mut seal) {
+            return None;
+        }
+        let nth = nth_slot(nth, seal.slots, seal.stride)?;
+        let back = u32::from(seal.slots).wrapping_sub(nth).wrapping_mul(4).wrapping_add(SEAL as u32);
         let position = volume.format.segment.checked_sub(back)?;
         let mut word = [0; 4];
-        let address = volume.segment_address(header.at.segment).wrapping_add(u64::from(position));
-        volume.medium.read(address, &mut word, 0).ok()?;
-        Some((u64::from(at) << seal.stride, Slot::decode(Take(&word).u32())))
+        volume.medium.read(volume.address(at.segment, position), &mut word, 0).ok()?;
+        Some((nth << (seal.stride & 31), Slot::decode(u32::from_le_bytes(word))))
     }
 
-    /// Moves `walk` to the record of `offset` without proving what lies before it: most often right, and the record's
-    /// own checksum tells.
-    fn fast<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        walk: &mut Walk,
-        offset: u64,
-    ) -> Result<Option<Record>, Fault> {
-        let over = self.unwritten();
-        loop {
-            let record = match walk.head(volume, over, walk.position)? {
-                Some((head, _, _)) if head.is_entry() => {
-                    Record { head, position: walk.position, offset: walk.offset, epoch: walk.epoch }
-                }
-                Some(_) => match walk.record(volume, over)? {
-                    Some(record) => record,
-                    None => return self.over_gap(volume, walk, offset),
-                },
-                None => return self.over_gap(volume, walk, offset),
-            };
-            if record.head.is_entry() && record.offset == offset {
-                return Ok(Some(record));
-            }
-            walk.pass(volume, &record);
-        }
-    }
-
-    /// Behind what a cut left: the record that begins the next epoch counts on where the last one stopped.
-    fn over_gap<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        walk: &mut Walk,
-        offset: u64,
-    ) -> Result<Option<Record>, Fault> {
-        let mut from = walk.position;
-        while let Ok(Some(record)) = walk.search(volume, self.unwritten(), from, u32::MAX) {
-            if record.epoch > walk.epoch {
-                if record.offset != walk.offset {
-                    break;
-                }
-                walk.position = record.position;
-                if !record.head.is_epoch() {
-                    walk.set_epoch(volume, record.epoch);
-                }
-                return self.fast(volume, walk, offset);
-            }
-            from = record.position.wrapping_add(ALIGN);
-        }
-        Ok(None)
-    }
-
-    /// Finds the record of `offset` by proving every record of the segment from its start, past all damage.
+    /// Moves `walk` to the record of `offset`. [`Fault::Damaged`]: it can't be found.
+    ///
+    /// Without `prove` entries on the way are passed by what their heads say: most often right, and the record's own
+    /// checksum tells. Then of all gaps only one is passed where nothing is missing: what a cut left, before the record
+    /// that begins the next epoch. With it, `walk` is at the start of a segment whose header was written in that window,
+    /// and what can be proved is found past all damage.
     #[inline(never)]
-    fn slow<D: BlockDevice, V: Buffer, const N: usize>(
+    fn reach<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         offset: u64,
-    ) -> Result<Record, Fault> {
-        let (header, _) = self.locate(volume, offset)?;
-        *walk = Walk::new(volume, &header);
+        prove: Option<u8>,
+    ) -> Result<(), Fault> {
         let over = self.unwritten();
-        let mut own_window = header.window;
+        // The window that the next record must be of, unless it begins the next one.
+        let mut window = prove.unwrap_or_default();
         loop {
-            let record = match walk.record(volume, over) {
-                Ok(Some(record)) => record,
-                _ => match self.past_damage(volume, walk, own_window) {
-                    Some(record) if record.offset <= offset => {
-                        walk.position = record.position;
-                        walk.offset = record.offset;
-                        if !record.head.is_epoch() {
-                            walk.set_epoch(volume, record.epoch);
-                        }
-                        record
-                    }
-                    _ => {
-                        // Say what the device says, if it says it again.
-                        let mut bytes = [0; RECORD as usize];
-                        volume.medium.forget();
-                        walk.read(volume, over, walk.position, &mut bytes)?;
-                        return Err(volume.medium.fault(Fault::Damaged, walk.segment));
-                    }
-                },
-            };
-            if record.head.is_entry() && record.offset == offset {
-                return Ok(record);
+            let mut whole = walk.look(volume, &over, walk.position);
+            if whole.is_ok() && (prove.is_some() || !walk.found.head.is_entry()) {
+                whole = walk.prove(volume, &over, &mut []);
             }
-            own_window = record.head.window().wrapping_add(u8::from(record.head.commit())) & 15;
-            walk.pass(volume, &record);
+            if whole.is_ok() {
+                let head = walk.found.head;
+                if head.is_entry() && walk.offset == offset {
+                    return Ok(());
+                }
+                window = head.window().wrapping_add(u8::from(head.commit())) & 15;
+                walk.pass();
+                continue;
+            }
+            let goes_on = walk.past_damage(volume, &over, window)
+                && if prove.is_some() {
+                    walk.found.offset <= offset
+                } else {
+                    walk.found.offset == walk.offset && walk.found.epoch > walk.epoch
+                };
+            if !goes_on {
+                return Err(Fault::Damaged);
+            }
+            walk.go_on();
         }
     }
 
-    /// The record at which reading goes on behind a place that holds none: the first whole one that counts. Those of
-    /// the window that a cut left unfinished don't, and the epoch that begins behind them tells.
-    fn past_damage<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        walk: &Walk,
-        own_window: u8,
-    ) -> Option<Record> {
-        let mut first: Option<Record> = None;
-        let mut from = walk.position;
-        while let Ok(Some(record)) = walk.search(volume, self.unwritten(), from, u32::MAX) {
-            if record.epoch > walk.epoch {
-                return Some(first.filter(|first| first.offset < record.offset).unwrap_or(record));
-            }
-            if record.head.window() != own_window {
-                return Some(first.unwrap_or(record));
-            }
-            first = first.or(Some(record));
-            from = record.position.wrapping_add(ALIGN);
-        }
-        first
-    }
-
-    /// Copies the payload out and proves the record; `None` if it is not whole.
+    /// Proves the record of an entry that `walk` has reached, and copies its payload out.
     fn copy_out<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        walk: &Walk,
-        record: &Record,
+        walk: &mut Walk,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault> {
-        let over = self.unwritten();
-        let len = record.head.len() as usize;
-        let Some(out) = out.get_mut(..len) else {
-            // A damaged length must not be taken for a long entry.
-            let whole = walk.record(volume, over)?.is_some();
-            return if whole { Err(volume.medium.fault(Fault::Short, len as u32)) } else { Ok(None) };
-        };
-        let Some((head, crc, bytes)) = walk.head(volume, over, record.position)? else { return Ok(None) };
-        let seed = walk.seed_at(record.position);
-        if !head.passes(seed, &bytes) {
-            return Ok(None);
-        }
-        walk.read(volume, over, record.position.wrapping_add(head.head_len()), out)?;
-        let mut padding = [0; ALIGN as usize];
-        let padding = padding.get_mut(..head.padding().len()).unwrap_or_default();
-        let behind = record.position.wrapping_add(head.head_len()).wrapping_add(head.len());
-        walk.read(volume, over, behind, padding)?;
-        let body = seed.bytes(head.user_word(&bytes)).bytes(out).bytes(padding);
-        if head.seal(body, record.offset) != crc {
-            return Ok(None);
-        }
-        let word = head.user_word(&bytes);
-        let user = (!word.is_empty()).then(|| Take(word).u64());
-        Ok(Some(Entry { offset: record.offset, len, user }))
+    ) -> Result<(), Fault> {
+        let len = walk.found.head.len();
+        let fitting = out.get_mut(..len as usize);
+        let fits = fitting.is_some();
+        // A damaged length must not be taken for a long entry.
+        walk.prove(volume, &self.unwritten(), fitting.unwrap_or_default())?;
+        if fits { Ok(()) } else { Err(volume.medium.fault(Fault::Short, len)) }
     }
 }

@@ -20,7 +20,8 @@
 //! what an earlier life left there is looked at as well: the bits in the head say which few offsets are worth trying.
 //! Were every one tried, then among the records of a large segment one would fit by chance now and then.
 
-use crate::codec::{Checksum, Put, Take, align_up};
+use crate::codec::{Checksum, Fields, align_up, put_word};
+use crate::space::Link;
 
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u32 = 4;
@@ -37,32 +38,33 @@ pub(crate) const OFFSETS: u32 = 1 << 8;
 const PADDING: [u8; 3] = [0xFF; 3];
 const COMMIT: u32 = 1 << 28;
 const MORE: u32 = 1 << 29;
+const ENTRY: u32 = 1 << 30;
+const USER_ENTRY: u32 = 2 << 30;
+const CONTROL: u32 = 3 << 30;
+const KIND: u32 = 3 << 30;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Entry,
-    UserEntry,
-    Control,
-}
-
-/// The head of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The head of a record; 0 is never one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Head {
     word: u32,
     len: u32,
 }
 
 impl Head {
-    /// `offset`: of the entry, or, for a control record, of the next one.
-    pub(crate) fn new(kind: Kind, len: u32, window: u8, more: bool, offset: u64) -> Self {
-        let kind = match kind {
-            Kind::Entry => 1_u32,
-            Kind::UserEntry => 2,
-            Kind::Control => 3,
-        };
-        let more = if more { MORE } else { 0 };
+    /// The head of an entry, with or without a user word.
+    pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool, offset: u64) -> Self {
+        let kind = if user { USER_ENTRY } else { ENTRY };
+        Self::new(if more { kind | MORE } else { kind }, len, window, offset)
+    }
+
+    /// The head of a mark: of length 0 that a window ends, of length 4 that an epoch begins. `offset`: of the next entry.
+    pub(crate) fn control(len: u32, window: u8, offset: u64) -> Self {
+        Self::new(CONTROL, len, window, offset)
+    }
+
+    fn new(kind: u32, len: u32, window: u8, offset: u64) -> Self {
         let offset = offset as u32 & OFFSETS.wrapping_sub(1);
-        Self { word: kind << 30 | more | u32::from(window & 15) << 24 | offset << 16 | len.min(LONG), len }
+        Self { word: kind | u32::from(window & 15) << 24 | offset << 16 | len.min(LONG), len }
     }
 
     pub(crate) fn with_commit(self) -> Self {
@@ -71,31 +73,19 @@ impl Head {
 
     /// How many bytes behind the first 8 belong to the head of what could be a record, or are its epoch. `None`: it can't
     /// be one.
-    pub(crate) fn more_to_read(bytes: &[u8; MAX_HEAD]) -> Option<u32> {
-        let word = word_at(bytes, 4);
-        let head = Self { word, len: word & LONG };
-        match word >> 30 {
+    pub(crate) fn more_to_read(word: u32) -> Option<u32> {
+        match word & KIND {
             0 => None,
-            3 => Some(word & (LONG | MORE)).filter(|len| *len & !4 == 0),
-            _ => Some(head.head_len().wrapping_sub(RECORD)),
+            CONTROL => Some(word & (LONG | MORE)).filter(|len| *len & !4 == 0),
+            _ => Some(Self { word, len: word & LONG }.head_len().wrapping_sub(RECORD)),
         }
     }
 
-    /// The head of what could be a record; what it claims is not yet proved.
-    pub(crate) fn decode(bytes: &[u8; MAX_HEAD]) -> Option<Self> {
-        Self::more_to_read(bytes)?;
-        let word = word_at(bytes, 4);
+    /// The head of what could be a record, given the word behind it; what it claims is not yet proved.
+    pub(crate) fn decode(word: u32, behind: u32) -> Option<Self> {
         let short = word & LONG;
-        let len = if short == LONG { word_at(bytes, 8) } else { short };
+        let len = if short == LONG { behind } else { short };
         (len >= short && len < 1 << 24).then_some(Self { word, len })
-    }
-
-    pub(crate) fn kind(self) -> Kind {
-        match self.word >> 30 {
-            1 => Kind::Entry,
-            2 => Kind::UserEntry,
-            _ => Kind::Control,
-        }
     }
 
     /// The longest payload that fits into `room` bytes.
@@ -133,30 +123,35 @@ impl Head {
     }
 
     pub(crate) fn is_entry(self) -> bool {
-        self.kind() != Kind::Control
+        self.word < CONTROL
     }
 
     pub(crate) fn is_epoch(self) -> bool {
-        self.kind() == Kind::Control && self.len() == 4
+        !self.is_entry() && self.len == 4
     }
 
-    const fn checked(self) -> bool {
+    /// Whether a check of this head stands behind it.
+    pub(crate) const fn is_checked(self) -> bool {
         self.len >= CHECKED
     }
 
-    /// Bytes of the length where it is apart.
-    fn apart(self) -> u32 {
-        if self.len >= LONG { 4 } else { 0 }
+    /// Where the check would stand.
+    pub(crate) fn check_at(self) -> usize {
+        if self.len >= LONG { 12 } else { 8 }
     }
 
-    fn user(self) -> u32 {
-        if self.kind() == Kind::UserEntry { 8 } else { 0 }
+    /// Where the user word would stand.
+    pub(crate) fn user_at(self) -> usize {
+        self.check_at().wrapping_add(if self.is_checked() { 4 } else { 0 })
+    }
+
+    pub(crate) fn user_len(self) -> u32 {
+        if self.word & KIND == USER_ENTRY { 8 } else { 0 }
     }
 
     /// Bytes before the payload.
     pub(crate) fn head_len(self) -> u32 {
-        let check = if self.checked() { 4 } else { 0 };
-        RECORD.wrapping_add(self.apart()).wrapping_add(check).wrapping_add(self.user())
+        (self.user_at() as u32).wrapping_add(self.user_len())
     }
 
     /// The bytes behind the payload up to the end of the record. The checksum covers them, so that no unit of the device
@@ -167,6 +162,7 @@ impl Head {
     }
 
     /// Bytes of the whole record, padding included.
+    #[inline(never)]
     pub(crate) fn size(self) -> u32 {
         align_up(self.head_len().wrapping_add(self.len()), ALIGN)
     }
@@ -182,17 +178,6 @@ impl Head {
         seed.word(self.word & !COMMIT).word(self.len).finish()
     }
 
-    /// Whether `bytes`, the beginning of a record, don't belie this head before the payload is even read.
-    pub(crate) fn passes(self, seed: Checksum, bytes: &[u8; MAX_HEAD]) -> bool {
-        !self.checked() || word_at(bytes, RECORD.wrapping_add(self.apart()) as usize) == self.check(seed)
-    }
-
-    /// The user word among the first bytes of a record; 0 where there is none.
-    pub(crate) fn user_word(self, bytes: &[u8; MAX_HEAD]) -> &[u8] {
-        let end = self.head_len() as usize;
-        bytes.get(end.wrapping_sub(self.user() as usize)..end).unwrap_or_default()
-    }
-
     /// The record's checksum, given that over seed, user word and payload.
     pub(crate) fn seal(self, body: Checksum, offset: u64) -> u32 {
         body.word(self.word).word(offset as u32).finish()
@@ -203,60 +188,66 @@ impl Head {
         body.word(self.word).word_for(crc)
     }
 
-    /// Writes the beginning of the record.
-    pub(crate) fn encode(self, crc: u32, check: u32, user: &[u8]) -> [u8; MAX_HEAD] {
+    /// The beginning of the record, up to the user word.
+    pub(crate) fn encode(self, crc: u32, seed: Checksum) -> [u8; MAX_HEAD] {
         let mut bytes = [0xFF; MAX_HEAD];
-        let mut put = Put::new(&mut bytes);
-        put.u32(crc).u32(self.word);
-        if self.len >= LONG {
-            put.u32(self.len);
+        let mut fields = Fields::write(&mut bytes);
+        let (mut crc, Self { mut word, mut len }) = (crc, self);
+        fields.u32(&mut crc);
+        fields.u32(&mut word);
+        if len >= LONG {
+            fields.u32(&mut len);
         }
-        if self.checked() {
-            put.u32(check);
+        if self.is_checked() {
+            fields.u32(&mut self.check(seed));
         }
-        put.bytes(user);
         bytes
+    }
+
+    /// Writes crc and head anew over the beginning of the record: it has become the last of its window.
+    pub(crate) fn mark(self, crc: u32, bytes: &mut [u8]) {
+        let (first, second) = bytes.split_at_mut_checked(4).unwrap_or_default();
+        put_word(first, crc);
+        put_word(second, self.word);
     }
 }
 
-fn word_at(bytes: &[u8; MAX_HEAD], at: usize) -> u32 {
-    Take(bytes.get(at..).unwrap_or_default()).u32()
-}
-
-/// The checksum that every record of one epoch in one life of one segment begins with.
-pub(crate) fn segment_seed(volume_id: u32, segment: u32, life: u32, epoch: u32) -> Checksum {
-    Checksum::new().word(volume_id).word(segment).word(life).word(epoch)
+/// What the checksum of every record in one life of one segment begins with; the epoch follows.
+pub(crate) fn segment_identity(volume_id: u32, at: Link) -> Checksum {
+    Checksum::new().word(volume_id).word(at.segment).word(at.life)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::word_at;
 
-    fn back(head: Head) -> Option<Head> {
-        Head::decode(&head.encode(1, 2, &[]))
+    fn back(bytes: &[u8; MAX_HEAD]) -> Option<Head> {
+        let word = word_at(bytes, 4);
+        Head::more_to_read(word)?;
+        Head::decode(word, word_at(bytes, 8))
     }
 
     #[test]
     fn blank_and_zero_are_no_records() {
-        assert_eq!(Head::decode(&[0; MAX_HEAD]), None);
-        assert_eq!(Head::decode(&[0xFF; MAX_HEAD]), None);
+        assert_eq!(back(&[0; MAX_HEAD]), None);
+        assert_eq!(back(&[0xFF; MAX_HEAD]), None);
     }
 
     #[test]
     fn fields_do_not_touch_each_other() {
-        for kind in [Kind::Entry, Kind::UserEntry] {
+        for user in [false, true] {
             for len in [0, 1, 3, 4, 1023, 1024, 4096, 65_534, 65_535, (1 << 24) - 1] {
                 for window in 0..16 {
                     for (more, offset) in [(false, 0), (true, 255), (false, 77), (true, 1 << 40)] {
-                        let head = Head::new(kind, len, window, more, offset).with_commit();
-                        let back = back(head).unwrap();
-                        assert_eq!(
-                            (back.kind(), back.len(), back.window(), back.more()),
-                            (kind, len, window, more)
-                        );
+                        let head = Head::entry(user, len, window, more, offset).with_commit();
+                        let back = back(&head.encode(1, Checksum::new())).unwrap();
+                        assert_eq!(back, head);
+                        assert_eq!((back.len(), back.window(), back.more()), (len, window, more));
                         assert_eq!(u64::from(back.offset()), offset % 256);
-                        assert!(back.commit() && !Head::new(kind, len, window, more, offset).commit());
-                        let user = if kind == Kind::UserEntry { 8 } else { 0 };
+                        assert!(back.is_entry() && !back.is_epoch());
+                        assert!(back.commit() && !Head::entry(user, len, window, more, offset).commit());
+                        let user = if user { 8 } else { 0 };
                         let apart = if len >= 65_535 { 4 } else { 0 };
                         let check = if len >= 1024 { 4 } else { 0 };
                         assert_eq!(back.size(), (8 + apart + check + user + len).next_multiple_of(4));
@@ -265,12 +256,14 @@ mod tests {
                 }
             }
         }
+        assert!(Head::control(4, 15, 7).is_epoch() && !Head::control(0, 15, 7).is_epoch());
+        assert_eq!(back(&Head::control(8, 0, 7).encode(1, Checksum::new())), None);
     }
 
     #[test]
     fn the_longest_payload_fits_and_no_longer_one() {
         for room in (8..3000).chain(65_000..66_000) {
-            let fits = |len| Head::new(Kind::Entry, len, 0, false, 0).size() <= room;
+            let fits = |len| Head::entry(false, len, 0, false, 0).size() <= room;
             let longest = Head::longest(room / 4 * 4);
             assert!(fits(longest) && !fits(longest + 1 + 8), "{room}: {longest}");
         }
@@ -278,10 +271,10 @@ mod tests {
 
     #[test]
     fn the_check_does_not_depend_on_the_commit_bit() {
-        let seed = segment_seed(1, 2, 3, 4);
-        let head = Head::new(Kind::Entry, 5000, 3, false, 9);
-        assert_eq!(head.check(seed), head.with_commit().check(seed));
-        assert_ne!(head.check(seed), head.check(segment_seed(1, 2, 3, 5)));
-        assert_ne!(head.check(seed), Head::new(Kind::Entry, 5001, 3, false, 9).check(seed));
+        let seed = |epoch| segment_identity(1, Link { segment: 2, life: 3 }).word(epoch);
+        let head = Head::entry(false, 5000, 3, false, 9);
+        assert_eq!(head.check(seed(4)), head.with_commit().check(seed(4)));
+        assert_ne!(head.check(seed(4)), head.check(seed(5)));
+        assert_ne!(head.check(seed(4)), Head::entry(false, 5001, 3, false, 9).check(seed(4)));
     }
 }

@@ -9,13 +9,12 @@
 
 use super::index::{Index, Slot};
 use super::log::Log;
-use super::record::ALIGN;
 use super::walk::{Unwritten, Walk};
 use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
-use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, PAGE, Volume};
+use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
+use crate::volume::{Buffer, Copy, Fault, Format, PAGE, Volume};
 
 /// Reads one segment from its start to its last whole record, in steps.
 struct Scan {
@@ -44,15 +43,11 @@ struct Scan {
 }
 
 impl Scan {
-    fn new<D: BlockDevice, B: Buffer, const N: usize>(
-        volume: &Volume<D, B, N>,
-        header: SegmentHeader,
-        bare: bool,
-    ) -> Self {
+    fn new() -> Self {
         Self {
-            header,
-            walk: Walk::new(volume, &header),
-            window: header.window,
+            header: SegmentHeader::default(),
+            walk: Walk::default(),
+            window: 0,
             committed: false,
             progressed: false,
             records: 0,
@@ -61,10 +56,22 @@ impl Scan {
             whole: false,
             stray: false,
             dirty: false,
-            bare,
+            bare: false,
             search: None,
             done: false,
         }
+    }
+
+    /// To the start of the segment of `header`, as if nothing had been read.
+    #[inline(never)]
+    fn begin(&mut self, format: &Format, bare: bool) {
+        self.walk.begin(format, &self.header);
+        self.window = self.header.window;
+        (self.committed, self.progressed, self.whole) = (false, false, false);
+        (self.stray, self.dirty, self.done) = (false, false, false);
+        (self.records, self.lost) = (0, 0);
+        (self.batch, self.search) = (None, None);
+        self.bare = bare;
     }
 
     /// The window that the next record must be of.
@@ -80,75 +87,71 @@ impl Scan {
         floor: u64,
         index: Option<&mut Index<SLOTS>>,
     ) {
-        let Some(from) = self.search else {
-            match self.walk.record(volume, Unwritten::NONE) {
-                Ok(Some(record)) => {
-                    if self.committed || record.head.window() != self.window {
-                        self.progressed = true;
-                    }
-                    self.window = record.head.window();
-                    self.committed = record.head.commit();
-                    self.records = self.records.wrapping_add(1);
-                    if record.head.is_entry() {
-                        if let Some(index) = index {
-                            let epochs = record.epoch.saturating_sub(self.header.epoch);
-                            let slot = Slot { position: record.position, epochs };
-                            index.note(record.offset.saturating_sub(self.header.first), slot);
-                        }
-                        if !record.head.more() {
-                            self.batch = None;
-                            self.whole = true;
-                        } else if self.batch.is_none() {
-                            self.batch = Some((record.position, record.offset));
-                        }
-                    }
-                    self.walk.pass(volume, &record);
+        let Some(mut from) = self.search else {
+            if self.walk.record(volume, &Unwritten::NONE).is_err() {
+                self.search = Some(self.walk.position);
+                let geometry = volume.format.geometry;
+                if self.committed && !geometry.must_erase() {
+                    let left = volume.format.segment.saturating_sub(self.walk.position);
+                    let unit = left.min(geometry.write_unit);
+                    self.dirty = !volume.is_blank(self.walk.address(volume), unit, true);
                 }
-                _ => {
-                    self.search = Some(self.walk.position);
-                    let geometry = volume.format.geometry;
-                    if self.committed && !geometry.must_erase() {
-                        let left = volume.format.segment.saturating_sub(self.walk.position);
-                        let unit = left.min(geometry.write_unit);
-                        self.dirty = !volume.is_blank(self.walk.address(volume), unit, true);
-                    }
+                return;
+            }
+            let record = &self.walk.found;
+            if self.committed || record.head.window() != self.window {
+                self.progressed = true;
+            }
+            self.window = record.head.window();
+            self.committed = record.head.commit();
+            self.records = self.records.wrapping_add(1);
+            if record.head.is_entry() {
+                if let Some(index) = index {
+                    let epochs = record.epoch.saturating_sub(self.header.epoch);
+                    let slot = Slot { position: record.position, epochs };
+                    index.note(self.header.nth(record.offset), slot);
+                }
+                if !record.head.more() {
+                    self.batch = None;
+                    self.whole = true;
+                } else if self.batch.is_none() {
+                    self.batch = Some((record.position, record.offset));
                 }
             }
+            self.walk.pass();
             return;
         };
-        match self.walk.search(volume, Unwritten::NONE, from, 64) {
-            Err(next) => self.search = Some(next),
-            Ok(None) => self.done = true,
-            Ok(Some(record)) => {
-                let later = record.epoch > self.walk.epoch
-                    || record.head.window() != self.own_window()
-                    || self.walk.offset < floor;
-                if !later {
-                    self.stray = true;
-                    self.search = Some(record.position.wrapping_add(ALIGN));
-                    return;
-                }
-                self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
-                self.walk.position = record.position;
-                self.walk.offset = record.offset;
-                if !record.head.is_epoch() {
-                    self.walk.set_epoch(volume, record.epoch);
-                }
-                self.window = record.head.window();
-                self.committed = false;
-                self.progressed = true;
-                self.whole = true;
-                self.batch = None;
-                self.stray = false;
-                self.search = None;
-            }
+        let found = self.walk.search(volume, &Unwritten::NONE, &mut from, 64);
+        self.search = Some(from);
+        if !found {
+            self.done = self.walk.is_behind(from);
+            return;
         }
+        let record = &self.walk.found;
+        let later = record.epoch > self.walk.epoch
+            || record.head.window() != self.own_window()
+            || self.walk.offset < floor;
+        if !later {
+            self.stray = true;
+            return;
+        }
+        self.lost = self.lost.wrapping_add(record.offset.saturating_sub(self.walk.offset));
+        self.window = record.head.window();
+        self.walk.go_on();
+        self.committed = false;
+        self.progressed = true;
+        self.whole = true;
+        self.batch = None;
+        self.stray = false;
+        self.search = None;
     }
 }
 
 /// What is being read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing yet.
+    Start,
     /// A segment behind the newest one, whose header must be damaged if it is one.
     Next,
     /// The last segment.
@@ -160,9 +163,9 @@ enum Phase {
 
 /// Recovery of one log, in steps: see [`Log::recover`].
 pub struct Recovery<B, const SLOTS: usize = 16> {
-    log: Log<B, SLOTS>,
+    pub(super) log: Log<B, SLOTS>,
     phase: Phase,
-    scan: Option<Scan>,
+    scan: Scan,
     /// The segment behind the one that is read: `Back`; before it: `Next`.
     other: SegmentHeader,
     /// A batch that goes on into `other` ends there.
@@ -170,6 +173,8 @@ pub struct Recovery<B, const SLOTS: usize = 16> {
     /// Where the log ends, as far as is known.
     end: End,
     floor: u64,
+    /// Segments behind a cut, to be freed.
+    dead: Link,
     /// Something could not be read, and all was read once more.
     again: bool,
 }
@@ -187,86 +192,89 @@ struct End {
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
-    #[inline(never)]
-    pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
-        log: Log<B, SLOTS>,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<Self, Error<D::Error>> {
-        let mut recovery = Self {
+    pub(super) fn new(log: Log<B, SLOTS>) -> Self {
+        Self {
             log,
-            phase: Phase::Done,
-            scan: None,
+            phase: Phase::Start,
+            scan: Scan::new(),
             other: SegmentHeader::default(),
             whole: false,
             end: End { committed: true, ..End::default() },
             floor: 0,
+            dead: Link::NONE,
             again: false,
-        };
-        match recovery.find_tail(volume) {
-            Ok(()) => Ok(recovery),
-            Err(Fault::OutOfRange) => Err(crate::volume::Error::NoSuchLog.into()),
-            Err(fault) => Err(recovery.log.explain(volume, fault)),
         }
     }
 
+    pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        self.log.check_loan(volume)?;
+        self.find_tail(volume)
+    }
+
+    #[inline(never)]
     fn find_tail<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let log = &mut self.log;
-        let root = *volume.root(log.id).ok_or(Fault::OutOfRange)?;
+        let root = volume.root(log.id).ok_or(Fault::NoSuchLog)?;
         self.floor = root.end;
         (log.start, log.end, log.durable, log.epoch) = (root.start, root.end, root.end, root.epoch);
         log.report.clean = root.closed;
-        let newest = root.newest;
+        let (newest, sealed, next) = (root.newest, root.sealed, root.next);
+        self.phase = Phase::Done;
         if newest.is_none() {
             return Ok(());
         }
-        let first = volume.first_header(newest.segment).filter(|header| header.at == newest);
-        log.full = first.is_none() || root.sealed;
-        let header = match first.or_else(|| volume.read_header(newest)) {
-            Some(header) => header,
-            None if root.tail.at == newest => root.tail.header(root.id),
-            None => return Err(volume.medium.fault(Fault::Damaged, newest.segment)),
-        };
-        self.other = header;
-        self.phase = Phase::Tail;
-        let mut scan = Scan::new(volume, header, log.full && !root.sealed);
-        if !root.next.is_none()
-            && let Some(seal) = volume.read_seal_of(newest)
-        {
-            // What the damaged header must have said.
-            let next = SegmentHeader {
-                at: root.next,
-                epoch: seal.epoch,
-                first: seal.end,
-                ordinal: header.ordinal.wrapping_add(1),
-                trail: header.trail_after(),
-                previous: newest,
-                jump: Link::NONE,
-                window: seal.window,
-                ..header
-            };
-            self.phase = Phase::Next;
-            scan = Scan::new(volume, next, true);
+        let header = &mut self.scan.header;
+        let copy = volume.read_header(newest, header);
+        if copy == Copy::None {
+            return Err(volume.medium.fault(Fault::Damaged, newest.segment));
         }
-        self.scan = Some(scan);
+        log.full = copy != Copy::First || sealed;
+        let mut bare = log.full && !sealed;
+        self.phase = Phase::Tail;
+        let mut seal = Seal::default();
+        if !next.is_none() && volume.read_seal(newest, false, &mut seal) {
+            self.other.copy_from(header);
+            // What the damaged header must have said.
+            (header.previous, header.jump) = (newest, Link::NONE);
+            header.trail = header.trail_after();
+            header.ordinal = header.ordinal.wrapping_add(1);
+            (header.at, header.epoch) = (next, seal.epoch);
+            (header.first, header.window) = (seal.end, seal.window);
+            self.phase = Phase::Next;
+            bare = true;
+        }
+        self.scan.begin(&volume.format, bare);
         Ok(())
     }
 
     /// Goes on for about `steps` records (or as many places of 256 bytes in which there are none); `true` when done.
     /// Each step reads about one record.
-    #[inline(never)]
     pub fn step<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         steps: u32,
     ) -> Result<bool, Error<D::Error>> {
+        self.try_step(volume, steps).map_err(|fault| self.log.explain(volume, fault))
+    }
+
+    #[inline(never)]
+    fn try_step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        steps: u32,
+    ) -> Result<bool, Fault> {
         for _ in 0..steps {
-            if self.phase == Phase::Done {
-                return Ok(true);
+            match self.phase {
+                Phase::Start => self.start(volume)?,
+                Phase::Done => return Ok(true),
+                _ => self.once(volume)?,
             }
-            self.once(volume).map_err(|fault| self.log.explain(volume, fault))?;
         }
         Ok(self.phase == Phase::Done)
     }
@@ -276,7 +284,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let Some(scan) = &mut self.scan else { return Ok(()) };
+        let scan = &mut self.scan;
         if !scan.done {
             let index = if self.phase == Phase::Back { None } else { Some(&mut self.log.index) };
             scan.step(volume, self.floor, index);
@@ -285,13 +293,14 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         if scan.bare && !scan.progressed && self.floor <= scan.header.first {
             // The header is missing, and nothing says that it was ever acknowledged, nor what came with it.
             if self.phase == Phase::Next {
-                volume.free_segment(self.log.id, scan.header.at);
+                volume.free_segment(scan.header.at);
                 self.phase = Phase::Tail;
-                *scan = Scan::new(volume, self.other, false);
                 self.log.index = Index::new();
+                scan.header.copy_from(&self.other);
+                scan.begin(&volume.format, false);
                 return Ok(());
             }
-            *scan = Scan::new(volume, scan.header, false);
+            scan.begin(&volume.format, false);
         }
         let mut last = true;
         if self.phase == Phase::Back {
@@ -301,8 +310,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             let torn = scan.batch.is_some() && !self.whole;
             if stale || (short && self.other.window == scan.own_window()) || (torn && !short) {
                 // Of the same window as all that follows, or of one batch: none of that was ever acknowledged.
-                if self.log.dead.is_none() {
-                    self.log.dead = self.log.last.at;
+                if self.dead.is_none() {
+                    self.dead = self.log.last.at;
                 }
                 self.log.full = true;
                 self.log.report.damaged = 0;
@@ -322,7 +331,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         if last {
             // New records don't go where the header is missing.
             log.full |= scan.bare;
-            log.last = scan.header;
+            log.last.copy_from(&scan.header);
             // A batch that is not whole never was.
             let (position, offset) = scan.batch.unwrap_or((scan.walk.position, scan.walk.offset));
             log.end = offset;
@@ -334,37 +343,25 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             // A segment without a record may be one whose erase for somebody else was interrupted.
             log.full |= position == SEGMENT_HEADER as u32;
         }
-        let header = scan.header;
         let head_life = volume.root(log.id).map_or(0, |root| root.head_life);
         // Is the segment before this one known to be durable?
-        let at = header.previous;
-        if !scan.progressed && header.first > self.floor && at.life >= head_life && !at.is_none() {
-            let mut bare = false;
-            let before = match volume.read_header(at) {
-                Some(before) => Some(before),
-                None => match volume.root(log.id).filter(|root| root.tail.at == at) {
-                    Some(root) => {
-                        bare = true;
-                        Some(root.tail.header(root.id))
-                    }
-                    None => volume.newest_before(log.id, at.life),
-                },
-            };
-            match before {
-                Some(before) => {
-                    (self.phase, self.other) = (Phase::Back, header);
-                    *scan = Scan::new(volume, before, bare);
-                    return Ok(());
-                }
-                None => {
-                    // The first window of the log is not whole, so there is nothing at all.
-                    log.dead = if log.dead.is_none() { log.last.at } else { log.dead };
-                    log.last = SegmentHeader::default();
-                    log.end = self.floor;
-                    log.report.damaged = 0;
-                    self.end = End { committed: true, ..End::default() };
-                }
+        let at = scan.header.previous;
+        if !scan.progressed && scan.header.first > self.floor && at.life >= head_life && !at.is_none() {
+            self.other.copy_from(&scan.header);
+            let copy = volume.read_header(at, &mut scan.header);
+            if copy != Copy::None || volume.newest_before(log.id, at.life, &mut scan.header) {
+                self.phase = Phase::Back;
+                scan.begin(&volume.format, copy == Copy::Noted);
+                return Ok(());
             }
+            // The first window of the log is not whole, so there is nothing at all.
+            if self.dead.is_none() {
+                self.dead = log.last.at;
+            }
+            log.last = SegmentHeader::default();
+            log.end = self.floor;
+            log.report.damaged = 0;
+            self.end = End { committed: true, ..End::default() };
         }
         self.phase = Phase::Done;
         self.settle(volume)
@@ -384,7 +381,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             self.end = End { committed: true, ..End::default() };
             let log = &mut self.log;
             (log.index, log.report, log.last) = (Index::new(), Report::default(), SegmentHeader::default());
-            (log.full, log.dead) = (false, Link::NONE);
+            (log.full, self.dead) = (false, Link::NONE);
             return self.find_tail(volume);
         }
         let log = &mut self.log;
@@ -401,14 +398,13 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         // Whole records that don't count, or that may be whole when they are read again, must not stand before new ones
         // in one segment: the next segment says where this one ends.
         log.full |= self.end.cut || log.report.unreadable;
+        self.end.cut |= !self.dead.is_none();
         if !log.last.at.is_none() {
             log.resume(volume, self.end);
         }
-        let dead = core::mem::take(&mut log.dead);
-        let kept =
-            volume.root(log.id).map_or(0, |root| root.head_life.saturating_sub(1)).max(log.last.at.life);
-        log.free_chain(volume, dead, kept);
-        if !dead.is_none() || volume.root(log.id).is_some_and(|root| root.odd) {
+        let (head_life, odd) = volume.root(log.id).map_or((0, false), |root| (root.head_life, root.odd));
+        log.free_chain(volume, self.dead, head_life.saturating_sub(1).max(log.last.at.life));
+        if !self.dead.is_none() || odd {
             log.sweep(volume);
         }
         Ok(())
@@ -419,8 +415,13 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Log<B, SLOTS>, Error<D::Error>> {
-        while !self.step(volume, u32::MAX)? {}
-        Ok(self.log)
+        loop {
+            match self.try_step(volume, u32::MAX) {
+                Ok(true) => return Ok(self.log),
+                Ok(false) => {}
+                Err(fault) => return Err(self.log.explain(volume, fault)),
+            }
+        }
     }
 }
 
@@ -433,9 +434,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         End { position, committed, cut, dirty }: End,
     ) {
         let geometry = volume.format.geometry;
-        let address = volume.segment_address(self.last.at.segment);
+        let segment = self.last.at.segment;
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = cut || !self.dead.is_none() || !self.report.clean && (dirty || !committed);
+        let mut torn = cut || !self.report.clean && (dirty || !committed);
         if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
@@ -444,7 +445,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             let mut at = position;
             while at < end {
                 let len = 16.min(end.saturating_sub(at));
-                if !volume.is_blank(address.wrapping_add(u64::from(at)), len, false) {
+                if !volume.is_blank(volume.address(segment, at), len, false) {
                     visible = at.wrapping_add(len);
                 }
                 at = at.wrapping_add(len);
@@ -460,7 +461,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             };
         }
         if torn {
-            self.report.cut = Some(address.wrapping_add(u64::from(position)));
+            self.report.cut = Some(volume.address(segment, position));
         }
         self.written = resume;
     }

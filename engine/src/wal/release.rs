@@ -35,20 +35,24 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
     ) -> Result<Released, Fault> {
         volume.medium.check()?;
-        let Some(head) = self.plan_release(volume, offset)? else { return Ok(Released::default()) };
+        let mut head = SegmentHeader::default();
+        if !self.plan_release(volume, offset, &mut head)? {
+            return Ok(Released::default());
+        }
         self.note(volume)?;
         let release = self.drop_before(volume, &head);
         volume.publish()?;
         Ok(self.free_released(volume, release))
     }
 
-    /// The segment that will be the first, if that frees any.
+    /// Finds the segment that will be the first; `false` if that frees none.
     #[inline(never)]
     pub(super) fn plan_release<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
-    ) -> Result<Option<SegmentHeader>, Fault> {
+        head: &mut SegmentHeader,
+    ) -> Result<bool, Fault> {
         if offset > self.end {
             return Err(Fault::OutOfRange);
         }
@@ -56,10 +60,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.try_commit(volume)?;
         }
         if offset <= self.start || self.last.at.is_none() {
-            return Ok(None);
+            return Ok(false);
         }
-        let (head, _) = self.locate(volume, offset)?;
-        Ok((head.first > self.start).then_some(head))
+        self.locate(volume, offset, head)?;
+        Ok(head.first > self.start)
     }
 
     /// Notes in the roots that the log begins with `head`; returns what can be freed after the publish.
@@ -78,8 +82,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             segments,
             bytes: u64::from(segments).wrapping_mul(segment),
         };
-        (root.start, root.head_life) = (head.first, head.at.life);
-        (root.head_ordinal, root.head_trail) = (head.ordinal, head.trail);
+        root.begin_with(head);
         self.start = head.first;
         self.turn = self.turn.wrapping_add(1);
         (head.previous, kept, released)
@@ -121,9 +124,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             return Ok(());
         }
         self.try_commit(volume)?;
-        let (holder, _) = self.locate(volume, end)?;
-        let place = if holder.first < end { self.place_after(volume, &holder) } else { holder };
-        self.branch(volume, end, place, true)
+        let mut place = SegmentHeader::default();
+        self.locate(volume, end, &mut place)?;
+        if place.first < end {
+            self.place_after(volume, &mut place);
+        }
+        self.branch(volume, end, &mut place, true)
     }
 
     /// Drops all entries, durably, and goes on at offset `next`: for a log whose beginning came as a snapshot from
@@ -133,8 +139,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         next: u64,
     ) -> Result<(), Error<D::Error>> {
-        let done =
-            self.try_commit(volume).and_then(|()| self.branch(volume, next, SegmentHeader::default(), true));
+        let done = self
+            .try_commit(volume)
+            .and_then(|()| self.branch(volume, next, &mut SegmentHeader::default(), true));
         done.map_err(|fault| self.explain(volume, fault))
     }
 }

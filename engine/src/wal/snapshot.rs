@@ -8,6 +8,7 @@
 use super::release::Released;
 use super::{Error, Log};
 use crate::device::BlockDevice;
+use crate::space::SegmentHeader;
 use crate::volume::{Buffer, Fault, SnapshotRoot, Volume};
 
 /// Bit 15 of a log's id tells its companion.
@@ -39,7 +40,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         buffer: B,
     ) -> Result<Self, Error<D::Error>> {
         if volume.root_index(id | COMPANION).is_none() {
-            volume.add_log(id | COMPANION).map_err(|fault| Error::Volume(volume.medium.explain(fault)))?;
+            volume.add_log(id | COMPANION).map_err(|fault| Error::Volume(volume.explain(fault)))?;
         }
         let chunks = Log::open(volume, id | COMPANION, buffer)?;
         let first = chunks.end();
@@ -108,8 +109,9 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         if offset < log.start() || log.id != self.chunks.id & !COMPANION {
             return Err(Fault::OutOfRange);
         }
-        let log_head = log.plan_release(volume, offset)?;
-        let chunk_head = self.chunks.plan_release(volume, self.first)?;
+        let (mut log_head, mut chunk_head) = (SegmentHeader::default(), SegmentHeader::default());
+        let frees_entries = log.plan_release(volume, offset, &mut log_head)?;
+        let frees_chunks = self.chunks.plan_release(volume, self.first, &mut chunk_head)?;
         self.chunks.try_commit(volume)?;
         log.note(volume)?;
         self.chunks.note(volume)?;
@@ -117,14 +119,14 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         if let Some(root) = volume.root_mut(log.id) {
             root.snapshot = Some(SnapshotRoot { offset, first: self.first, chunks });
         }
-        let log_freed = log_head.map(|head| log.drop_before(volume, &head));
-        let chunks_freed = chunk_head.map(|head| self.chunks.drop_before(volume, &head));
+        let entries = frees_entries.then(|| log.drop_before(volume, &log_head));
+        let chunks = frees_chunks.then(|| self.chunks.drop_before(volume, &chunk_head));
         volume.publish()?;
-        if let Some(freed) = chunks_freed {
+        if let Some(freed) = chunks {
             self.chunks.free_released(volume, freed);
         }
         self.first = self.chunks.end();
-        Ok(log_freed.map_or(Released::default(), |freed| log.free_released(volume, freed)))
+        Ok(entries.map_or(Released::default(), |freed| log.free_released(volume, freed)))
     }
 
     /// Closes it like a log: see [`Log::close`].

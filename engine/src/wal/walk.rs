@@ -1,13 +1,12 @@
 //! From record to record through one segment.
 
-use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, segment_seed};
-use crate::codec::{Checksum, Take};
+use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, segment_identity};
+use crate::codec::{Checksum, align_down, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, Volume};
+use crate::volume::{Buffer, Fault, Format, Volume};
 
 /// The part of the last segment that is still in the log's write buffer: it lies over what the device holds.
-#[derive(Clone, Copy)]
 pub(crate) struct Unwritten<'a> {
     pub(crate) segment: u32,
     pub(crate) from: u32,
@@ -22,275 +21,343 @@ impl Unwritten<'_> {
 /// an earlier life in them, and a checksum of 32 bits is not enough to try them all: there, a second one must follow.
 const NEAR: u32 = 8 * 1024;
 
-/// A record that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What stands, or could stand, at a place in a segment.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Record {
     pub(crate) head: Head,
+    crc: u32,
+    /// The word behind the head: its check, or the epoch that it begins.
+    word: u32,
+    user: [u8; 8],
+    /// Checksum over all but head and offset.
+    body: Checksum,
     pub(crate) position: u32,
     /// Its offset; for control records that of the next entry.
     pub(crate) offset: u64,
     pub(crate) epoch: u32,
 }
 
-/// A place in a segment, with what it takes to prove the record there.
-#[derive(Debug, Clone, Copy)]
+impl Record {
+    pub(crate) fn user(&self) -> Option<u64> {
+        (self.head.user_len() != 0).then_some(u64::from_le_bytes(self.user))
+    }
+}
+
+/// A place in a segment, with what it takes to prove the record there, and the record that was last looked at.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Walk {
     pub(crate) segment: u32,
-    life: u32,
     pub(crate) position: u32,
     /// Offset of the next entry.
     pub(crate) offset: u64,
     pub(crate) epoch: u32,
+    identity: Checksum,
+    /// The identity and the epoch.
     seed: Checksum,
     /// Where records end at the latest.
     limit: u32,
+    write_unit: u32,
+    pub(crate) found: Record,
 }
 
 impl Walk {
-    /// At the first record of a segment.
-    pub(crate) fn new<D: BlockDevice, B: Buffer, const N: usize>(
-        volume: &Volume<D, B, N>,
-        header: &SegmentHeader,
-    ) -> Self {
-        let mut walk = Self {
-            segment: header.at.segment,
-            life: header.at.life,
-            position: SEGMENT_HEADER as u32,
-            offset: header.first,
-            epoch: header.epoch,
-            seed: Checksum::new(),
-            limit: volume.format.segment.saturating_sub(SEAL as u32),
-        };
-        walk.seed = walk.seed_of(volume, header.epoch);
-        walk
+    /// To the first record of a segment.
+    #[inline(never)]
+    pub(crate) fn begin(&mut self, format: &Format, header: &SegmentHeader) {
+        self.identity = segment_identity(format.volume_id, header.at);
+        self.segment = header.at.segment;
+        self.position = SEGMENT_HEADER as u32;
+        self.offset = header.first;
+        self.limit = format.segment.saturating_sub(SEAL as u32);
+        self.write_unit = format.geometry.write_unit;
+        self.set_epoch(header.epoch);
     }
 
-    pub(crate) fn set_epoch<D: BlockDevice, B: Buffer, const N: usize>(
-        &mut self,
-        volume: &Volume<D, B, N>,
-        epoch: u32,
-    ) {
+    #[inline(never)]
+    pub(crate) fn set_epoch(&mut self, epoch: u32) {
         self.epoch = epoch;
-        self.seed = self.seed_of(volume, epoch);
+        self.seed = self.identity.word(epoch);
     }
 
-    fn seed_of<D: BlockDevice, B: Buffer, const N: usize>(
+    /// Bytes from `position` on, at least one and as many of `want` as are at hand; none behind what is unwritten.
+    fn piece<'a, D: BlockDevice, B: Buffer, const N: usize>(
         &self,
-        volume: &Volume<D, B, N>,
-        epoch: u32,
-    ) -> Checksum {
-        segment_seed(volume.format.volume_id, self.segment, self.life, epoch)
+        volume: &'a mut Volume<D, B, N>,
+        over: &Unwritten<'a>,
+        position: u32,
+        want: u32,
+    ) -> Result<&'a [u8], Fault> {
+        let mut end = volume.format.segment;
+        if self.segment == over.segment {
+            if position >= over.from {
+                let skip = position.wrapping_sub(over.from) as usize;
+                let piece = over.bytes.get(skip..).unwrap_or_default();
+                return Ok(piece.get(..want as usize).unwrap_or(piece));
+            }
+            end = over.from;
+        }
+        let left = end.saturating_sub(position);
+        let address = volume.address(self.segment, position);
+        volume.medium.piece(address, want.min(left), left)
     }
 
-    /// Fills `out` from the segment; what lies behind its end reads as `0xFF`.
-    pub(crate) fn read<D: BlockDevice, B: Buffer, const N: usize>(
+    /// Takes `len` bytes from `position` on: all of them into `sum`, if there is one, and the first of them into `out`.
+    /// What lies behind the unwritten is left out.
+    #[inline(never)]
+    fn take<D: BlockDevice, B: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        position: u32,
-        out: &mut [u8],
+        over: &Unwritten<'_>,
+        mut position: u32,
+        len: u32,
+        mut out: &mut [u8],
+        mut sum: Option<&mut Checksum>,
     ) -> Result<(), Fault> {
-        let base = volume.segment_address(self.segment);
-        let size = volume.format.segment;
-        let end = if self.segment == over.segment { over.from.min(size) } else { size };
-        let stored = (end.saturating_sub(position) as usize).min(out.len());
-        let (out, rest) = out.split_at_mut_checked(stored).unwrap_or_default();
-        if !out.is_empty() {
-            let address = base.wrapping_add(u64::from(position));
-            volume.medium.read(address, out, base.wrapping_add(u64::from(end)))?;
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        rest.fill(0xFF);
-        if self.segment == over.segment {
-            let skip = position.saturating_sub(over.from) as usize;
-            let part = over.bytes.get(skip..).unwrap_or_default();
-            let len = part.len().min(rest.len());
-            if let (Some(to), Some(from)) = (rest.get_mut(..len), part.get(..len)) {
-                to.copy_from_slice(from);
+        let end = position.wrapping_add(len);
+        while position < end {
+            let left = end.wrapping_sub(position);
+            let piece = self.piece(volume, over, position, left)?;
+            if piece.is_empty() {
+                break;
             }
+            if let Some(sum) = &mut sum {
+                **sum = sum.bytes(piece);
+            }
+            let copied = piece.len().min(out.len());
+            let (now, rest) = core::mem::take(&mut out).split_at_mut(copied);
+            now.copy_from_slice(piece.get(..copied).unwrap_or_default());
+            out = rest;
+            position = position.wrapping_add(piece.len() as u32);
         }
         Ok(())
     }
 
-    /// The beginning of what could be a record at `position`, and its checksum field.
-    pub(crate) fn head<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
+    /// Looks at what could be a record at `position`. [`Fault::Damaged`]: nothing there could.
+    #[inline(never)]
+    pub(crate) fn look<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
+        over: &Unwritten<'_>,
         position: u32,
-    ) -> Result<Option<(Head, u32, [u8; MAX_HEAD])>, Fault> {
+    ) -> Result<(), Fault> {
         let room = self.limit.saturating_sub(position);
         if room < RECORD {
-            return Ok(None);
+            return Err(Fault::Damaged);
         }
         let mut bytes = [0xFF; MAX_HEAD];
-        let first = bytes.get_mut(..RECORD as usize).unwrap_or_default();
-        self.read(volume, over, position, first)?;
-        let crc = Take(first).u32();
-        let Some(len) = Head::more_to_read(&bytes).filter(|len| RECORD.wrapping_add(*len) <= room) else {
-            return Ok(None);
-        };
-        let more = bytes.get_mut(RECORD as usize..RECORD.wrapping_add(len) as usize).unwrap_or_default();
-        if !more.is_empty() {
-            self.read(volume, over, position.wrapping_add(RECORD), more)?;
+        let (first, more) = bytes.split_at_mut(RECORD as usize);
+        self.take(volume, over, position, RECORD, first, None)?;
+        let word = word_at(first, 4);
+        let len = Head::more_to_read(word).ok_or(Fault::Damaged)?;
+        if len > room.saturating_sub(RECORD) {
+            return Err(Fault::Damaged);
         }
-        let head = Head::decode(&bytes).filter(|head| head.size() <= room);
-        Ok(head.map(|head| (head, crc, bytes)))
-    }
-
-    /// The checksum over seed, user word, payload and padding of the record at `position`, read from the device. `None` when
-    /// its head belies it already.
-    fn body<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        position: u32,
-        (head, bytes): (Head, &[u8; MAX_HEAD]),
-        seed: Checksum,
-    ) -> Result<Option<Checksum>, Fault> {
-        let seed = seed.word(position);
-        if !head.passes(seed, bytes) {
-            return Ok(None);
+        self.take(volume, over, position.wrapping_add(RECORD), len, more, None)?;
+        let head = Head::decode(word, word_at(more, 0)).ok_or(Fault::Damaged)?;
+        if head.size() > room {
+            return Err(Fault::Damaged);
         }
-        let mut sum = seed.bytes(head.user_word(bytes));
-        let from = position.wrapping_add(head.head_len());
-        let to = position.wrapping_add(head.size());
-        let end = if self.segment == over.segment { over.from } else { u32::MAX };
-        let stored = end.min(to).saturating_sub(from);
-        let base = volume.segment_address(self.segment);
-        let ahead = base.wrapping_add(u64::from(end.min(volume.format.segment)));
-        sum = volume.medium.checksum(sum, base.wrapping_add(u64::from(from)), stored, ahead)?;
-        let left = to.wrapping_sub(from).saturating_sub(stored) as usize;
-        if left > 0 {
-            let skip = from.max(over.from).saturating_sub(over.from) as usize;
-            let part = skip..skip.wrapping_add(left);
-            sum = sum.bytes(over.bytes.get(part).unwrap_or_default());
-        }
-        Ok(Some(sum))
+        let user = bytes.get(head.user_at()..).and_then(<[u8]>::first_chunk);
+        let found = &mut self.found;
+        (found.position, found.offset, found.epoch) = (position, self.offset, self.epoch);
+        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, head.check_at()));
+        found.user = user.copied().unwrap_or_default();
+        Ok(())
     }
 
-    /// The epoch that a control record begins, if it is one that does.
-    fn epoch_of(head: Head, bytes: &[u8; MAX_HEAD]) -> Option<u32> {
-        head.is_epoch().then(|| Take(bytes.get(8..).unwrap_or_default()).u32())
-    }
-
-    /// The record at this place, proved; or `None` if there is none, or none that is whole.
-    pub(crate) fn record<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-    ) -> Result<Option<Record>, Fault> {
-        let position = self.position;
-        let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
-        let (seed, epoch) = match Self::epoch_of(head, &bytes) {
-            Some(epoch) if epoch <= self.epoch => return Ok(None),
-            Some(epoch) => (self.seed_of(volume, epoch), epoch),
-            None => (self.seed, self.epoch),
-        };
-        let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? else { return Ok(None) };
-        let record = Record { head, position, offset: self.offset, epoch };
-        Ok((head.seal(body, self.offset) == crc).then_some(record))
-    }
-
-    /// Goes on behind `record`, which was found here.
-    pub(crate) fn pass<D: BlockDevice, B: Buffer, const N: usize>(
-        &mut self,
-        volume: &Volume<D, B, N>,
-        record: &Record,
-    ) {
-        if record.epoch != self.epoch {
-            self.set_epoch(volume, record.epoch);
-        }
-        self.position = record.head.end(record.position, volume.format.geometry.write_unit);
-        self.offset = record.offset.wrapping_add(u64::from(record.head.is_entry()));
-    }
-
-    /// Whether some whole record of this life, of this epoch or of one begun since, begins at `position`, however many
-    /// entries are missing before it. The checksum tells which offset it is.
+    /// Sums seed, user word, payload and padding of the record that was looked at; the payload is copied to `out`, as
+    /// far as there is room. [`Fault::Damaged`]: its head belies it already.
     #[inline(never)]
-    pub(crate) fn stray<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
+    fn sum<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
         volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        position: u32,
-    ) -> Result<Option<Record>, Fault> {
-        let Some((head, crc, bytes)) = self.head(volume, over, position)? else { return Ok(None) };
-        // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
-        let told = Self::epoch_of(head, &bytes);
-        if told.is_some_and(|epoch| epoch <= self.epoch) {
-            return Ok(None);
+        over: &Unwritten<'_>,
+        seed: Checksum,
+        out: &mut [u8],
+    ) -> Result<(), Fault> {
+        let Record { head, position, word, user, .. } = self.found;
+        let mut sum = seed.word(position);
+        if head.is_checked() && head.check(sum) != word {
+            return Err(Fault::Damaged);
         }
+        sum = sum.bytes(user.get(..head.user_len() as usize).unwrap_or_default());
+        let from = position.wrapping_add(head.head_len());
+        let len = head.size().wrapping_sub(head.head_len());
+        self.take(volume, over, from, len, out, Some(&mut sum))?;
+        self.found.body = sum;
+        Ok(())
+    }
+
+    /// Proves the record that was looked at here. Its payload is copied to `out`, as far as there is room.
+    /// [`Fault::Damaged`]: it is not whole, or not in its place.
+    #[inline(never)]
+    pub(crate) fn prove<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        out: &mut [u8],
+    ) -> Result<(), Fault> {
+        let mut seed = self.seed;
+        if self.found.head.is_epoch() {
+            self.found.epoch = self.found.word;
+            if self.found.epoch <= self.epoch {
+                return Err(Fault::Damaged);
+            }
+            seed = self.identity.word(self.found.epoch);
+        }
+        self.sum(volume, over, seed, out)?;
+        let whole = self.found.head.seal(self.found.body, self.offset) == self.found.crc;
+        if whole { Ok(()) } else { Err(Fault::Damaged) }
+    }
+
+    /// Finds the record at this place, proved. [`Fault::Damaged`]: there is no whole one.
+    pub(crate) fn record<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+    ) -> Result<(), Fault> {
+        self.look(volume, over, self.position)?;
+        self.prove(volume, over, &mut [])
+    }
+
+    /// Goes on behind the record that was found here.
+    #[inline(never)]
+    pub(crate) fn pass(&mut self) {
+        let Record { head, position, offset, epoch, .. } = self.found;
+        if epoch != self.epoch {
+            self.set_epoch(epoch);
+        }
+        self.position = head.end(position, self.write_unit);
+        self.offset = offset.wrapping_add(u64::from(head.is_entry()));
+    }
+
+    /// Goes on at the record that was found behind this place, whatever is missing before it.
+    #[inline(never)]
+    pub(crate) fn go_on(&mut self) {
+        self.position = self.found.position;
+        self.offset = self.found.offset;
+        // A record that begins an epoch is proved by what it says itself.
+        if !self.found.head.is_epoch() {
+            self.set_epoch(self.found.epoch);
+        }
+    }
+
+    /// Finds out whether some whole record of this life, of this epoch or of one begun since, begins at `position`,
+    /// however many entries are missing before it: the checksum tells which offset it is. [`Fault::Damaged`]: none does.
+    #[inline(never)]
+    fn stray<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        position: u32,
+    ) -> Result<(), Fault> {
+        self.look(volume, over, position)?;
         // What is missing had a place here, unless it was lost and new records were put there since: the record that
         // begins their epoch tells.
         let distance = position.saturating_sub(self.position);
-        let room = distance / RECORD;
-        let most = if told.is_some() { room.max(1 << 16) } else { room };
-        let least = head.offset().wrapping_sub(self.offset as u32) & OFFSETS.wrapping_sub(1);
+        let mut most = distance / RECORD;
+        let (mut epoch, mut last) = (self.epoch, self.epoch.wrapping_add(1));
+        // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
+        if self.found.head.is_epoch() {
+            (epoch, last) = (self.found.word, self.found.word);
+            most = most.max(1 << 16);
+            if epoch <= self.epoch {
+                return Err(Fault::Damaged);
+            }
+        }
+        let low = OFFSETS.wrapping_sub(1);
+        let least = self.found.head.offset().wrapping_sub(self.offset as u32) & low;
         if least > most {
-            return Ok(None);
+            return Err(Fault::Damaged);
         }
-        for epoch in [told.unwrap_or(self.epoch), told.unwrap_or(self.epoch.wrapping_add(1))] {
-            let seed = self.seed_of(volume, epoch);
-            let Some(body) = self.body(volume, over, position, (head, &bytes), seed)? else { continue };
-            let missing = head.claimed_offset(body, crc).wrapping_sub(self.offset as u32);
-            if missing <= most && missing & OFFSETS.wrapping_sub(1) == least {
-                let offset = self.offset.wrapping_add(u64::from(missing));
-                let record = Record { head, position, offset, epoch };
-                let near = distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2));
-                return Ok((near || self.has_follower(volume, over, &record)).then_some(record));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether a whole record follows on `record`.
-    fn has_follower<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        record: &Record,
-    ) -> bool {
-        let mut behind = *self;
-        behind.pass(volume, record);
-        matches!(behind.record(volume, over), Ok(Some(_)))
-    }
-
-    /// The first stray record at `from` or behind, looking at `steps` places at most; `Err(place)`: go on there.
-    /// What can't be read is passed over.
-    pub(crate) fn search<D: BlockDevice, B: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, B, N>,
-        over: Unwritten<'_>,
-        from: u32,
-        steps: u32,
-    ) -> Result<Option<Record>, u32> {
-        let mut position = from;
-        for _ in 0..steps {
-            if position.wrapping_add(RECORD) > self.limit {
-                return Ok(None);
-            }
-            let step = match self.stray(volume, over, position) {
-                Ok(Some(record)) => return Ok(Some(record)),
-                Ok(None) => ALIGN,
-                Err(_) => {
-                    let unit = volume.format.geometry.write_unit.max(ALIGN);
-                    unit.saturating_sub(position & unit.wrapping_sub(1))
+        loop {
+            let summed = self.sum(volume, over, self.identity.word(epoch), &mut []);
+            let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
+            let missing = claimed.wrapping_sub(self.offset as u32);
+            if summed.is_ok() && missing <= most && missing & low == least {
+                self.found.offset = self.offset.wrapping_add(u64::from(missing));
+                self.found.epoch = epoch;
+                if distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2)) {
+                    return Ok(());
                 }
-            };
-            position = position.wrapping_add(step);
+                let mut behind = *self;
+                behind.pass();
+                return behind.record(volume, over).map_err(|_| Fault::Damaged);
+            }
+            if summed == Err(Fault::Device) {
+                return summed;
+            }
+            if epoch == last {
+                return Err(Fault::Damaged);
+            }
+            epoch = last;
         }
-        Err(position)
     }
 
-    /// What the checksum of a record at `position` begins with.
-    pub(crate) fn seed_at(&self, position: u32) -> Checksum {
-        self.seed.word(position)
+    /// Finds the first stray record at `from` or behind, looking at `steps` places at most; moves `from` behind what it
+    /// looked at. What can't be read is passed over.
+    #[inline(never)]
+    pub(crate) fn search<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        from: &mut u32,
+        steps: u32,
+    ) -> bool {
+        for _ in 0..steps {
+            if self.is_behind(*from) {
+                break;
+            }
+            let stray = self.stray(volume, over, *from);
+            let step = match stray {
+                Ok(()) | Err(Fault::Damaged) => ALIGN,
+                Err(_) => self.write_unit.max(ALIGN),
+            };
+            *from = align_down(u64::from(from.wrapping_add(step)), step) as u32;
+            if stray.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether no record can begin at `position` or behind.
+    pub(crate) fn is_behind(&self, position: u32) -> bool {
+        position.saturating_add(RECORD) > self.limit
+    }
+
+    /// Finds the record at which reading goes on behind a place that holds none: the first whole one that counts. Those
+    /// of the window that a cut left unfinished don't, and the epoch that begins behind them tells.
+    #[inline(never)]
+    pub(crate) fn past_damage<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, B, N>,
+        over: &Unwritten<'_>,
+        own_window: u8,
+    ) -> bool {
+        // Position and offset of the first one of the epoch in force.
+        let mut first = None;
+        let mut from = self.position;
+        while self.search(volume, over, &mut from, u32::MAX) {
+            let Record { head, position, offset, epoch, .. } = self.found;
+            if epoch > self.epoch {
+                if first.is_none_or(|(_, first)| first >= offset) {
+                    return true;
+                }
+                break;
+            }
+            first = first.or(Some((position, offset)));
+            if head.window() != own_window {
+                break;
+            }
+        }
+        let Some((position, offset)) = first else { return false };
+        (self.found.position, self.found.offset, self.found.epoch) = (position, offset, self.epoch);
+        true
     }
 
     /// Where this place is on the device.
     pub(crate) fn address<D: BlockDevice, B: Buffer, const N: usize>(&self, volume: &Volume<D, B, N>) -> u64 {
-        volume.segment_address(self.segment).wrapping_add(u64::from(self.position))
+        volume.address(self.segment, self.position)
     }
 }
