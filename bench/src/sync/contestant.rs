@@ -79,7 +79,7 @@ impl Strategy {
     pub fn loss_window(self) -> String {
         match self {
             Self::Always => "nothing".into(),
-            Self::Batch { entries, millis } => format!("{} entries, {millis} ms and a sync", 3 * entries),
+            Self::Batch { entries, millis } => format!("{} entries, {millis} ms and a sync", 2 * entries),
             Self::None => "all since the last sync".into(),
         }
     }

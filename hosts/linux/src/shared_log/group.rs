@@ -176,8 +176,10 @@ where
             let seen = self.acknowledged.load(Ordering::SeqCst);
             let outcome = log.hand_over().and_then(|()| {
                 let mut queue = self.queue.lock();
-                self.take(&mut queue, &mut log);
-                log.hand_over()?;
+                if !queue.staging.is_empty() {
+                    self.take(&mut queue, &mut log);
+                    log.hand_over()?;
+                }
                 let outcome = call(&mut log.sink, self);
                 queue.room = log.sink.room();
                 queue.claimed = 0;

@@ -48,9 +48,9 @@ pub enum SyncPolicy {
     /// Before it returns. Loss window: nothing.
     #[default]
     Always,
-    /// A thread of the log's own syncs when `entries` wait, or when the oldest has waited for `period`. Loss window: less
-    /// than three times `entries` (appending waits when the device falls so far behind), and what came in the last
-    /// `period` and the sync after it.
+    /// A thread of the log's own syncs when `entries` wait, or when the oldest has waited for `period`. Loss window: at
+    /// most twice `entries` (appending waits when the device falls that far behind), and of these what came in the last
+    /// `period` and during a sync.
     Batch {
         /// So many entries begin a sync; at least 1.
         entries: u64,

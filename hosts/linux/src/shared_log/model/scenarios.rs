@@ -168,6 +168,8 @@ fn paced() {
                     player.group.wait(place).unwrap();
                     assert!(player.medium.lock().unwrap().safe as u64 > behind);
                 }
+                // The loss window: twice two entries.
+                assert!(place.offset < player.medium.lock().unwrap().safe as u64 + 4, "too much at risk");
             }
         })
     };
