@@ -22,6 +22,10 @@ pub struct Scale {
     pub lines: u64,
 }
 
+/// All but what brings the peers of the benchmarks with all features: more than a hundred packages, for a full run only.
+const LIBRARIES: &str = "--workspace --exclude esker-bench --exclude esker-program";
+const PROGRAMS: &str = "-p esker-bench -p esker-program";
+
 const QUICK: Scale = Scale { full: false, profile: "checked", lines: 20_000 };
 const FULL: Scale = Scale { full: true, profile: "release", lines: 1_000_000 };
 
@@ -32,9 +36,12 @@ pub fn run(full: bool) -> Result<(), Failure> {
 fn steps(scale: Scale) -> Vec<Step> {
     let mut steps = vec![
         Step::new("format", format),
-        call("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
+        call("lints", format!("clippy {LIBRARIES} --all-targets --all-features -- -D warnings")),
+        call("lints of programs", format!("clippy {PROGRAMS} --all-targets -- -D warnings")),
         Step::new("tools", tools),
-        call("unit and doc tests", "test --workspace --all-features"),
+        call("unit and doc tests", format!("test {LIBRARIES} --all-features")),
+        call("tests of programs", format!("test {PROGRAMS}")),
+        call("the engine as firmware has it", "test -p esker --lib".into()),
         Step::new("docs", docs),
         Step::new("firmware size", || size::run(false).map(|()| Outcome::Passed)),
         Step::new("cost on the core", || cost::run().map(|()| Outcome::Passed)),
@@ -43,6 +50,10 @@ fn steps(scale: Scale) -> Vec<Step> {
     ];
     for (name, arguments) in CHECKERS {
         steps.push(Step::new(format!("checker {name}"), move || checker(scale, name, arguments)));
+    }
+    if scale.full {
+        steps.push(call("peers", format!("clippy {PROGRAMS} --all-targets --all-features -- -D warnings")));
+        steps.push(Step::new("kills", kills));
     }
     let boards = QemuArguments { full: scale.full, ..QemuArguments::default() };
     steps.push(Step::new("boards", move || qemu::run(&boards).map(|()| Outcome::Passed)));
@@ -70,7 +81,7 @@ fn tools() -> Result<Outcome, Failure> {
 }
 
 /// A step that is one call of cargo.
-fn call(name: &str, arguments: &'static str) -> Step {
+fn call(name: &str, arguments: String) -> Step {
     Step::new(name, move || passes(cargo().args(arguments.split(' '))))
 }
 
@@ -101,8 +112,14 @@ fn format() -> Result<Outcome, Failure> {
 /// Libraries only: the program has the name of the engine, and its pages would take their place.
 fn docs() -> Result<Outcome, Failure> {
     let mut command = cargo();
-    command.args(["doc", "--workspace", "--lib", "--no-deps", "--all-features"]);
+    command.args(["doc", "--workspace", "--lib", "--no-deps", "--features"]);
+    command.arg("esker/defmt,esker/embedded-sdmmc,esker/embedded-storage");
     passes(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Two hundred kills of an import on each kind of device.
+fn kills() -> Result<Outcome, Failure> {
+    passes(cargo().env("ESKER_FULL", "1").args(["test", "-p", "esker-program", "--test", "program", "kills"]))
 }
 
 fn checker(scale: Scale, name: &str, arguments: &[&str]) -> Result<Outcome, Failure> {
