@@ -14,3 +14,8 @@ pub mod drivers;
 pub mod logger;
 #[cfg(target_os = "none")]
 pub mod platform;
+
+/// The example of the project's README, which must compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
