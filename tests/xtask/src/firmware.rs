@@ -54,11 +54,19 @@ pub const LOGGER: Job = Job {
     profile: "firmware",
 };
 
-/// The engine with all its features, for the smallest core.
+/// The engine with all features that are for firmware, for the smallest core.
 pub const SMALLEST: Job = Job {
     folder: "",
     target: CORTEX_M0,
-    arguments: &["--profile", "firmware", "-p", "esker", "--lib", "--all-features"],
+    arguments: &[
+        "--profile",
+        "firmware",
+        "-p",
+        "esker",
+        "--lib",
+        "--features",
+        "defmt,embedded-sdmmc,embedded-storage",
+    ],
     profile: "firmware",
 };
 
