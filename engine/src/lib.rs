@@ -20,6 +20,9 @@
 #[cfg(any(test, doctest))]
 extern crate std;
 
+#[macro_use]
+mod trace;
+
 mod codec;
 pub mod device;
 mod space;

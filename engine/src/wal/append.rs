@@ -276,6 +276,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         next: Link,
     ) -> Result<(), Fault> {
+        trace!("log {=u16}: segment {=u32} is sealed", self.id, self.last.at.segment);
         let volume_id = volume.format.volume_id;
         let area = Self::seal_area(volume) as usize;
         let at = volume.format.segment.saturating_sub(area as u32);

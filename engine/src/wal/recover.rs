@@ -410,7 +410,13 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
     ) -> Result<Log<B, SLOTS>, Error<D::Error>> {
         loop {
             match self.try_step(volume, u32::MAX) {
-                Ok(true) => return Ok(self.log),
+                Ok(true) => {
+                    trace!(
+                        "log {=u16}: {=u64} to {=u64}, {}",
+                        self.log.id, self.log.start, self.log.end, self.log.report
+                    );
+                    return Ok(self.log);
+                }
                 Ok(false) => {}
                 Err(fault) => return Err(self.log.explain(volume, fault)),
             }
@@ -471,6 +477,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         if torn {
             self.report.cut = Some(volume.address(segment, position));
+            trace!("log {=u16}: the tail of segment {=u32} is cut at {=u32}", self.id, segment, position);
         }
         self.written = resume;
     }

@@ -42,7 +42,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.note(volume)?;
         let release = self.drop_before(volume, &head);
         volume.publish()?;
-        Ok(self.free_released(volume, release))
+        let released = self.free_released(volume, release);
+        trace!("log {=u16}: {}", self.id, released);
+        Ok(released)
     }
 
     /// Finds the segment that will be the first; `false` if that frees none.
