@@ -1,12 +1,67 @@
-//! Building `tests/firmware` for a Cortex-M3, with whatever compiler this machine has for it.
+//! Building for microcontrollers, with whatever compiler this machine has for them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Failure;
 use crate::cargo::{cargo, first_line, forget, root, run, shown, succeeds, target_dir};
+use crate::debian;
 
-const TARGET: &str = "thumbv7m-none-eabi";
+/// What there is to build, and how.
+pub struct Job {
+    /// Folder to call cargo in, from the root of the workspace.
+    folder: &'static str,
+    target: &'static str,
+    arguments: &'static [&'static str],
+    /// Folder of the profile that the arguments choose.
+    profile: &'static str,
+}
+
+/// A Cortex-M3, the core of the boards.
+const CORTEX_M3: &str = "thumbv7m-none-eabi";
+/// A Cortex-M0: loads and stores are all it has of atomics.
+const CORTEX_M0: &str = "thumbv6m-none-eabi";
+
+/// The images that measure the engine.
+pub const PROBES: Job = Job {
+    folder: "tests/firmware",
+    target: CORTEX_M3,
+    arguments: &["--release", "--bin", "empty", "--bin", "wal", "--bin", "cost"],
+    profile: "release",
+};
+
+/// The image that links only if no panic is reachable.
+pub const PANIC_FREE: Job = Job {
+    folder: "tests/firmware",
+    target: CORTEX_M3,
+    arguments: &["--release", "--bin", "panic-free", "--features", "panic-free"],
+    profile: "release",
+};
+
+/// The same, with a panic in it that depends on what the device says: it must not link.
+pub const PLANTED_PANIC: Job = Job {
+    folder: "tests/firmware",
+    target: CORTEX_M3,
+    arguments: &["--release", "--bin", "panic-free", "--features", "panic-free,planted"],
+    profile: "release",
+};
+
+/// The data logger, for each board.
+pub const LOGGER: Job = Job {
+    folder: "",
+    target: CORTEX_M3,
+    arguments: &["--profile", "firmware", "-p", "esker-qemu", "--bins"],
+    profile: "firmware",
+};
+
+/// The engine with all its features, for the smallest core.
+pub const SMALLEST: Job = Job {
+    folder: "",
+    target: CORTEX_M0,
+    arguments: &["--profile", "firmware", "-p", "esker", "--lib", "--all-features"],
+    profile: "firmware",
+};
+
 const PACKAGES: [&str; 4] = ["rustc-web", "rust-web-src", "libstd-rust-web-dev", "cargo-web"];
 /// The oldest `rustc 1.x` that the engine compiles with.
 const OLDEST: u32 = 95;
@@ -23,25 +78,55 @@ impl Images {
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
+
+    /// The folder with the ELF files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
 }
 
-/// Builds every image.
-///
-/// Rustup's toolchain does it if it has the target; `rust-toolchain.toml` names the target, so it has, unless this
-/// machine can't fetch it. Then Debian's compiler does, with a `core` built from source.
-pub fn build() -> Result<Images, Failure> {
-    let sysroot = PathBuf::from(first_line(rustc().args(["--print", "sysroot"]))?);
-    if sysroot.join("lib/rustlib").join(TARGET).is_dir() {
-        build_with(cargo(), "rustup", &first_line(rustc().arg("--version"))?)
+/// Builds what `job` names.
+pub fn build(job: &Job) -> Result<Images, Failure> {
+    let mut build = prepare(job)?;
+    eprintln!("{}: {}", build.images.compiler, shown(&build.command));
+    run(build.command.stdout(Stdio::from(std::io::stderr())))?;
+    Ok(build.images)
+}
+
+/// Succeeds if what `job` names does not link for want of the function `missing`.
+pub fn lacks(job: &Job, missing: &str) -> Result<(), Failure> {
+    let mut build = prepare(job)?;
+    eprintln!("{}: {}", build.images.compiler, shown(&build.command));
+    let output = build.command.output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && text.contains(&format!("undefined symbol: {missing}")) {
+        Ok(())
     } else {
-        let linker = install(&sysroot)?;
-        let compiler = first_line(debian("/usr/bin/rustc").arg("--version"))?;
-        let mut command = debian("/usr/bin/cargo");
-        command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-        command.env("CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER", linker);
-        command.arg("-Zbuild-std=core");
-        build_with(command, "debian", &compiler)
+        Err(format!("this should not link for want of `{missing}`, but: {}\n{text}", output.status).into())
     }
+}
+
+/// A call of cargo that is ready to go.
+struct Build {
+    command: Command,
+    images: Images,
+}
+
+/// Rustup's toolchain does it if it has the target; `rust-toolchain.toml` names the targets, so it has, unless this
+/// machine can't fetch them. Then Debian's compiler does, with a `core` built from source.
+fn prepare(job: &Job) -> Result<Build, Failure> {
+    let sysroot = PathBuf::from(first_line(rustc().args(["--print", "sysroot"]))?);
+    if sysroot.join("lib/rustlib").join(job.target).is_dir() {
+        return prepare_with(job, cargo(), "rustup", first_line(rustc().arg("--version"))?);
+    }
+    let linker = install(job.target, &sysroot)?;
+    let compiler = first_line(system("/usr/bin/rustc").arg("--version"))?;
+    let mut command = system("/usr/bin/cargo");
+    command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+    let variable = format!("CARGO_TARGET_{}_LINKER", job.target.to_uppercase().replace('-', "_"));
+    command.env(variable, linker);
+    command.arg("-Zbuild-std=core");
+    prepare_with(job, command, "debian", compiler)
 }
 
 /// The `rustc` that belongs to the cargo that runs this program.
@@ -52,7 +137,7 @@ fn rustc() -> Command {
 }
 
 /// A program of Debian's toolchain, for which nothing holds that the cargo around us said to its children.
-fn debian(program: &str) -> Command {
+fn system(program: &str) -> Command {
     let mut command = Command::new(program);
     forget(&mut command, |name| {
         name.starts_with("RUST")
@@ -64,15 +149,14 @@ fn debian(program: &str) -> Command {
     command
 }
 
-fn build_with(mut command: Command, kind: &str, compiler: &str) -> Result<Images, Failure> {
+fn prepare_with(job: &Job, mut command: Command, kind: &str, compiler: String) -> Result<Build, Failure> {
     // Apart from the workspace, and apart from each other: they would undo each other's work.
     let target_dir = target_dir()?.join("firmware").join(kind);
-    command.current_dir(root().join("tests/firmware"));
-    command.args(["build", "--release", "--bins", "--target", TARGET]).env("CARGO_TARGET_DIR", &target_dir);
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    eprintln!("{compiler}: {}", shown(&command));
-    run(command.stdout(Stdio::from(std::io::stderr())))?;
-    Ok(Images { compiler: compiler.to_owned(), dir: target_dir.join(TARGET).join("release") })
+    command.current_dir(root().join(job.folder));
+    command.args(["build", "--target", job.target]).args(job.arguments).env("CARGO_TARGET_DIR", &target_dir);
+    command.env("DEFMT_LOG", "info").env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let dir = target_dir.join(job.target).join(job.profile);
+    Ok(Build { command, images: Images { compiler, dir } })
 }
 
 /// The linker of rustup's toolchain, or else one of Debian's.
@@ -84,7 +168,7 @@ fn linker(sysroot: &Path) -> Option<PathBuf> {
 }
 
 /// Sees to it that Debian's compiler, the source of its `core` and a linker are there; says which linker.
-fn install(sysroot: &Path) -> Result<PathBuf, Failure> {
+fn install(target: &str, sysroot: &Path) -> Result<PathBuf, Failure> {
     if is_installed()
         && let Some(linker) = linker(sysroot)
     {
@@ -94,34 +178,20 @@ fn install(sysroot: &Path) -> Result<PathBuf, Failure> {
     if linker(sysroot).is_none() {
         packages.push("lld");
     }
+    let names = packages.join(" ");
     let advice = format!(
-        "nothing builds for {TARGET} here: `rustup target add {TARGET}`, or `apt-get install {}`",
-        packages.join(" ")
+        "nothing builds for {target} here: `rustup target add {target}`, or `apt-get install {names}`"
     );
-    if !is_root() || !succeeds(Command::new("apt-get").arg("--version")) {
-        return Err(advice.into());
-    }
-    eprintln!("installing {} to build for {TARGET}", packages.join(" "));
-    let apt = || {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::from(std::io::stderr()));
-        command
-    };
-    run(apt().args(["-qq", "update"]))?;
-    run(apt().args(["-qq", "install", "-y", "--no-install-recommends"]).args(packages))?;
+    debian::install(&packages).map_err(|failure| format!("{advice} ({failure})"))?;
     linker(sysroot).filter(|_| is_installed()).ok_or_else(|| advice.into())
 }
 
 fn is_installed() -> bool {
-    let recent = first_line(debian("/usr/bin/rustc").arg("--version"))
+    let recent = first_line(system("/usr/bin/rustc").arg("--version"))
         .is_ok_and(|version| minor(&version).is_some_and(|minor| minor >= OLDEST));
-    let source = first_line(debian("/usr/bin/rustc").args(["--print", "sysroot"]))
+    let source = first_line(system("/usr/bin/rustc").args(["--print", "sysroot"]))
         .is_ok_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/core").is_dir());
-    recent && source && succeeds(debian("/usr/bin/cargo").arg("--version"))
-}
-
-fn is_root() -> bool {
-    first_line(Command::new("id").arg("-u")).is_ok_and(|id| id == "0")
+    recent && source && succeeds(system("/usr/bin/cargo").arg("--version"))
 }
 
 /// The minor version in what `rustc --version` prints.

@@ -1,7 +1,10 @@
-//! The project's chores: `cargo xtask test` is the whole suite, `cargo xtask size` what firmware pays.
+//! The project's chores: `cargo xtask test` is the whole suite, `size` and `cost` are what firmware pays, `qemu` runs it.
 
 mod cargo;
+mod cost;
+mod debian;
 mod firmware;
+mod qemu;
 mod report;
 mod roundtrip;
 mod size;
@@ -35,12 +38,18 @@ enum Chore {
         #[arg(long)]
         json: bool,
     },
+    /// Count instructions and stack of the engine's work on a Cortex-M3, and hold them against tests/firmware/cost.toml
+    Cost,
+    /// Run the data logger on emulated boards, cut their power, and read on Linux what they wrote
+    Qemu(qemu::QemuArguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test { full } => test::run(full),
         Chore::Size { json } => size::run(json),
+        Chore::Cost => cost::run(),
+        Chore::Qemu(arguments) => qemu::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,8 +3,10 @@
 use std::process::Command;
 
 use crate::cargo::{self, cargo, shown, succeeds};
+use crate::firmware::{self, Job};
+use crate::qemu::{self, QemuArguments};
 use crate::report::{self, Outcome, Step};
-use crate::{Failure, roundtrip, size};
+use crate::{Failure, cost, debian, roundtrip, size};
 
 /// The checkers of package `esker-tests`, by binary, with their arguments. A full run adds `--full`.
 const CHECKERS: &[(&str, &[&str])] =
@@ -31,15 +33,40 @@ fn steps(scale: Scale) -> Vec<Step> {
     let mut steps = vec![
         Step::new("format", format),
         call("lints", "clippy --workspace --all-targets --all-features -- -D warnings"),
+        Step::new("tools", tools),
         call("unit and doc tests", "test --workspace --all-features"),
         Step::new("docs", docs),
         Step::new("firmware size", || size::run(false).map(|()| Outcome::Passed)),
+        Step::new("cost on the core", || cost::run().map(|()| Outcome::Passed)),
+        Step::new("no reachable panic", panic_free),
+        Step::new("smallest core", || build(&firmware::SMALLEST)),
     ];
     for (name, arguments) in CHECKERS {
         steps.push(Step::new(format!("checker {name}"), move || checker(scale, name, arguments)));
     }
+    let boards = QemuArguments { full: scale.full, ..QemuArguments::default() };
+    steps.push(Step::new("boards", move || qemu::run(&boards).map(|()| Outcome::Passed)));
     steps.push(Step::new("roundtrip", move || roundtrip::run(scale).map(|()| Outcome::Passed)));
     steps
+}
+
+/// What the tests of real devices call, by Debian package.
+const TOOLS: &[(&str, &str)] =
+    &[("strace", "strace"), ("losetup", "mount"), ("blkid", "util-linux"), ("mkfs.ext4", "e2fsprogs")];
+
+/// Without these the tests that need them skip, each with a line that says so.
+fn tools() -> Result<Outcome, Failure> {
+    let missing = |tool: &str| !succeeds(Command::new(tool).arg("-V"));
+    let packages: Vec<_> =
+        TOOLS.iter().filter(|(tool, _)| missing(tool)).map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return Ok(Outcome::Passed);
+    }
+    if let Err(why) = debian::install(&packages) {
+        println!("install {} yourself ({why}): tests that need them are skipped", packages.join(", "));
+        return Ok(Outcome::Skipped);
+    }
+    Ok(Outcome::Passed)
 }
 
 /// A step that is one call of cargo.
@@ -50,6 +77,16 @@ fn call(name: &str, arguments: &'static str) -> Step {
 fn passes(command: &mut Command) -> Result<Outcome, Failure> {
     println!("{}", shown(command));
     cargo::run(command).map(|()| Outcome::Passed)
+}
+
+/// The check is checked first: one `unwrap` on what a device says must be noticed.
+fn panic_free() -> Result<Outcome, Failure> {
+    firmware::lacks(&firmware::PLANTED_PANIC, "a_panic_is_reachable")?;
+    build(&firmware::PANIC_FREE)
+}
+
+fn build(job: &Job) -> Result<Outcome, Failure> {
+    firmware::build(job).map(|_| Outcome::Passed)
 }
 
 fn format() -> Result<Outcome, Failure> {

@@ -1,0 +1,262 @@
+//! The application: a data logger with two logs on one volume, one of samples and one of events.
+//!
+//! A run opens the volume, or formats a device that holds none; looks at the newest samples; logs that it was started,
+//! then samples; reads back what it wrote; tells what that cost; and ends. Every message that says that something is
+//! *durable* is a promise which a power cut at any later moment must not break.
+
+mod sample;
+
+use esker::device::{BlockDevice, Counted};
+use esker::volume::{self, FormatOptions, Volume};
+use esker::wal::{Error, Log};
+
+pub use sample::{EVENT, SAMPLE, Stamp, What, check_event, check_sample, event, sample};
+
+/// Log of the samples.
+pub const SAMPLES: u16 = 0;
+/// Log of the events.
+pub const EVENTS: u16 = 1;
+/// Samples in a run.
+pub const RUN: u32 = 200;
+/// Samples that become durable together. After a power cut so many may be missing.
+pub const BATCH: u32 = 8;
+/// Samples between two events that tell of progress.
+const PROGRESS: u32 = 64;
+/// Newest samples that are looked at after opening.
+const LOOK_BACK: u64 = 128;
+/// With fewer free segments than this, the older half of each log is given up.
+const LOW: u32 = 4;
+
+/// A volume of at most three logs: a third one may come from elsewhere.
+type Disk<'a, D> = Volume<&'a mut Counted<D>, &'a mut [u8], 3>;
+type Journal<'a> = Log<&'a mut [u8], 8>;
+
+/// All the memory that is lent to the engine.
+#[derive(Debug)]
+pub struct Memory {
+    volume: [u8; 1024],
+    samples: [u8; 512],
+    events: [u8; 512],
+}
+
+impl Memory {
+    /// Zeros.
+    pub const fn new() -> Self {
+        Self { volume: [0; 1024], samples: [0; 512], events: [0; 512] }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why a run did not end well.
+#[derive(Debug)]
+pub enum Failure<E> {
+    /// The engine said so.
+    Engine(Error<E>),
+    /// The entry at this offset of a log is not what was written.
+    Wrong {
+        /// The log.
+        log: u16,
+        /// The entry.
+        offset: u64,
+    },
+}
+
+impl<E, T: Into<Error<E>>> From<T> for Failure<E> {
+    fn from(error: T) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+/// One run. Whether all went well.
+pub fn run<D: BlockDevice>(device: D, layout: &FormatOptions, memory: &mut Memory) -> bool {
+    match try_run(device, layout, memory) {
+        Ok(()) => {
+            info!("done");
+            true
+        }
+        Err(failure) => {
+            tell(&failure);
+            false
+        }
+    }
+}
+
+/// What a support engineer needs; what to do about it is in the documentation of [`Error`].
+fn tell<E>(failure: &Failure<E>) {
+    match failure {
+        Failure::Engine(Error::Volume(error)) => match error {
+            volume::Error::Device(_) => info!("failed: the device"),
+            volume::Error::Version { .. } => info!("failed: the volume is of another version"),
+            volume::Error::Geometry { .. } => info!("failed: the volume is of another device"),
+            volume::Error::Corrupt { .. } => info!("failed: the superblock is damaged"),
+            volume::Error::MemoryTooSmall { .. } => info!("failed: too little memory was lent"),
+            _ => info!("failed: the volume"),
+        },
+        Failure::Engine(Error::Corrupt { .. }) => info!("failed: an entry is damaged"),
+        Failure::Engine(Error::Full { .. }) => info!("failed: no room is left"),
+        Failure::Engine(_) => info!("failed: the log"),
+        Failure::Wrong { log: _log, offset: _offset } => {
+            info!("failed: log {=u16} has a wrong entry {=u64}", _log, _offset);
+        }
+    }
+}
+
+fn try_run<D: BlockDevice>(
+    device: D,
+    layout: &FormatOptions,
+    memory: &mut Memory,
+) -> Result<(), Failure<D::Error>> {
+    let mut device = Counted::new(device);
+    make_volume(&mut device, layout, &mut memory.volume)?;
+    let mut volume = Disk::open(&mut device, &mut memory.volume[..])?;
+    // A power cut may have come between formatting and this.
+    for id in [SAMPLES, EVENTS] {
+        if volume.logs().all(|there| there != id) {
+            volume.create_log(id)?;
+        }
+    }
+    let samples = Log::open(&mut volume, SAMPLES, &mut memory.samples[..])?;
+    let events = Log::open(&mut volume, EVENTS, &mut memory.events[..])?;
+    Logger { volume, samples, events, boot: 0 }.run()
+}
+
+/// Formats the device if it holds no volume. Not inlined: its stack is free again when the logger runs.
+#[inline(never)]
+fn make_volume<D: BlockDevice>(
+    device: &mut Counted<D>,
+    layout: &FormatOptions,
+    memory: &mut [u8],
+) -> Result<(), Failure<D::Error>> {
+    // What can't be read, is damaged or of another version is not formatted: that is for a human to decide.
+    match Disk::mount(device, memory) {
+        Err(volume::Error::NotFormatted) => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Ok(()),
+    }
+    Disk::format(device, memory, layout)?;
+    info!("formatted");
+    Ok(())
+}
+
+/// Everything that is open.
+struct Logger<'a, D: BlockDevice> {
+    volume: Disk<'a, D>,
+    samples: Journal<'a>,
+    events: Journal<'a>,
+    boot: u32,
+}
+
+impl<D: BlockDevice> Logger<'_, D> {
+    /// All that a run does.
+    fn run(mut self) -> Result<(), Failure<D::Error>> {
+        self.tell_what_is_there();
+        self.boot = self.last_boot()?.wrapping_add(1);
+        info!("start {=u32}", self.boot);
+        let from = self.samples.end().saturating_sub(LOOK_BACK).max(self.samples.start());
+        self.check_samples(from)?;
+        self.note(What::Started)?;
+
+        let first = self.samples.end();
+        for done in 1..=RUN {
+            let stamp = Stamp { boot: self.boot, number: self.samples.end() as u32 };
+            self.samples.append(&mut self.volume, &sample(stamp))?;
+            if done % BATCH == 0 {
+                self.commit()?;
+            }
+            if done % PROGRESS == 0 {
+                self.note(What::Progress)?;
+            }
+        }
+        self.commit()?;
+        self.check_samples(first)?;
+        self.note(What::Stopped)?;
+        self.tell_costs();
+
+        self.samples.close(&mut self.volume)?;
+        self.events.close(&mut self.volume)?;
+        Ok(())
+    }
+
+    /// The start that the last event is of; 0 if there is none.
+    fn last_boot(&mut self) -> Result<u32, Failure<D::Error>> {
+        let end = self.events.end();
+        if end == self.events.start() {
+            return Ok(0);
+        }
+        let (offset, mut bytes) = (end.wrapping_sub(1), [0; EVENT]);
+        let entry = self.events.read(&mut self.volume, offset, &mut bytes)?;
+        let stamp = bytes.get(..entry.len).and_then(|bytes| check_event(bytes, offset));
+        stamp.map(|stamp| stamp.boot).ok_or(Failure::Wrong { log: EVENTS, offset })
+    }
+
+    /// Reads the samples from `offset` on and holds them against what must have been written.
+    fn check_samples(&mut self, offset: u64) -> Result<(), Failure<D::Error>> {
+        let (mut cursor, mut bytes) = (self.samples.cursor(offset), [0; SAMPLE]);
+        while let Some(entry) = self.samples.next(&mut self.volume, &mut cursor, &mut bytes)? {
+            let whole = bytes.get(..entry.len).and_then(|bytes| check_sample(bytes, entry.offset));
+            if whole.is_none() {
+                return Err(Failure::Wrong { log: SAMPLES, offset: entry.offset });
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Failure<D::Error>> {
+        self.make_room()?;
+        self.samples.commit(&mut self.volume)?;
+        tell_durable(SAMPLES, self.samples.durable());
+        Ok(())
+    }
+
+    fn note(&mut self, what: What) -> Result<(), Failure<D::Error>> {
+        let stamp = Stamp { boot: self.boot, number: self.events.end() as u32 };
+        let samples = self.samples.end() as u32;
+        self.events.append(&mut self.volume, &event(stamp, what, samples))?;
+        self.events.commit(&mut self.volume)?;
+        tell_durable(EVENTS, self.events.durable());
+        Ok(())
+    }
+
+    /// Gives up the older half of what is kept when segments become few. Whoever needs it has read it by then.
+    fn make_room(&mut self) -> Result<(), Failure<D::Error>> {
+        if self.volume.info().free_segments >= LOW {
+            return Ok(());
+        }
+        for (_id, log) in [(SAMPLES, &mut self.samples), (EVENTS, &mut self.events)] {
+            let keep = log.start().midpoint(log.end());
+            info!("log {=u16} released before {=u64}", _id, keep);
+            log.release_before(&mut self.volume, keep)?;
+        }
+        Ok(())
+    }
+
+    fn tell_what_is_there(&self) {
+        for (_id, log) in [(SAMPLES, &self.samples), (EVENTS, &self.events)] {
+            info!("log {=u16} holds {=u64} to {=u64}", _id, log.start(), log.end());
+        }
+        let _report = self.samples.report();
+        info!("recovery: clean {=bool}, {=u64} records", _report.clean, _report.replayed);
+    }
+
+    fn tell_costs(&self) {
+        let _counts = self.volume.device().counts();
+        let _info = self.volume.info();
+        info!(
+            "volume: generation {=u64}, {=u32} of {=u32} segments free",
+            _info.generation, _info.free_segments, _info.segments
+        );
+        info!(
+            "device: {=u64} reads of {=u64} bytes, {=u64} writes of {=u64} bytes, {=u64} erases",
+            _counts.reads, _counts.read_bytes, _counts.writes, _counts.written_bytes, _counts.erases
+        );
+    }
+}
+
+fn tell_durable(_log: u16, _end: u64) {
+    info!("log {=u16} durable to {=u64}", _log, _end);
+}
