@@ -209,7 +209,6 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
 }
 
 /// The format record of the volume on this device, from either home.
-#[inline(never)]
 pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     format: &mut Format,

@@ -130,7 +130,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
-    #[inline(never)]
     fn load(&mut self) -> Result<(), Fault> {
         self.medium.check_loan()?;
         find_format(&mut self.medium, &mut self.format)?;

@@ -24,7 +24,6 @@ pub(crate) enum Copy {
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Where a place in a segment is on the device.
-    #[inline(never)]
     pub(crate) fn address(&self, segment: u32, position: u32) -> u64 {
         let before = u64::from(segment).wrapping_mul(u64::from(self.format.segment));
         self.format.pool.wrapping_add(before).wrapping_add(u64::from(position))
@@ -36,7 +35,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.try_scan(segments).map_err(|fault| self.explain(fault))
     }
 
-    #[inline(never)]
     pub(super) fn try_scan(&mut self, segments: u32) -> Result<bool, Fault> {
         let count = self.segments.count();
         loop {
@@ -72,7 +70,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Notes whose a segment is. What can't be read is like what was never written: a log that misses it will say so.
-    #[inline(never)]
     fn note_segment(&mut self, segment: u32) {
         let mut header = SegmentHeader::default();
         if !self.first_header(segment, &mut header) {

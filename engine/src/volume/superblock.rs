@@ -74,7 +74,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Finds the newest publish and takes the roots from it. A publish that was torn may read as whole once and not the
     /// next time: then the search begins anew.
-    #[inline(never)]
     pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
         for attempt in 0..4 {
             self.generation = 0;
@@ -122,7 +121,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
     /// over: the other home is there for that.
-    #[inline(never)]
     fn scan_home(&mut self, home: usize) -> u64 {
         let granule = self.granule();
         let (start, mut at) = self.home(home);
@@ -211,7 +209,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(())
     }
 
-    #[inline(never)]
     fn publish_home(&mut self, home: usize) -> Result<(), Fault> {
         let (start, area) = self.home(home);
         let must_erase = self.medium.geometry().must_erase();
