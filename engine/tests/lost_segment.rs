@@ -52,7 +52,7 @@ fn what_is_not_in_it_stays_readable() {
         for offset in 0..1200 {
             match log.read(&mut volume, offset, &mut out) {
                 Ok(entry) => {
-                    assert_eq!(out[..entry.len], payload(offset), "segment {segment}, entry {offset}")
+                    assert_eq!(out[..entry.len], payload(offset), "segment {segment}, entry {offset}");
                 }
                 Err(Error::Corrupt { offset: Some(at), .. }) if at == offset => lost.push(offset),
                 Err(error) => panic!("segment {segment}, entry {offset}: {error:?}"),

@@ -83,7 +83,7 @@ fn put_file<const SLOTS: usize>(
         count(entries, "entry"),
         count(segments.into(), "segment")
     );
-    Ok(output::line(*json, &value, &words)?)
+    output::line(*json, &value, &words)
 }
 
 enum Stop {
