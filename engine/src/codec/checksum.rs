@@ -2,7 +2,7 @@
 //!
 //! One step over bytes in two forms, of which the feature `fast-crc` takes the second: half a byte at a time over a table
 //! of 64 bytes, for firmware, where flash is dear and the device far slower than that; or, for hosts, the crate `crc` with
-//! 16 KiB of tables, and `crc32c` (the processor's own instruction) for what is long enough to be worth the call.
+//! 16 KiB of tables, and `crc-fast` (the processor's own instructions) for what is long enough to be worth the call.
 
 /// The polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
@@ -44,9 +44,12 @@ fn advance(mut register: u32, bytes: &[u8]) -> u32 {
 #[cfg(feature = "fast-crc")]
 fn advance(register: u32, bytes: &[u8]) -> u32 {
     use crc::{CRC_32_ISCSI, Crc, Table};
+    use crc_fast::{CrcAlgorithm, Digest};
     static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
     if bytes.len() >= 64 {
-        return !crc32c::crc32c_append(!register, bytes);
+        let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(register));
+        digest.update(bytes);
+        return !(digest.finalize() as u32);
     }
     // The crate takes its initial value before reflection and hands out the complement of its register.
     let mut digest = CRC.digest_with_initial(register.reverse_bits());
