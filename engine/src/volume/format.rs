@@ -25,6 +25,9 @@ pub(crate) const FORMAT_RECORD: usize = 128;
 pub const FORMAT_VERSION: u16 = 2;
 const MAGIC: [u8; 8] = *b"ESKERVOL";
 const CRC_AT: usize = 124;
+/// Where a second home may begin, as logarithms.
+pub(super) const MIN_HOME: u32 = 11;
+pub(super) const MAX_HOME: u32 = 27;
 const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
 /// So many segments at most: their bitmap stays below 8 KiB of RAM.
@@ -225,15 +228,20 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     if first != second {
         return first;
     }
-    // The magic tells damage from something else, or from a formatting that a cut has ended: then nothing is behind the
-    // record yet, or, where both homes were overwritten first, the second one is still blank.
-    let mut magic = [0; 8];
-    medium.read(0, &mut magic, 0)?;
+    // The magic tells damage from something else. But if a cut has ended the formatting, then there is no second home
+    // yet; on flash, where that one may also be erased just now, there is not even a publish in the first.
     let page = PAGE.max(medium.geometry().write_unit);
-    let (from, len) =
-        if medium.geometry().must_erase() { (page, home.saturating_sub(page)) } else { (home, home) };
-    if magic != MAGIC || medium.is_blank(u64::from(from), len, false) {
+    let begun =
+        !medium.geometry().must_erase() || medium.is_blank(u64::from(page), home.saturating_sub(page), false);
+    let second = (MIN_HOME..=MAX_HOME).any(|shift| has_magic(medium, 1 << shift));
+    if !has_magic(medium, 0) || begun && !second {
         return Err(Fault::NotFormatted);
     }
     Err(medium.fault(Fault::Damaged, 0))
+}
+
+/// What can't be read has none.
+fn has_magic<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>, address: u64) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    address < medium.geometry().capacity && medium.read(address, &mut magic, 0).is_ok() && magic == MAGIC
 }

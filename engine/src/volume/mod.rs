@@ -27,7 +27,7 @@ pub(crate) use scan::Copy;
 use crate::device::{BlockDevice, Geometry};
 use crate::space::Segments;
 pub(crate) use format::Format;
-use format::{FORMAT_RECORD, find_format, read_format};
+use format::{FORMAT_RECORD, MAX_HOME, MIN_HOME, find_format, read_format};
 use medium::Medium;
 use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
 use superblock::{HEADER as PUBLISH_HEADER, Homes};
@@ -290,8 +290,8 @@ fn probe<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Option<
             Ok(()) | Err(Fault::NotFormatted) => {}
             Err(fault) => return Err(fault),
         }
-        home = if home == 0 { 1 << 11 } else { home << 1 };
-        if home > 1 << 27 {
+        home = if home == 0 { 1 << MIN_HOME } else { home << 1 };
+        if home > 1 << MAX_HOME {
             return Ok(None);
         }
     }
