@@ -98,7 +98,7 @@ impl<D: BlockDevice, V: Buffer, B: Buffer, const LOGS: usize, const SLOTS: usize
         self.log.acknowledge(ticket);
     }
 
-    /// Of free segments only; what is left of the last one is not counted. Records are at most 24 bytes longer than
+    /// Of free segments only; what is left of the last one is not counted. Records are at most 27 bytes longer than
     /// their payload; a segment ends where the next record does not fit, and each of a few flushes fills up a unit.
     fn room(&mut self) -> u64 {
         let info = self.volume.info();
@@ -120,4 +120,4 @@ impl<D: BlockDevice, V: Buffer, B: Buffer, const LOGS: usize, const SLOTS: usize
 }
 
 /// Bytes by which a record is longer than its payload, at most.
-pub const RECORD_MORE: u64 = 24;
+pub const RECORD_MORE: u64 = 28;
