@@ -1,8 +1,8 @@
 //! CRC-32C, as a value that is carried along.
 //!
-//! One step over bytes in two forms, of which the feature `fast-crc` takes the second: half a byte at a time over a table
-//! of 64 bytes, for firmware, where flash is dear and the device far slower than that; or, for hosts, the crate `crc` with
-//! 16 KiB of tables, and `crc-fast` (the processor's own instructions) for what is long enough to be worth the call.
+//! One step over bytes in three forms, chosen by features: half a byte at a time over a table of 64 bytes, for firmware,
+//! where flash is dear and the device far slower than that; with `fast-crc` the crate `crc` and a table of 1 KiB; with
+//! `host-crc` 16 KiB of tables, and `crc-fast` (the processor's own instructions) for what is long enough to be worth the call.
 
 /// The polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
@@ -44,9 +44,11 @@ fn advance(mut register: u32, bytes: &[u8]) -> u32 {
 #[cfg(feature = "fast-crc")]
 fn advance(register: u32, bytes: &[u8]) -> u32 {
     use crc::{CRC_32_ISCSI, Crc, Table};
-    use crc_fast::{CrcAlgorithm, Digest};
-    static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+    const LANES: usize = if cfg!(feature = "host-crc") { 16 } else { 1 };
+    static CRC: Crc<u32, Table<LANES>> = Crc::<u32, Table<LANES>>::new(&CRC_32_ISCSI);
+    #[cfg(feature = "host-crc")]
     if bytes.len() >= 64 {
+        use crc_fast::{CrcAlgorithm, Digest};
         let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(register));
         digest.update(bytes);
         return !(digest.finalize() as u32);
