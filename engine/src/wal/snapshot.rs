@@ -95,21 +95,26 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         self.chunks.append(volume, chunk).map(|_| ())
     }
 
-    /// Drops the chunks of the next snapshot, durably: their segments are free when this returns. One commit and one
-    /// publish; nothing if there are none.
+    /// Drops the chunks of the next snapshot, durably: their segments are free when this returns. Where there is not even
+    /// the one segment that this takes, they are forgotten, and free after the next publish. One commit and one publish;
+    /// nothing if there are none.
     pub fn discard<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Error<D::Error>> {
         let end = self.published_end(volume);
         if end < self.chunks.end() {
-            if end > self.chunks.start() {
-                self.chunks.truncate_after(volume, end.wrapping_sub(1))?;
+            let dropped = if end > self.chunks.start() {
+                self.chunks.truncate_after(volume, end.wrapping_sub(1))
             } else {
-                self.chunks.reset(volume, end)?;
+                self.chunks.reset(volume, end)
+            };
+            match dropped {
+                Ok(()) | Err(Error::Full { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
-        (self.first, self.abandoned) = (end, false);
+        (self.first, self.abandoned) = (self.chunks.end(), false);
         Ok(())
     }
 
@@ -122,7 +127,8 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         offset: u64,
     ) -> Result<Released, Error<D::Error>> {
         if self.abandoned {
-            self.discard(volume)?;
+            // The publish frees them, and takes no segment for that.
+            (self.first, self.abandoned) = (self.chunks.end(), false);
         }
         let done = self.try_publish(volume, log, offset);
         done.map_err(|fault| log.explain(volume, fault))

@@ -255,7 +255,7 @@ fn abandoned(session: &mut Session) -> Run {
             chunks += 1;
         }
         if chunks < 3 {
-            return Err(Stop::Wrong(format!("a snapshot found room for {chunks} chunks")));
+            return Err(Stop::Wrong(format!("full, with {chunks} chunks of a snapshot")));
         }
         if round == 0 {
             session.discard(0)?;
@@ -263,7 +263,7 @@ fn abandoned(session: &mut Session) -> Run {
             session.reopen()?;
         }
         if !session.chunk(0, len)? {
-            return Err(Stop::Wrong("what was abandoned did not give its room back".into()));
+            return Err(Stop::Wrong("full, although a snapshot was abandoned".into()));
         }
         session.discard(0)?;
     }
