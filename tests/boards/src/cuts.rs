@@ -9,7 +9,7 @@ use crate::board::Board;
 use crate::machine::{Machine, Outcome};
 use crate::medium::Cut;
 use crate::message::Message;
-use crate::promise::{Found, Promise};
+use crate::promise::Promise;
 use crate::rng::Rng;
 use crate::{Arguments, Failure};
 
@@ -26,8 +26,6 @@ struct Tally {
     /// Cuts before the first entry of that boot was durable: while formatting or recovering.
     early: u32,
     media: u32,
-    /// Media that had to be formatted by hand after a cut.
-    unfinished: u32,
 }
 
 /// A medium with its history.
@@ -58,13 +56,12 @@ pub fn run(arguments: &Arguments, board: &Board) -> Result<(), Failure> {
         )
     })?;
     println!(
-        "{}: {} power cuts in {} boots, {} of them before anything was durable, on {} media ({} had to be formatted again by hand); seed {}; {:.0} s",
+        "{}: {} power cuts in {} boots, {} of them before anything was durable, on {} media; seed {}; {:.0} s",
         board.name,
         tally.cuts,
         tally.boots,
         tally.early,
         tally.media,
-        tally.unfinished,
         arguments.seed,
         begin.elapsed().as_secs_f64()
     );
@@ -105,17 +102,14 @@ impl Chain<'_> {
     /// Switches the board on until it ends or the power goes; then looks at the medium as Linux does. Returns how many
     /// writes there were.
     fn boot(&mut self, cut: Option<Cut>) -> Result<u64, Failure> {
-        let before = self.promise.check(&self.medium)?.logs()?;
+        let before = self.promise.check(&self.medium)?;
         let outcome = self.machine.run(&self.medium, cut)?;
         self.tally.boots += 1;
         self.tally.cuts += u32::from(outcome.cut);
         let durable = outcome.messages.iter().any(|message| matches!(message, Message::Durable { .. }));
         self.tally.early += u32::from(outcome.cut && !durable);
         self.judge(&outcome, before).map_err(|failure| format!("{failure}; {}", outcome.story()))?;
-        if self.promise.check(&self.medium)? == Found::Unfinished {
-            self.tally.unfinished += 1;
-            self.renew()?;
-        }
+        self.promise.check(&self.medium)?;
         Ok(outcome.writes)
     }
 

@@ -25,26 +25,6 @@ pub struct Promise {
     made: bool,
 }
 
-/// What is on a medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Where each log begins and ends.
-    Logs([(u64, u64); 2]),
-    /// A volume of which formatting was cut short. The engine can't tell it from one that is damaged, so nobody dares to
-    /// format it again but a human.
-    Unfinished,
-}
-
-impl Found {
-    /// Where each log begins and ends.
-    pub fn logs(self) -> Result<[(u64, u64); 2], Failure> {
-        match self {
-            Self::Logs(ranges) => Ok(ranges),
-            Self::Unfinished => Err("formatting was not finished".into()),
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Entries {
     /// Entries before this one were durable.
@@ -126,14 +106,13 @@ impl Promise {
         self.logs.get_mut(usize::from(log)).ok_or_else(|| format!("the board speaks of a log {log}").into())
     }
 
-    /// Reads the whole medium as Linux does.
-    pub fn check(&self, path: &Path) -> Result<Found, Failure> {
+    /// Reads the whole medium as Linux does; says where each log begins and ends.
+    pub fn check(&self, path: &Path) -> Result<[(u64, u64); 2], Failure> {
         let opened =
             FileDevice::open(path, Access::ReadOnly).and_then(|device| Disk::open(device, vec![0; 64 << 10]));
         let mut volume = match opened {
             Ok(volume) => volume,
-            Err(volume::Error::NotFormatted) if !self.made => return Ok(Found::Logs([(0, 0); 2])),
-            Err(volume::Error::Corrupt { .. }) if !self.made => return Ok(Found::Unfinished),
+            Err(volume::Error::NotFormatted) if !self.made => return Ok([(0, 0); 2]),
             Err(error) => return Err(format!("Linux can't open the volume: {error}").into()),
         };
         let mut ranges = [(0, 0); 2];
@@ -147,7 +126,7 @@ impl Promise {
             self.check_log(&mut volume, &log, id)
                 .map_err(|why| format!("Linux finds that log {id} {why}"))?;
         }
-        Ok(Found::Logs(ranges))
+        Ok(ranges)
     }
 
     fn check_log(&self, volume: &mut Disk, log: &Journal, id: u16) -> Result<(), String> {

@@ -59,7 +59,7 @@ impl Trip<'_> {
         let mut promise = Promise::default();
         blank(&medium, self.machine.board)?;
         self.boot(&medium, &mut promise)?;
-        let [(_, end), _] = promise.check(&medium)?.logs()?;
+        let [(_, end), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1)])?;
 
         continue_samples(&medium)?;
@@ -74,7 +74,7 @@ impl Trip<'_> {
         if !found {
             return Err(format!("the board did not find the {CONTINUED} samples that Linux appended").into());
         }
-        let [(_, last), _] = promise.check(&medium)?.logs()?;
+        let [(_, last), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1), (end, continued, LINUX), (continued, last, 2)])?;
         self.compare_notes(&medium, &notes)?;
         outcome.finished(self.machine.board.ram)
@@ -86,7 +86,7 @@ impl Trip<'_> {
         let mut promise = Promise::default();
         let notes = self.append_notes(&medium, self.machine.board.layout)?;
         self.boot(&medium, &mut promise)?;
-        let [(_, end), _] = promise.check(&medium)?.logs()?;
+        let [(_, end), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1)])?;
         self.compare_notes(&medium, &notes)
     }
