@@ -244,6 +244,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         for segment in 0..self.segments.count() {
             if self.first_header(segment, &mut before)
                 && before.log == header.log
+                // Chains go back in time, whatever an image says.
+                && before.at.life < lost.life
                 && before.ordinal.wrapping_add(2) == header.ordinal
                 && before.trail_after().wrapping_add(lost.mark()) & TRAIL == header.trail
             {

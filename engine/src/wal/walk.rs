@@ -258,7 +258,7 @@ impl Walk {
         // begins their epoch tells.
         let distance = position.saturating_sub(self.position);
         let mut most = distance / RECORD;
-        let (mut epoch, mut last) = (self.epoch, self.epoch.wrapping_add(1));
+        let (mut epoch, mut last) = (self.epoch, self.epoch.saturating_add(1));
         // A record that begins an epoch tells it; when that one is damaged itself, those under it are of the next.
         if self.found.head.is_epoch() {
             (epoch, last) = (self.found.word, self.found.word);
