@@ -129,7 +129,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let (mut newest, mut newest_at, mut newest_end) = (0, 0, at);
         // Behind the last granule that holds anything, and whether that is a publish.
         let (mut used, mut torn) = (at, false);
-        while end.wrapping_sub(at) >= granule {
+        while at.wrapping_add(granule) <= end {
             let address = at;
             if self.publish_at(address, &mut publish) {
                 at = at.wrapping_add(align_up(u32::from(publish.len), granule));
