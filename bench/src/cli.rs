@@ -2,9 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::priority::raise_priority;
 use crate::sync::{self, Failure, Options};
@@ -110,7 +114,9 @@ impl SyncArguments {
     /// One line that says what is wrong.
     pub fn run(&self) -> Result<(), Failure> {
         let raised = !self.no_realtime && raise_priority();
-        let mut report = sync::run(&self.options())?;
+        let options = self.options();
+        watch(&options.signal).map_err(|error| Failure::new(format!("can't watch for signals: {error}")))?;
+        let mut report = sync::run(&options)?;
         if !raised && !self.no_realtime {
             report.warnings.push(
                 "real-time priority is not allowed here: on a busy machine the times are those of the scheduler"
@@ -149,8 +155,21 @@ impl SyncArguments {
             capacity: self.capacity,
             write_unit: self.write_unit,
             direct: self.direct,
+            signal: defaults.signal,
         }
     }
+}
+
+/// Takes note of SIGINT and SIGTERM, so that the files are removed. The second one ends the program at once.
+fn watch(signal: &Arc<AtomicUsize>) -> io::Result<()> {
+    let armed = Arc::new(AtomicBool::new(false));
+    for number in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset.
+        flag::register_conditional_default(number, Arc::clone(&armed))?;
+        flag::register(number, Arc::clone(&armed))?;
+        flag::register_usize(number, Arc::clone(signal), number as usize)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

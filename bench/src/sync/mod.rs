@@ -16,6 +16,8 @@ mod rounds;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub use contestant::{DeviceCounts, Strategy};
@@ -53,6 +55,21 @@ pub struct Options {
     pub write_unit: u32,
     /// Esker's file is written past the page cache; the floor's and those of others are not.
     pub direct: bool,
+    /// Becomes the number of a signal when one comes: the run ends before its next phase, and leaves no files.
+    pub signal: Arc<AtomicUsize>,
+}
+
+impl Options {
+    /// Fails once a signal has come.
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        match self.signal.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal => Err(Failure {
+                words: "interrupted; nothing was measured".into(),
+                signal: signal.try_into().ok(),
+            }),
+        }
+    }
 }
 
 impl Default for Options {
@@ -72,6 +89,7 @@ impl Default for Options {
             capacity: 192 << 20,
             write_unit: esker_linux::FileDevice::BLOCK,
             direct: false,
+            signal: Arc::default(),
         }
     }
 }
@@ -87,22 +105,30 @@ pub const CONTESTANTS: &[(&str, Make, bool)] = &[
 
 /// Why there is no measurement: one line.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    words: String,
+    signal: Option<u8>,
+}
 
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { words: message.into(), signal: None }
     }
 
     pub(crate) fn at(path: &std::path::Path, why: &dyn fmt::Display) -> Self {
-        Self(format!("{}: {why}", path.display()))
+        Self::new(format!("{}: {why}", path.display()))
+    }
+
+    /// The signal that has ended it, if one has.
+    pub fn signal(&self) -> Option<u8> {
+        self.signal
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A path may hold anything, a newline as well; this stays one line.
-        self.0.chars().try_for_each(|c| {
+        self.words.chars().try_for_each(|c| {
             if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
         })
     }

@@ -37,7 +37,7 @@ struct Cell {
 /// Measures everything that the options name. Draws a bar where standard error is a terminal.
 ///
 /// # Errors
-/// An option can't be, there is no room for the files, or a contestant failed.
+/// An option can't be, there is no room for the files, a contestant failed, or a signal came.
 pub fn run(options: &Options) -> Result<Report, Failure> {
     check(options)?;
     let folder = match &options.directory {
@@ -59,6 +59,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     for round in 0..options.rounds {
         for nth in 0..cells.len() {
             let at = (nth + round) % cells.len();
+            options.go_on()?;
             let cell = &mut cells[at];
             bar.set_message(format!(
                 "{} {} x{} {} B",
@@ -144,6 +145,7 @@ fn open(options: &Options, folder: &Path) -> Result<(Opened, Vec<Cell>), Failure
     let mut opened = Opened::new();
     let mut cells = Vec::new();
     let mut add = |name, make: Make, strategy, threads: &[usize], lens: &[usize]| -> Result<(), Failure> {
+        options.go_on()?;
         let own = folder.join(opened.len().to_string());
         std::fs::create_dir(&own).map_err(|error| Failure::at(&own, &error))?;
         let write_unit = options.write_unit;

@@ -108,3 +108,16 @@ fn what_can_not_be_is_refused_in_one_line() {
         assert!(line.contains(expected) && !line.contains('\n'), "{line}");
     }
 }
+
+#[test]
+fn a_signal_ends_it_and_leaves_no_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { directory: Some(directory.path().into()), ..tiny() };
+    options.signal.store(2, std::sync::atomic::Ordering::Relaxed);
+    let failure = run(&options).unwrap_err();
+    assert_eq!(
+        (failure.signal(), failure.to_string().as_str()),
+        (Some(2), "interrupted; nothing was measured")
+    );
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}

@@ -38,7 +38,12 @@ impl Failure {
 
     /// A signal has ended it: the exit status is what a shell would report.
     pub fn interrupted(signal: u8) -> Self {
-        Self { words: "interrupted".into(), status: 128_u8.saturating_add(signal) }
+        Self::signalled(signal, "interrupted")
+    }
+
+    /// The same in other words.
+    pub fn signalled(signal: u8, message: impl Into<String>) -> Self {
+        Self { words: message.into(), status: 128_u8.saturating_add(signal) }
     }
 
     /// The same with more words behind it.
@@ -79,7 +84,7 @@ impl Failure {
             Error::Geometry { recorded, device: found } if found.capacity < recorded.capacity => Self::at(
                 device,
                 format_args!(
-                    "truncated: the volume was made for {} bytes, the file has {}; restore the whole file",
+                    "truncated: the volume was made for {} bytes, there are {}; restore all of it",
                     recorded.capacity, found.capacity
                 ),
             ),

@@ -33,7 +33,10 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Wal { command } => wal::run(command),
-        Command::Bench(arguments) => arguments.run().map_err(|failure| Failure::new(failure.to_string())),
+        Command::Bench(arguments) => arguments.run().map_err(|failure| match failure.signal() {
+            Some(signal) => Failure::signalled(signal, failure.to_string()),
+            None => Failure::new(failure.to_string()),
+        }),
         Command::Completions(arguments) => pages::completions(arguments),
         Command::Man(arguments) => pages::man(arguments),
     }

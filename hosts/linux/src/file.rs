@@ -64,7 +64,8 @@ impl FileDevice {
     /// is lost.**
     ///
     /// # Errors
-    /// The file is in use, not a regular one or may not be written (it is left as it was), or the disk has no room.
+    /// The file is in use, not a regular one or may not be written, or the disk has no room: it is left as it was.
+    /// (Where the file system can't reserve room, that is noticed too late, and what the file held is lost.)
     pub fn overwrite(path: impl AsRef<Path>, geometry: Geometry) -> Result<Self, DeviceError> {
         geometry.check()?;
         Self::claim(path.as_ref(), Access::ReadWrite)?.made_blank(geometry)
@@ -79,7 +80,14 @@ impl FileDevice {
     /// The same file, blank.
     pub(crate) fn made_blank(mut self, geometry: Geometry) -> Result<Self, DeviceError> {
         geometry.check()?;
-        self.handle.file().set_len(0).map_err(DeviceError::io("truncate"))?;
+        let file = self.handle.file();
+        // While what it holds is still there, so that a full disk costs nothing.
+        if let Err(error) = allocate(file, geometry.capacity) {
+            // Part of the room may have been found, and the file be longer for it. The first error is the one to tell.
+            let _ = file.set_len(self.geometry.capacity);
+            return Err(error);
+        }
+        file.set_len(0).map_err(DeviceError::io("truncate"))?;
         self.geometry = geometry;
         self.blank()?;
         Ok(self)
@@ -155,11 +163,7 @@ impl FileDevice {
     fn blank(&mut self) -> Result<(), DeviceError> {
         let capacity = self.geometry.capacity;
         // Asks for the space in one piece, and learns at once if there is not enough.
-        let file = self.handle.file();
-        match rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, capacity)) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            Err(error) => return Err(DeviceError::io("allocate space for")(error.into())),
-        }
+        allocate(self.handle.file(), capacity)?;
         self.fill(0..capacity, if self.geometry.must_erase() { 0xFF } else { 0 })?;
         self.handle.sync_all()
     }
@@ -219,6 +223,18 @@ impl BlockDevice for FileDevice {
         })?;
         self.handle.access().to_write()?;
         self.handle.write_vectored(address, data)
+    }
+}
+
+/// Reserves the room of a file where the file system can, and changes nothing that it holds.
+fn allocate(file: &File, len: u64) -> Result<(), DeviceError> {
+    // The system knows no such length, and would not say that it is too large.
+    if i64::try_from(len).is_err() {
+        return Err(DeviceError::io("allocate space for")(Errno::FBIG.into()));
+    }
+    match rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, len)) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+        Err(error) => Err(DeviceError::io("allocate space for")(error.into())),
     }
 }
 

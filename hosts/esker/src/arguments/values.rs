@@ -17,14 +17,27 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "t" | "tib" => 40,
         _ => return Err("write bytes, or a number with K, M, G or T (powers of 1024)".into()),
     };
-    let number = number.parse::<u64>().map_err(|_| "begin with a number, such as in 64M")?;
-    let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes <= i64::MAX as u64);
+    if number.is_empty() {
+        return Err("begin with a number, such as in 64M".into());
+    }
+    // All digits, so what can't be parsed is too large.
+    let number = number.parse::<u64>().ok();
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+    let bytes = bytes.filter(|bytes| *bytes <= i64::MAX as u64);
     bytes.ok_or_else(|| "no device can be that large".into())
 }
 
 /// A size that a unit or a segment can have.
 pub fn parse_unit(text: &str) -> Result<u32, String> {
     u32::try_from(parse_size(text)?).map_err(|_| "at most 2G".into())
+}
+
+/// A size that a segment can have: without bytes it is none, and the engine would take its own choice for it.
+pub fn parse_segment(text: &str) -> Result<u32, String> {
+    match parse_unit(text)? {
+        0 => Err("write a power of two from 1K to 16M".into()),
+        bytes => Ok(bytes),
+    }
 }
 
 /// When entries are made durable while more come.
@@ -132,8 +145,12 @@ mod tests {
         for bad in ["", "M", "-1", "1.5G", "64MB", "1 M", "9999999999999999999999", "99999999T"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+        assert!(parse_size("9999999999999999999999").unwrap_err().contains("that large"));
         assert_eq!(parse_unit("2G"), Ok(1 << 31));
         assert!(parse_unit("4G").is_err());
+        assert_eq!(parse_unit("0"), Ok(0), "no erase unit");
+        assert_eq!(parse_segment("1K"), Ok(1024));
+        assert!(parse_segment("0").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values::{Format, SYNC_DEFAULT, Sync, parse_size, parse_sync, parse_unit};
+use super::values::{Format, SYNC_DEFAULT, Sync, parse_segment, parse_size, parse_sync, parse_unit};
 
 #[derive(Debug, Subcommand)]
 pub enum WalCommand {
@@ -66,7 +66,7 @@ pub struct Layout {
     pub size: Option<u64>,
     /// Size of a segment, a power of two up to 16M; the longest entry must fit into one [default: by sizes of DEV and
     /// entries]
-    #[arg(long, value_name = "SIZE", value_parser = parse_unit)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_segment)]
     pub segment_size: Option<u32>,
     /// The least that is written, and what a commit begins on [default: 512, or the block of a block device]
     #[arg(long, value_name = "SIZE", value_parser = parse_unit)]

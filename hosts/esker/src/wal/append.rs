@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use esker::wal::Error;
+use esker::wal::{Error, Info};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -36,10 +36,14 @@ fn append<const SLOTS: usize>(
     mut fresh: Fresh,
 ) -> Result<(), Failure> {
     let device = &arguments.device;
-    let segment_size = u64::from(volume.info().segment_size);
     if !log_ids(&volume).contains(&arguments.log) {
-        // A log can't be asked yet; the exact limit is a little less.
-        check_entries(arguments, input, survey.as_ref(), segment_size)?;
+        // To make the log changes the volume, so what surely can't be is refused before. A log can't be asked yet: what
+        // an entry may be long at most is a little less than a segment without its index.
+        let bound = u64::from(volume.info().segment_size).saturating_sub(4 * SLOTS as u64);
+        check_entries(arguments, input, survey.as_ref(), bound)?;
+        if let Some(survey) = &survey {
+            check_room(arguments, survey, None, &volume)?;
+        }
         volume.create_log(arguments.log).map_err(|error| Failure::volume(device, &error))?;
     }
     let mut log: Log<SLOTS> = open_log(device, &mut volume, arguments.log)?;
@@ -47,7 +51,8 @@ fn append<const SLOTS: usize>(
     let max = log.max_entry(&volume).saturating_sub(8);
     check_entries(arguments, input, survey.as_ref(), max.into())?;
     if let Some(survey) = &survey {
-        check_room(arguments, survey, &log, &mut volume)?;
+        let held = log.info(&mut volume).map_err(|error| Failure::log(device, &error))?;
+        check_room(arguments, survey, Some(&held), &volume)?;
     }
     fresh.keep();
 
@@ -111,24 +116,24 @@ fn check_entries(
 }
 
 /// Refuses what surely doesn't fit. What is close is left to the engine.
-fn check_room<const SLOTS: usize>(
+fn check_room(
     arguments: &AppendArguments,
     survey: &Survey,
-    log: &Log<SLOTS>,
-    volume: &mut Volume,
+    log: Option<&Info>,
+    volume: &Volume,
 ) -> Result<(), Failure> {
-    let info = log.info(volume).map_err(|error| Failure::log(&arguments.device, &error))?;
+    let (left, segments, end) = log.map_or((0, 0, 0), |log| (log.left, log.segments, log.end));
     let space = volume.info();
     let free = u64::from(space.free_segments.saturating_sub(space.reserve.into()));
-    let room = free * u64::from(space.segment_size) + u64::from(info.left);
+    let room = free * u64::from(space.segment_size) + u64::from(left);
     if survey.records <= room {
         return Ok(());
     }
-    let held = u64::from(info.segments.saturating_sub(1)) * u64::from(space.segment_size);
+    let held = u64::from(segments.saturating_sub(1)) * u64::from(space.segment_size);
     let way_out = if held == 0 {
         "no entries can be released to make room, use a larger device".to_owned()
     } else {
-        format!("releasing the entries before offset {} would free {held} bytes at most", info.end)
+        format!("releasing the entries before offset {end} would free {held} bytes at most")
     };
     Err(Failure::at(
         &arguments.device,

@@ -169,9 +169,12 @@ impl Plan {
             Some(size) => u64::from(size),
             None => choose_segment(base, longest, given.is_some(), &geometry),
         };
-        if longest >= segment {
-            let (entry, format) =
-                survey.map_or_else(Default::default, |survey| (survey.longest_entry, survey.format));
+        // Whether a segment can be that small is for the engine to say.
+        if let Some(survey) = survey
+            && longest >= segment
+            && longest > 0
+        {
+            let (entry, format) = (survey.longest_entry, survey.format);
             return Err(Failure::new(format!(
                 "{} {entry} has {longest} bytes, and an entry must fit into a segment, here of {segment} bytes and at \
                  most {MAX_SEGMENT}",

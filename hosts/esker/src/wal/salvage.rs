@@ -16,6 +16,7 @@ use super::volume::{
 };
 use crate::arguments::SalvageArguments;
 use crate::failure::Failure;
+use crate::output::count;
 use crate::signals::Interrupt;
 use crate::{input, output, progress};
 
@@ -210,7 +211,7 @@ fn as_words(saved: &[Saved]) -> String {
         // A `String` takes everything.
         let _ = match &log.closed {
             Some(place) => writeln!(text, "log {id}: dropped all of it, as it can't be opened: {place}"),
-            None => writeln!(text, "log {id}: copied {} entries, dropped {dropped}", log.copied),
+            None => writeln!(text, "log {id}: copied {}, dropped {dropped}", count(log.copied, "entry")),
         };
         for damage in &log.dropped {
             let _ = match damage.entries() {

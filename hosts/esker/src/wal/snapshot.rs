@@ -1,6 +1,7 @@
 //! `esker wal snapshot`
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use esker::wal::{Error, Released};
 use esker_linux::DeviceError;
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use super::damage::place;
 use super::volume::{
-    MANY_SLOTS, Snapshot, Volume, has_snapshot, log_memory, no_such_offset, open_log, open_to_read,
+    Log, MANY_SLOTS, Snapshot, Volume, has_snapshot, log_memory, no_such_offset, open_log, open_to_read,
     open_to_write, with_slots,
 };
 use crate::arguments::{GetArguments, PutArguments};
@@ -37,7 +38,7 @@ fn put_file<const SLOTS: usize>(
     let fail = |error: Error<DeviceError>| match error {
         Error::Full { .. } => Failure::at(
             device,
-            "no room for the snapshot beside the one before it, which stays; release entries, or use a larger device",
+            "no room for the snapshot; what was there before stays; release entries, or use a larger device",
         ),
         error => Failure::log(device, &error),
     };
@@ -46,10 +47,14 @@ fn put_file<const SLOTS: usize>(
         // All entries may have led to the state, so the end itself is good.
         return Err(no_such_offset(device, &log, *at));
     }
+    let metadata = input.file.metadata().ok();
+    let len = metadata.filter(|_| input.regular).map(|metadata| metadata.len());
+    if let Some(len) = len {
+        check_room(device, *id, len, &log, volume)?;
+    }
     let mut snapshot = Snapshot::<SLOTS>::open(volume, *id, log_memory()).map_err(fail)?;
     let max = log.max_entry(volume).min(CHUNK) as usize;
-    let metadata = input.file.metadata().ok();
-    let bar = progress::bytes(metadata.filter(|_| input.regular).map(|metadata| metadata.len()));
+    let bar = progress::bytes(len);
     let written = write(input, volume, &mut snapshot, max, &bar);
     bar.finish_and_clear();
     let bytes = match written {
@@ -84,6 +89,34 @@ fn put_file<const SLOTS: usize>(
         count(segments.into(), "segment")
     );
     output::line(*json, &value, &words)
+}
+
+/// Refuses what surely doesn't fit, before anything is written. What is close is left to the engine.
+fn check_room<const SLOTS: usize>(
+    device: &Path,
+    id: u16,
+    len: u64,
+    log: &Log<SLOTS>,
+    volume: &mut Volume,
+) -> Result<(), Failure> {
+    let space = volume.info();
+    let segments = if has_snapshot(volume, id) {
+        // One that was abandoned is dropped first, and nobody tells how much that frees.
+        let held = log.info(volume).map_err(|error| Failure::log(device, &error))?.segments;
+        space.segments.saturating_sub(held)
+    } else {
+        space.free_segments
+    };
+    let room = u64::from(segments) * u64::from(space.segment_size);
+    if len <= room {
+        return Ok(());
+    }
+    Err(Failure::at(
+        device,
+        format_args!(
+            "no room for a snapshot of {len} bytes, there are {room} at most; release entries, or use a larger device"
+        ),
+    ))
 }
 
 enum Stop {

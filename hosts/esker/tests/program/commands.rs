@@ -256,12 +256,15 @@ fn a_snapshot_that_does_not_fit_leaves_the_old_one() {
     succeeded("append", &place.feed("wal append dev -", b"a\nb\n"));
     succeeded("put", &place.feed("wal snapshot put dev - --at 1", b"old"));
     let output = place.feed("wal snapshot put dev - --at 2", &[7; 400_000]);
-    said("put", &output, &["dev: no room for the snapshot beside the one before it"]);
+    said("put", &output, &["dev: no room for the snapshot; what was there before stays"]);
     assert_eq!(place.ok("wal snapshot get dev"), b"old");
     assert_eq!(place.ok("wal cat dev"), b"a\nb\n");
     place.ok("wal verify dev");
     succeeded("put", &place.feed("wal snapshot put dev - --at 2", b"new"));
     assert_eq!(place.ok("wal snapshot get dev"), b"new");
+    // Of a file it is known beforehand.
+    place.write("large", vec![9; 400_000]);
+    place.refused("wal snapshot put dev large --at 2", &["no room for a snapshot of 400000 bytes"]);
     let most = vec![8; 80_000];
     succeeded("put", &place.feed("wal snapshot put dev - --at 2", &most));
     assert!(place.ok("wal snapshot get dev") == most);

@@ -45,6 +45,29 @@ fn a_disk_without_room_for_the_device() {
 }
 
 #[test]
+fn a_disk_without_room_for_another_device_in_place_of_one() {
+    let place = Place::new();
+    let _small = match Small::new(&place.path("small"), 1 << 20) {
+        Ok(small) => small,
+        Err(why) => return skipped("a_disk_without_room_for_another_device_in_place_of_one", &why),
+    };
+    place.write("in", "a\n");
+    place.ok("wal append --size 256K small/dev in");
+    place.write("small/text", "mine");
+    for size in ["8M", "9223372036854775807"] {
+        for name in ["dev", "text"] {
+            let before = place.bytes(&format!("small/{name}"));
+            place.refused(
+                &format!("wal create --force --size {size} small/{name}"),
+                &[&format!("small/{name}: cannot allocate space for it: ")],
+            );
+            assert!(before == place.bytes(&format!("small/{name}")), "{name} has changed");
+        }
+    }
+    assert_eq!(place.ok("wal cat small/dev"), b"a\n");
+}
+
+#[test]
 fn a_disk_that_is_full_in_the_middle() {
     let place = Place::new();
     let _small = match Small::new(&place.path("small"), 1 << 20) {

@@ -314,3 +314,14 @@ fn damage_is_named_and_what_is_good_comes_out() {
     assert_eq!(output.stdout, b"first entry\n");
     assert_eq!(place.ok("wal cat dev --from 2"), b"third entry\n");
 }
+
+#[test]
+fn a_log_is_not_made_for_what_does_not_fit() {
+    let place = Place::new();
+    place.ok("wal create dev --size 1M --segment-size 128K");
+    place.write("long", [vec![b'x'; 127 << 10], b"\n".to_vec()].concat());
+    place.refused("wal append dev long", &["line 1 has 130048 bytes", "takes at most"]);
+    place.write("much", vec![b'\n'; 200_000]);
+    place.refused("wal append --log 3 dev much", &["the log is full", "nothing was appended"]);
+    assert!(String::from_utf8(place.ok("wal info dev")).unwrap().contains("no logs"));
+}
