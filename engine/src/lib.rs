@@ -23,8 +23,11 @@ extern crate std;
 #[macro_use]
 mod trace;
 
+pub mod btree;
 mod codec;
 pub mod device;
+mod pool;
 mod space;
+pub mod store;
 pub mod volume;
 pub mod wal;
