@@ -23,6 +23,7 @@ extern crate std;
 #[macro_use]
 mod trace;
 
+mod btree;
 mod codec;
 pub mod device;
 mod space;

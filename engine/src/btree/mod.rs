@@ -1,0 +1,2 @@
+//! The B-tree: ordered keys in pages.
+mod node;
