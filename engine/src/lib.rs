@@ -26,6 +26,7 @@ mod trace;
 pub mod btree;
 mod codec;
 pub mod device;
+mod index;
 mod pool;
 mod space;
 pub mod store;

@@ -1,20 +1,403 @@
-//! SKELETON
-#![allow(missing_docs, dead_code)]
-/// The record of one frame. Its content is the engine's; lend as many as there is memory for pages.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Frame {
-    block: u32,
-}
+//! The buffer pool: fixed frames in lent memory, each with the copy of one block.
+//!
+//! ```text
+//!   pages    ├ scratch ┤ frame 0 ┤ frame 1 ┤ ... ┤ frame n-1 ┤       as lent
+//!   young    newest ─ ... ─ oldest        pages that were asked for again
+//!   old      newest ─ ... ─ oldest        pages that came in, and those that young let go; evicted from its end
+//! ```
+//! Least recently used goes first, but in two lists, as in InnoDB: a page comes into the *old* one and reaches the *young*
+//! one only when it is asked for again after others have come in meanwhile. So a scan, however long, and however often
+//! it asks for one page in a row, passes through the old list and leaves the young one alone. While nothing has to be
+//! loaded, nothing is moved: a hit costs one look into the page table.
+//!
+//! Which page may be written when is not known here but by the tree: see `btree::pages`. The pool keeps what that needs:
+//! which pages are dirty, who points to them, and how many dirty ones each points to.
 
-/// The buffer pool in figures.
+mod frame;
+
+pub use frame::Frame;
+pub(crate) use frame::{NO_BLOCK, NONE};
+use frame::{List, Place};
+
+use crate::volume::Buffer;
+
+/// Frame records, lent or given: `&mut [Frame]`, `[Frame; N]`, `Vec<Frame>`.
+pub trait Frames: AsRef<[Frame]> + AsMut<[Frame]> {}
+impl<F: AsRef<[Frame]> + AsMut<[Frame]>> Frames for F {}
+
+/// The buffer pool in figures. Counters run from the time the store was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PoolInfo {
+    /// Pages that fit.
     pub frames: u32,
+    /// Pages that differ from what is on the device.
     pub dirty: u32,
+    /// Pages asked for and there.
     pub hits: u64,
+    /// Pages asked for and read from the device.
     pub misses: u64,
+    /// Pages that had to go to make room.
     pub evictions: u64,
-    /// Pages written.
+    /// Pages written to the device.
     pub written: u64,
+}
+
+impl PoolInfo {
+    /// Pages found of pages asked for, from 0 to 1.
+    pub fn hit_rate(&self) -> f32 {
+        self.hits as f32 / self.hits.saturating_add(self.misses).max(1) as f32
+    }
+}
+
+/// What a pool remembers beside its memory.
+#[derive(Debug)]
+pub(crate) struct State {
+    size: usize,
+    young: List,
+    old: List,
+    dirty: List,
+    free: u32,
+    /// Loads, to tell time with.
+    clock: u32,
+    pub(crate) info: PoolInfo,
+    /// Stands in for a frame that is none, so that nothing here needs to fail.
+    nowhere: Frame,
+}
+
+impl State {
+    pub(crate) fn page_size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            size: 0,
+            young: List::EMPTY,
+            old: List::EMPTY,
+            dirty: List::EMPTY,
+            free: NONE,
+            clock: 0,
+            info: PoolInfo { frames: 0, dirty: 0, hits: 0, misses: 0, evictions: 0, written: 0 },
+            nowhere: Frame::EMPTY,
+        }
+    }
+}
+
+/// See the module. It is put together for each operation, so that its code is there once, whoever owns the memory.
+pub(crate) struct Pool<'a> {
+    pub(crate) pages: &'a mut [u8],
+    pub(crate) frames: &'a mut [Frame],
+    pub(crate) state: &'a mut State,
+}
+
+impl Pool<'_> {
+    /// Divides the memory into pages of this size, all frames free. The last one stays out of use until
+    /// [`complete`](Self::complete): recovery reads into it. Returns how many frames there are.
+    pub(crate) fn divide(&mut self, size: usize) -> u32 {
+        let pages = self.pages.len().checked_div(size).unwrap_or(0).saturating_sub(1);
+        let count = pages.min(self.frames.len()).min(u16::MAX as usize * 0x7FFF) as u32;
+        *self.state = State::new();
+        self.state.size = size;
+        self.state.info.frames = count;
+        for at in (0..count).rev() {
+            let older = self.state.free;
+            *self.frame_mut(at) = Frame { older, ..Frame::EMPTY };
+            if at.wrapping_add(1) != count {
+                self.state.free = at;
+            }
+        }
+        count
+    }
+
+    /// Takes the last frame into use.
+    pub(crate) fn complete(&mut self) {
+        let (last, older) = (self.state.info.frames.wrapping_sub(1), self.state.free);
+        self.frame_mut(last).older = older;
+        self.state.free = last;
+    }
+
+    pub(crate) fn frame(&self, at: u32) -> &Frame {
+        self.frames.get(at as usize).unwrap_or(&self.state.nowhere)
+    }
+
+    pub(crate) fn frame_mut(&mut self, at: u32) -> &mut Frame {
+        self.frames.get_mut(at as usize).unwrap_or(&mut self.state.nowhere)
+    }
+
+    /// The page in a frame.
+    #[inline]
+    pub(crate) fn page(&self, at: u32) -> &[u8] {
+        let from = (at as usize).wrapping_add(1).wrapping_mul(self.state.size);
+        self.pages.get(from..from.wrapping_add(self.state.size)).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn page_mut(&mut self, at: u32) -> &mut [u8] {
+        let from = (at as usize).wrapping_add(1).wrapping_mul(self.state.size);
+        self.pages.get_mut(from..from.wrapping_add(self.state.size)).unwrap_or_default()
+    }
+
+    /// The page that belongs to no frame.
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        let size = self.state.size;
+        self.pages.get_mut(..size).unwrap_or_default()
+    }
+
+    /// The page in a frame, and the scratch page.
+    pub(crate) fn page_and_scratch(&mut self, at: u32) -> (&mut [u8], &mut [u8]) {
+        let size = self.state.size;
+        let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
+        let from = (at as usize).wrapping_mul(size);
+        (pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default(), scratch)
+    }
+
+    /// The pages in two frames, and the scratch page.
+    pub(crate) fn pages_and_scratch(&mut self, one: u32, other: u32) -> (&mut [u8], &mut [u8], &mut [u8]) {
+        let size = self.state.size;
+        let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
+        let (low, high) = (one.min(other) as usize, one.max(other) as usize);
+        let (before, behind) = pages.split_at_mut_checked(high.wrapping_mul(size)).unwrap_or_default();
+        let from = low.wrapping_mul(size);
+        let low_page = before.get_mut(from..from.wrapping_add(size)).unwrap_or_default();
+        let high_page = behind.get_mut(..size).unwrap_or_default();
+        if one < other { (low_page, high_page, scratch) } else { (high_page, low_page, scratch) }
+    }
+
+    /// The bucket that a block belongs to.
+    fn bucket(&self, block: u32) -> u32 {
+        let spread = u64::from(block.wrapping_mul(0x9E37_79B1));
+        (spread.wrapping_mul(u64::from(self.state.info.frames)) >> 32) as u32
+    }
+
+    /// The frame that holds a block, without counting this as a use.
+    pub(crate) fn peek(&self, block: u32) -> u32 {
+        let mut at = self.frame(self.bucket(block)).bucket;
+        while at != NONE {
+            let frame = self.frame(at);
+            if frame.block == block {
+                break;
+            }
+            at = frame.next;
+        }
+        at
+    }
+
+    /// The frame that holds a block, if one does.
+    pub(crate) fn find(&mut self, block: u32) -> Option<u32> {
+        let at = self.peek(block);
+        if at == NONE {
+            return None;
+        }
+        self.state.info.hits = self.state.info.hits.wrapping_add(1);
+        let Frame { place, stamp, .. } = *self.frame(at);
+        let age = self.state.clock.wrapping_sub(stamp);
+        let list = if place == Place::Young { self.state.young.len } else { self.state.old.len };
+        if age > list / 4 {
+            self.unlist(at);
+            self.list(at, Place::Young);
+            if u64::from(self.state.young.len).wrapping_mul(8) > u64::from(self.state.info.frames).wrapping_mul(5) {
+                let last = self.state.young.oldest;
+                self.unlist(last);
+                self.list(last, Place::Old);
+            }
+        }
+        Some(at)
+    }
+
+    fn list(&mut self, at: u32, place: Place) {
+        let list = if place == Place::Young { &mut self.state.young } else { &mut self.state.old };
+        let second = list.newest;
+        list.newest = at;
+        if second == NONE {
+            list.oldest = at;
+        }
+        list.len = list.len.wrapping_add(1);
+        self.frame_mut(second).newer = at;
+        let stamp = self.state.clock;
+        let frame = self.frame_mut(at);
+        (frame.newer, frame.older, frame.place, frame.stamp) = (NONE, second, place, stamp);
+    }
+
+    fn unlist(&mut self, at: u32) {
+        let Frame { newer, older, place, .. } = *self.frame(at);
+        let list = if place == Place::Young { &mut self.state.young } else { &mut self.state.old };
+        if newer == NONE {
+            list.newest = older;
+        }
+        if older == NONE {
+            list.oldest = newer;
+        }
+        list.len = list.len.wrapping_sub(1);
+        self.frame_mut(newer).older = older;
+        self.frame_mut(older).newer = newer;
+    }
+
+    /// Takes a free frame, if there is one.
+    pub(crate) fn take_free(&mut self) -> Option<u32> {
+        let at = self.state.free;
+        if at == NONE {
+            return None;
+        }
+        self.state.free = self.frame(at).older;
+        Some(at)
+    }
+
+    /// The page that goes next: of those that nobody holds on to and that point to no dirty one, the one that was
+    /// longest not asked for. With `clean`, only one that need not be written.
+    pub(crate) fn victim(&self, clean: bool) -> Option<u32> {
+        for list in [&self.state.old, &self.state.young] {
+            let mut at = list.oldest;
+            while at != NONE {
+                let frame = self.frame(at);
+                if frame.pins == 0 && frame.dirty_children == 0 && !(clean && frame.dirty) {
+                    return Some(at);
+                }
+                at = frame.newer;
+            }
+        }
+        None
+    }
+
+    /// Lets this frame hold a block, as if just loaded.
+    pub(crate) fn enter(&mut self, at: u32, block: u32) {
+        self.state.clock = self.state.clock.wrapping_add(1);
+        self.set_block(at, block);
+        self.list(at, Place::Old);
+    }
+
+    fn set_block(&mut self, at: u32, block: u32) {
+        let bucket = self.bucket(block);
+        let next = core::mem::replace(&mut self.frame_mut(bucket).bucket, at);
+        let frame = self.frame_mut(at);
+        (frame.block, frame.next) = (block, next);
+    }
+
+    fn forget_block(&mut self, at: u32) {
+        let Frame { block, next, .. } = *self.frame(at);
+        let bucket = self.bucket(block);
+        let first = &mut self.frame_mut(bucket).bucket;
+        if *first == at {
+            *first = next;
+            return;
+        }
+        let mut before = *first;
+        while before != NONE {
+            let frame = self.frame_mut(before);
+            if frame.next == at {
+                frame.next = next;
+                return;
+            }
+            before = frame.next;
+        }
+    }
+
+    /// The page stays and is a copy of another block from now on.
+    pub(crate) fn rename(&mut self, at: u32, block: u32) {
+        self.forget_block(at);
+        self.set_block(at, block);
+    }
+
+    /// Lets go of a page. It must be clean.
+    pub(crate) fn leave(&mut self, at: u32) {
+        self.forget_block(at);
+        self.unlist(at);
+        let (older, bucket) = (self.state.free, self.frame(at).bucket);
+        *self.frame_mut(at) = Frame { older, bucket, ..Frame::EMPTY };
+        self.state.free = at;
+    }
+
+    /// Holds on to a page: it is not evicted until [`unpin`](Self::unpin).
+    pub(crate) fn pin(&mut self, at: u32) {
+        let frame = self.frame_mut(at);
+        frame.pins = frame.pins.saturating_add(1);
+    }
+
+    pub(crate) fn unpin(&mut self, at: u32) {
+        let frame = self.frame_mut(at);
+        frame.pins = frame.pins.saturating_sub(1);
+    }
+
+    pub(crate) fn is_dirty(&self, at: u32) -> bool {
+        self.frame(at).dirty
+    }
+
+    /// The page differs from what is on the device, and `parent` (dirty itself, or [`NONE`] for the root) points to it.
+    pub(crate) fn set_dirty(&mut self, at: u32, parent: u32) {
+        if !core::mem::replace(&mut self.frame_mut(at).dirty, true) {
+            self.state.info.dirty = self.state.info.dirty.wrapping_add(1);
+            self.queue(at);
+            self.adopt(at, parent);
+        }
+    }
+
+    /// The page is on the device as it is here, or not needed any more.
+    pub(crate) fn set_clean(&mut self, at: u32) {
+        if core::mem::replace(&mut self.frame_mut(at).dirty, false) {
+            self.state.info.dirty = self.state.info.dirty.wrapping_sub(1);
+            self.unqueue(at);
+            self.orphan(at);
+        }
+    }
+
+    /// Another page points to this one from now on, which may be dirty.
+    pub(crate) fn set_parent(&mut self, at: u32, parent: u32) {
+        if self.frame(at).dirty {
+            self.orphan(at);
+            self.adopt(at, parent);
+        }
+    }
+
+    fn adopt(&mut self, at: u32, parent: u32) {
+        self.frame_mut(at).parent = parent;
+        if parent != NONE {
+            let frame = self.frame_mut(parent);
+            frame.dirty_children = frame.dirty_children.saturating_add(1);
+        }
+    }
+
+    fn orphan(&mut self, at: u32) {
+        let parent = core::mem::replace(&mut self.frame_mut(at).parent, NONE);
+        if parent != NONE {
+            let frame = self.frame_mut(parent);
+            frame.dirty_children = frame.dirty_children.saturating_sub(1);
+        }
+    }
+
+    /// To the end of the queue of dirty pages.
+    fn queue(&mut self, at: u32) {
+        let second = core::mem::replace(&mut self.state.dirty.newest, at);
+        if second == NONE {
+            self.state.dirty.oldest = at;
+        }
+        self.frame_mut(second).dirty_newer = at;
+        let frame = self.frame_mut(at);
+        (frame.dirty_newer, frame.dirty_older) = (NONE, second);
+    }
+
+    fn unqueue(&mut self, at: u32) {
+        let Frame { dirty_newer: newer, dirty_older: older, .. } = *self.frame(at);
+        if newer == NONE {
+            self.state.dirty.newest = older;
+        }
+        if older == NONE {
+            self.state.dirty.oldest = newer;
+        }
+        self.frame_mut(newer).dirty_older = older;
+        self.frame_mut(older).dirty_newer = newer;
+    }
+
+    /// The dirty page that a checkpoint writes next: the first one in the queue that points to no dirty one. Those before
+    /// it go to the end of the queue.
+    pub(crate) fn next_dirty(&mut self) -> Option<u32> {
+        for _ in 0..self.state.info.dirty {
+            let at = self.state.dirty.oldest;
+            if self.frame(at).dirty_children == 0 {
+                return Some(at);
+            }
+            self.unqueue(at);
+            self.queue(at);
+        }
+        None
+    }
 }

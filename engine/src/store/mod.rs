@@ -8,12 +8,25 @@
 //! ```
 //! The index is never written over: what the last publish names stays whole until the next one is durable in both homes.
 //! So no page is ever torn, no page goes through the log, and flash and disks are served alike.
+//!
+//! A checkpoint begins when half of the log's room, or of the free blocks, is used up, and is paid for by the operations that
+//! follow, a few pages each (module `checkpoint`). Recovery applies the log to the published index again (module `recover`).
 
 mod batch;
+mod bulk;
+mod change;
+mod checkpoint;
 mod error;
+mod ground;
 mod op;
+mod read;
+mod recover;
 mod shell;
+mod verify;
 
+pub use crate::index::{Damage, Effect, Found, Index, IndexInfo, Kind, Verified};
 pub use batch::{Batch, BatchFull};
+pub use bulk::Load;
 pub use error::Error;
-pub use shell::{Cursor, Damage, Effect, Found, Info, Kind, Load, Root, Store, Verified};
+pub use read::Cursor;
+pub use shell::{Info, Root, Store};

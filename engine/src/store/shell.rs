@@ -1,305 +1,412 @@
-//! SKELETON: signatures for those who build upon them.
-#![allow(unused_variables, missing_docs, clippy::todo, clippy::panic, dead_code, clippy::too_many_arguments)]
+//! The store as a whole: made, opened, closed, and in figures.
 
-use core::marker::PhantomData;
-use core::ops::Bound;
-
-use super::{Batch, Error};
-use crate::btree::IndexInfo;
+use super::ground::{Base, address};
+use super::op::MAX_HEAD;
+use super::{Error, Index, IndexInfo, Kind};
+use crate::codec::Varints;
 use crate::device::BlockDevice;
+use crate::index::Unfit;
 use crate::pool::PoolInfo;
-use crate::volume::{Buffer, Volume};
-use crate::wal::{self, SyncStrategy, Ticket};
+use crate::space::Blocks;
+use crate::volume::{self, Buffer, Fault, Volume};
+use crate::wal::{self, Cursor, Durability, Log, SyncStrategy, Ticket};
 
-/// What kind of index a store has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Kind {
-    BTree,
+/// A store, open: pairs of keys and values in the order of the keys' bytes.
+///
+/// `I` is the index, with the memory that was lent to it; `W` the write buffer of the log, of which `SLOTS` is the size of the
+/// offset index. The volume is lent to each call; its other logs may be used in between.
+///
+/// ```
+/// # use esker::{btree::{BTree, Frame}, device::{Geometry, Ram}, store::Store, volume::{FormatOptions, Volume}};
+/// # fn main() -> Result<(), esker::store::Error<esker::device::RamError>> {
+/// let mut card = Ram::new(vec![0; 256 * 1024], Geometry::blocks(0, 512));
+/// let options = FormatOptions { block_size: 512, ..FormatOptions::default() };
+/// let mut volume = Volume::<_, _>::format(&mut card, vec![0; 2048], &options)?;
+///
+/// let tree = BTree::new(vec![0; 16 * 512], [Frame::default(); 15]);
+/// let mut store = Store::<_, _>::create(&mut volume, 0, tree, vec![0; 512])?;
+/// store.put(&mut volume, b"colour", b"blue")?;
+/// store.commit(&mut volume)?; // durable from here on
+///
+/// let mut value = [0; 16];
+/// let found = store.get(&mut volume, b"colour", &mut value)?;
+/// assert_eq!(found.map(|found| &value[..found.len]), Some(&b"blue"[..]));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Store<I, W, const SLOTS: usize = 16> {
+    pub(super) index: I,
+    pub(super) log: Log<W, SLOTS>,
+    pub(super) blocks: Blocks,
+    /// Number of the publish that is being prepared; pages that were made for it carry it.
+    pub(super) generation: u32,
+    /// Entries of the log before this offset are in the published index.
+    pub(super) position: u64,
+    /// A checkpoint is under way.
+    pub(super) writing: bool,
+    /// Blocks that were available after the last publish.
+    pub(super) room: u32,
+    /// See [`Base::overlay`].
+    pub(super) overlay: u32,
+    pub(super) read_only: bool,
+    /// The block that keeps an operation of the log from being applied.
+    pub(super) stuck: Option<u32>,
+    /// Something was changed that is in no log: a salvage, or a load.
+    pub(super) unlogged: bool,
 }
 
 /// What a volume says of its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Root {
+    /// The kind of its index; `None`: one that this engine does not know.
     pub kind: Option<Kind>,
+    /// Its log.
     pub log: u16,
+    /// Entries of the log before this offset are in the index.
     pub checkpoint: u64,
 }
 
-/// What an operation did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Effect {
-    /// The key was there before.
-    pub found: bool,
-    /// Pages that were split; each promoted one key.
-    pub splits: u8,
-    /// Pages that took from a sibling.
-    pub borrowed: u8,
-    /// Pages that were merged with a sibling.
-    pub merged: u8,
-    /// There is a new root above the old one.
-    pub grown: bool,
-    /// The root was left with one child, which took its place.
-    pub collapsed: bool,
-    /// Pages from root to leaf, afterwards.
-    pub depth: u8,
-    /// Pages read from the device.
-    pub reads: u32,
-    /// Pages written to it.
-    pub writes: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Found {
-    pub len: usize,
-    pub depth: u8,
-    pub reads: u32,
-}
-
+/// A store in figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Info {
+    /// Of what kind its index is.
     pub kind: Kind,
+    /// The index.
     pub index: IndexInfo,
+    /// Its buffer pool.
     pub pool: PoolInfo,
+    /// Bytes of a block, which is a page.
     pub block_size: u32,
+    /// Blocks of the volume.
     pub blocks: u32,
-    /// Free now; those that the next checkpoint frees not counted.
+    /// Of these, blocks that are free, or will be after the next checkpoint.
     pub free_blocks: u32,
+    /// Blocks that can be used before the next checkpoint.
+    pub available_blocks: u32,
+    /// Blocks that can't be erased any more.
     pub retired_blocks: u32,
+    /// Free blocks that damage has made unknown; `salvage` finds them.
     pub lost_blocks: u32,
+    /// The longest key.
     pub max_key: usize,
+    /// The longest value of the shortest key.
     pub max_value: usize,
-    /// Entries of the log before this offset are in the index that is published.
+    /// Entries of the log before this offset are in the published index.
     pub checkpoint: u64,
+    /// A checkpoint is under way.
+    pub writing: bool,
+    /// Changes wait for `salvage`, see [`Error::Stuck`].
+    pub stuck: bool,
+    /// The log.
     pub log: wal::Info,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Damage {
-    /// A page and all keys below it can't be read.
-    Page { address: u64, level: u8 },
-    /// The value of a key can't be read.
-    Value { address: u64 },
-    /// A part of the list of free blocks can't be read: so many blocks are lost to it.
-    FreeList { address: u64, blocks: u32 },
-    /// A page is whole, and not as it should be.
-    Structure { address: u64, what: &'static str },
-    /// Two things claim this block.
-    Twice { address: u64 },
-    /// Nothing claims this block.
-    Leaked { address: u64 },
+/// What the shell says in the root, before its blocks and its index do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Head {
+    kind: u32,
+    log: u32,
+    pub(super) position: u64,
+    pub(super) generation: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Verified {
-    pub pages: u64,
-    pub pairs: u64,
-    pub damages: u64,
-}
-
-pub struct Cursor<K> {
-    key: K,
-    len: usize,
-}
-impl<K: Buffer> Cursor<K> {
-    /// The key of the pair that was last read.
-    pub fn key(&self) -> &[u8] {
-        todo!()
+impl Head {
+    fn fields(&mut self, fields: &mut Varints<'_>) {
+        fields.u32(&mut self.kind);
+        fields.u32(&mut self.log);
+        fields.u64(&mut self.position);
+        fields.u32(&mut self.generation);
     }
 }
 
-/// One load in bulk.
-pub struct Load<'a, I, W, const SLOTS: usize> {
-    store: &'a mut Store<I, W, SLOTS>,
-}
+/// The longest root.
+const ROOT: usize = crate::volume::STORE_ROOT;
 
-pub struct Store<I, W, const SLOTS: usize = 16> {
-    index: I,
-    log: PhantomData<W>,
-}
-
-impl<I, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
+impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
+    /// What the volume says of the store on it; `None`: there is none.
     pub fn root<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> Option<Root> {
-        todo!()
+        root(volume)
     }
+
+    /// Makes an empty store, durable on return, on a volume that was formatted with a block size; and the log with this id
+    /// for it. Two publishes.
     pub fn create<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         log: u16,
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
-        todo!()
+        if volume.block_count() == 0 {
+            return Err(Error::NoStore);
+        }
+        if !volume.store_root().is_empty() {
+            return Err(Error::StoreExists);
+        }
+        let mut index = index;
+        begin(volume, &mut index)?;
+        volume.create_log(log)?;
+        let log = Log::open(volume, log, buffer)?;
+        let blocks = Blocks::new(volume.block_count());
+        let mut store = Self::assemble(index, log, blocks, Head { generation: 1, ..Head::default() });
+        store.index.replayed();
+        store.publish(volume).map_err(|fault| store.explain(volume, fault))?;
+        Ok(store)
     }
+
+    /// Opens the store: applies what the log says since the last checkpoint. Writes only if that needs more room than the
+    /// pool has; what it writes counts only after the next checkpoint.
+    ///
+    /// Costs what [`Log::open`] does, and reads the entries since the last checkpoint and the pages that they change. After
+    /// [`close`](Self::close) that is nothing.
     pub fn open<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
-        todo!()
+        Self::load(volume, index, buffer)?.recover(volume, &mut |_| false)
     }
+
+    /// Opens the store and never writes anything. What the log says since the last checkpoint must fit into the pool, and have
+    /// no values too long for a leaf: else [`Error::MemoryTooSmall`] or [`Error::ReadOnly`].
     pub fn open_read_only<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
-        todo!()
+        let mut store = Self::load(volume, index, buffer)?;
+        store.read_only = true;
+        store.recover(volume, &mut |_| false)
     }
-    pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
+
+    /// The published store, before the log is applied.
+    pub(super) fn load<D: BlockDevice, V: Buffer, const N: usize>(
+        volume: &mut Volume<D, V, N>,
+        index: I,
+        buffer: W,
+    ) -> Result<Self, Error<D::Error>> {
+        let mut index = index;
+        let mut bytes = [0; ROOT];
+        let root = volume.store_root();
+        let Some(place) = bytes.get_mut(..root.len()).filter(|_| !root.is_empty()) else {
+            return Err(Error::NoStore);
+        };
+        place.copy_from_slice(root);
+        let mut fields = Varints::read(&mut bytes);
+        let mut head = Head::default();
+        head.fields(&mut fields);
+        if head.kind != u32::from(I::KIND.number()) {
+            return Err(Error::OtherKind { found: head.kind as u8 });
+        }
+        let mut blocks = Blocks::new(volume.block_count());
+        let possible = blocks.decode(&mut fields);
+        begin(volume, &mut index)?;
+        index.read_root(&mut fields);
+        let log = Log::open(volume, head.log as u16, buffer)?;
+        if !possible || head.position > log.end() {
+            return Err(Error::Corrupt { address: address(volume, 0) });
+        }
+        head.generation = head.generation.wrapping_add(1);
+        Ok(Self::assemble(index, log, blocks, head))
+    }
+
+    fn assemble(index: I, log: Log<W, SLOTS>, blocks: Blocks, head: Head) -> Self {
+        let room = blocks.available();
+        Self {
+            index,
+            log,
+            blocks,
+            generation: head.generation,
+            position: head.position,
+            writing: false,
+            room,
+            overlay: u32::MAX,
+            read_only: false,
+            stuck: None,
+            unlogged: false,
+        }
+    }
+
+    /// Checkpoints what has changed, closes the log, and gives the memory back. Then the next open replays nothing. After a
+    /// store was opened for reading, nothing is written.
+    pub fn close<D: BlockDevice, V: Buffer, const N: usize>(
+        mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(I, W), Error<D::Error>> {
+        if self.read_only {
+            return Ok((self.index, self.log.into_buffer()));
+        }
+        if self.stuck.is_none() && self.is_ahead() {
+            self.checkpoint(volume)?;
+        }
+        let buffer = self.log.close(volume)?;
+        Ok((self.index, buffer))
+    }
+
+    /// The published index does not say all that this one does.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.index.dirty() != 0 || self.position != self.log.end() || self.unlogged
+    }
+
+    /// The root, in bytes.
+    pub(super) fn encode_root(&mut self, position: u64, bytes: &mut [u8; ROOT]) -> usize {
+        let mut head = Head {
+            kind: I::KIND.number().into(),
+            log: self.log.id().into(),
+            position,
+            generation: self.generation,
+        };
+        let mut fields = Varints::write(bytes);
+        head.fields(&mut fields);
+        self.blocks.encode(&mut fields);
+        self.index.write_root(&mut fields);
+        fields.at
+    }
+
+    /// Calls the index with what it stands on.
+    pub(super) fn with_index<D: BlockDevice, V: Buffer, R, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<Effect, Error<D::Error>> {
-        todo!()
+        replayed: Option<&Cursor>,
+        call: impl FnOnce(&mut I, &mut Base<'_, D, V, W, N, SLOTS>) -> R,
+    ) -> R {
+        let mut base = Base {
+            volume,
+            blocks: &mut self.blocks,
+            log: &self.log,
+            replayed,
+            generation: self.generation,
+            overlay: self.read_only.then_some(&mut self.overlay),
+        };
+        call(&mut self.index, &mut base)
     }
-    pub fn delete<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
+
+    /// The public error for a fault of the index or its blocks.
+    #[cold]
+    pub(super) fn explain<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
         volume: &mut Volume<D, V, N>,
-        key: &[u8],
-    ) -> Result<Effect, Error<D::Error>> {
-        todo!()
+        fault: Fault,
+    ) -> Error<D::Error> {
+        let detail = volume.medium.detail;
+        match fault {
+            Fault::Damaged => Error::Corrupt { address: address(volume, detail) },
+            Fault::Short => Error::BufferTooSmall { needed: detail as usize },
+            Fault::Full => Error::Full,
+            Fault::ReadOnly => Error::ReadOnly,
+            Fault::Memory => {
+                let frames = detail as usize;
+                let pages = frames.saturating_add(1).saturating_mul(volume.block_size() as usize);
+                Error::MemoryTooSmall { pages, frames }
+            }
+            fault => Error::Log(wal::Error::Volume(volume.explain(fault))),
+        }
     }
-    pub fn get<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        key: &[u8],
-        out: &mut [u8],
-    ) -> Result<Option<Found>, Error<D::Error>> {
-        todo!()
-    }
-    pub fn write<D: BlockDevice, V: Buffer, const N: usize, B: Buffer>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        batch: &Batch<B>,
-    ) -> Result<(), Error<D::Error>> {
-        todo!()
-    }
+
+    /// Makes all changes durable. One write and one sync; nothing if nothing was changed since the last one.
     pub fn commit<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Error<D::Error>> {
-        todo!()
+        if self.read_only {
+            return Ok(());
+        }
+        Ok(self.log.commit(volume)?)
     }
-    pub fn set_sync(&mut self, strategy: SyncStrategy) {
-        todo!()
-    }
-    pub fn commit_if_due<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        now_ms: u64,
-    ) -> Result<bool, Error<D::Error>> {
-        todo!()
-    }
+
+    /// The first part of a commit, see [`Log::flush`].
     pub fn flush<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Ticket, Error<D::Error>> {
-        todo!()
+        Ok(self.log.flush(volume)?)
     }
+
+    /// The last part of a commit, after the device has synced.
     pub fn acknowledge(&mut self, ticket: Ticket) {
-        todo!()
+        self.log.acknowledge(ticket);
     }
-    pub fn cursor<K: Buffer>(&self, key: K) -> Cursor<K> {
-        todo!()
+
+    /// Chooses when [`commit_if_due`](Self::commit_if_due) commits.
+    pub fn set_sync(&mut self, strategy: SyncStrategy) {
+        self.log.set_sync(strategy);
     }
-    /// Where `next` (ascending) or `previous` (descending) goes on: `next` begins at the first key that is at or behind
-    /// the bound, `previous` at the last one that is at or before it.
-    pub fn seek<K: Buffer>(&self, cursor: &mut Cursor<K>, from: Bound<&[u8]>) -> Result<(), super::Error<()>> {
-        todo!()
-    }
-    pub fn next<D: BlockDevice, V: Buffer, const N: usize, K: Buffer>(
+
+    /// Commits if the strategy says so, see [`Log::commit_if_due`].
+    pub fn commit_if_due<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        cursor: &mut Cursor<K>,
-        out: &mut [u8],
-    ) -> Result<Option<usize>, Error<D::Error>> {
-        todo!()
+        now_millis: u64,
+    ) -> Result<Durability, Error<D::Error>> {
+        Ok(self.log.commit_if_due(volume, now_millis)?)
     }
-    pub fn previous<D: BlockDevice, V: Buffer, const N: usize, K: Buffer>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        cursor: &mut Cursor<K>,
-        out: &mut [u8],
-    ) -> Result<Option<usize>, Error<D::Error>> {
-        todo!()
+
+    /// What recovery found in the log when the store was opened.
+    pub fn report(&self) -> wal::Report {
+        self.log.report()
     }
-    /// After [`Error::Corrupt`] from `next` or `previous`: passes over the keys of the damaged page.
-    pub fn skip<D: BlockDevice, V: Buffer, const N: usize, K: Buffer>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        cursor: &mut Cursor<K>,
-    ) -> Result<(), Error<D::Error>> {
-        todo!()
+
+    /// The longest key.
+    pub fn max_key(&self) -> usize {
+        self.index.max_key()
     }
-    pub fn checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
-        todo!()
+
+    /// The longest value of a key of this length: the two are one entry of the log.
+    pub fn max_value<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+        key: usize,
+    ) -> usize {
+        let entry = self.log.max_entry(volume) as usize;
+        entry.saturating_sub(MAX_HEAD).saturating_sub(key)
     }
-    pub fn checkpoint_step<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<bool, Error<D::Error>> {
-        todo!()
-    }
-    pub fn close<D: BlockDevice, V: Buffer, const N: usize>(
-        self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<(I, W), Error<D::Error>> {
-        todo!()
-    }
+
+    /// The store in figures. Costs nothing.
     pub fn info<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Info, Error<D::Error>> {
-        todo!()
-    }
-    pub fn bulk_load<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<Load<'_, I, W, SLOTS>, Error<D::Error>> {
-        todo!()
-    }
-    /// `bitmap`: a bit for each block finds blocks that are claimed twice or by nothing.
-    pub fn verify<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        bitmap: Option<&mut [u8]>,
-        report: &mut dyn FnMut(Damage),
-    ) -> Result<Verified, Error<D::Error>> {
-        todo!()
-    }
-    /// Drops what is damaged, says what; with a bit for each block in `bitmap` also wins back the blocks that nothing claims.
-    pub fn salvage<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        bitmap: Option<&mut [u8]>,
-        report: &mut dyn FnMut(Damage),
-    ) -> Result<Verified, Error<D::Error>> {
-        todo!()
+        Ok(Info {
+            kind: I::KIND,
+            index: self.index.info(),
+            pool: self.index.pool(),
+            block_size: volume.block_size(),
+            blocks: volume.block_count(),
+            free_blocks: self.blocks.free_blocks(),
+            available_blocks: self.blocks.available(),
+            retired_blocks: self.blocks.retired(),
+            lost_blocks: self.blocks.lost(),
+            max_key: self.max_key(),
+            max_value: self.max_value(volume, 1),
+            checkpoint: self.position,
+            writing: self.writing,
+            stuck: self.stuck.is_some(),
+            log: self.log.info(volume)?,
+        })
     }
 }
 
-impl<I, W: Buffer, const SLOTS: usize> Load<'_, I, W, SLOTS> {
-    pub fn push<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<(), Error<D::Error>> {
-        todo!()
-    }
-    /// Publishes what was loaded. A load that is dropped instead leaves the store empty.
-    pub fn finish<D: BlockDevice, V: Buffer, const N: usize>(
-        self,
-        volume: &mut Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
-        todo!()
+/// See [`Store::root`].
+pub(super) fn root<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> Option<Root> {
+    let mut bytes = [0; ROOT];
+    let root = volume.store_root();
+    let place = bytes.get_mut(..root.len()).filter(|_| !root.is_empty())?;
+    place.copy_from_slice(root);
+    let mut head = Head::default();
+    head.fields(&mut Varints::read(&mut bytes));
+    Some(Root { kind: Kind::of(head.kind as u8), log: head.log as u16, checkpoint: head.position })
+}
+
+/// Makes the index ready for the volume's blocks.
+fn begin<I: Index, D: BlockDevice, V: Buffer, const N: usize>(
+    volume: &Volume<D, V, N>,
+    index: &mut I,
+) -> Result<(), Error<D::Error>> {
+    match index.begin(&volume.medium.geometry(), volume.block_size()) {
+        Ok(()) => Ok(()),
+        Err(Unfit::Memory(pages, frames)) => Err(Error::MemoryTooSmall { pages, frames }),
+        Err(Unfit::Misaligned(alignment)) => Err(volume::Error::Misaligned { alignment }.into()),
+        Err(Unfit::Block(why)) => Err(Error::BlockSize(why)),
     }
 }

@@ -5,7 +5,7 @@
 /// See the module; each variant means what its namesake in [`volume::Error`](super::Error) or
 /// [`wal::Error`](crate::wal::Error) does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     Device,
     Poisoned,
     Full,

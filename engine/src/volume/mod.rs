@@ -17,7 +17,7 @@ mod scan;
 mod superblock;
 
 pub use error::Error;
-pub(crate) use fault::Fault;
+pub use fault::Fault;
 pub use format::{FORMAT_VERSION, FormatOptions};
 pub use medium::Buffer;
 pub(crate) use medium::PAGE;

@@ -1,0 +1,112 @@
+//! A change: a pair in, or out.
+
+use super::node::{self, Cell, Value};
+use super::overflow;
+use super::tree::{Path, SPARE_FRAMES, Tree};
+use crate::index::{Effect, Ground, Input, Op};
+use crate::volume::Fault;
+
+impl Tree<'_> {
+    /// See [`Index::apply`](crate::index::Index::apply).
+    pub(super) fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault> {
+        let before = self.pool.state.info;
+        let needed = u32::from(self.root.height).saturating_add(SPARE_FRAMES);
+        if before.frames < needed {
+            return Err(ground.too_few_frames(needed));
+        }
+        self.root.changes = self.root.changes.wrapping_add(1);
+        let mut effect = Effect::default();
+        match op.value {
+            Some(value) => self.put(ground, op.key, value, &mut effect)?,
+            None => self.remove(ground, op.key, &mut effect)?,
+        }
+        let after = self.pool.state.info;
+        effect.depth = self.root.height;
+        effect.reads = after.misses.wrapping_sub(before.misses) as u32;
+        effect.writes = after.written.wrapping_sub(before.written) as u32;
+        Ok(effect)
+    }
+
+    fn put<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        input: Input<'_>,
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        let size = self.pool.state.page_size();
+        let value = match input {
+            Input::Bytes(bytes) if overflow::is_inline(size, key.len(), bytes.len()) => Value::Inline(bytes),
+            input => {
+                let first = self.write_chain(ground, input)?;
+                Value::Overflow { len: input.len() as u32, first }
+            }
+        };
+        let done = self.put_cell(ground, &Cell::Leaf { key, value }, effect);
+        if let (Err(_), Value::Overflow { first, .. }) = (done, value) {
+            self.free_chain(ground, first, input.len())?;
+        }
+        done
+    }
+
+    fn put_cell<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        cell: &Cell<'_>,
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        let mut path = Path::new();
+        if self.is_empty() {
+            let at = self.new_page(ground, 0)?;
+            self.root.page.block = self.pool.frame(at).block;
+            self.root.height = 1;
+            self.pool.unpin(at);
+        }
+        let done = self
+            .descend(ground, &mut path, |page| node::child_index(page, cell.key()))
+            .and_then(|()| self.put_at(ground, &mut path, cell, effect));
+        self.release(&path);
+        done
+    }
+
+    /// Puts a pair into the leaf that the way leads to.
+    fn put_at<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        cell: &Cell<'_>,
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(()) };
+        self.dirty_path(ground, path)?;
+        let mut old = None;
+        let at = match node::search(self.pool.page(leaf), cell.key()) {
+            Ok(at) => {
+                effect.found = true;
+                let page = self.pool.page_mut(leaf);
+                if let Cell::Leaf { value: Value::Inline(bytes), .. } = cell
+                    && node::replace_inline(page, at, bytes)
+                {
+                    return Ok(());
+                }
+                if let Some(Value::Overflow { len, first }) = node::value(page, at) {
+                    old = Some((first, len));
+                }
+                node::remove(page, at);
+                at
+            }
+            Err(at) => {
+                self.root.counts.pairs = self.root.counts.pairs.wrapping_add(1);
+                at
+            }
+        };
+        let split = self.place(ground, path, at, super::insert::Item::Pair(cell), effect)?;
+        if !split && effect.found {
+            self.rebalance(ground, path, effect)?;
+        }
+        match old {
+            Some((first, len)) => self.free_chain(ground, first, len as usize),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! From pair to pair, in both directions.
+//!
+//! A cursor keeps the key it stands at, and where that was when it was last there. While nothing has changed, the next pair is
+//! the next cell. Otherwise, and at the end of a leaf, it goes down from the root again: pages have no pointers to their
+//! neighbours, which would have to be written anew with each of them.
+
+use core::ops::Bound;
+
+use super::node;
+use super::tree::{Path, Tree};
+use crate::index::{Ground, Place};
+use crate::volume::Fault;
+
+impl Tree<'_> {
+    /// See [`Index::step`](crate::index::Index::step). At most two ways down, most often none.
+    pub(super) fn step<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Fault> {
+        let (frame, block, cell) = place.hint;
+        if place.changes == self.root.changes && self.pool.frame(frame).block == block && !place.ended {
+            let next = if forward { cell.checked_add(1) } else { cell.checked_sub(1) };
+            if let Some(next) = next.filter(|next| (*next as usize) < node::count(self.pool.page(frame))) {
+                return self.read_pair(ground, place, key, frame, next as usize, out).map(Some);
+            }
+        }
+        while !place.ended && !self.is_empty() {
+            let mut path = Path::new();
+            let found = self.seek(ground, &mut path, place, key, forward);
+            let read = match found {
+                Ok(Some((leaf, i))) => self.read_pair(ground, place, key, leaf, i, out).map(Some),
+                Ok(None) => {
+                    self.next_leaf(&path, place, key, forward);
+                    Ok(None)
+                }
+                Err(fault) => Err(fault),
+            };
+            self.release(&path);
+            if !matches!(read, Ok(None)) {
+                return read;
+            }
+        }
+        Ok(None)
+    }
+
+    /// See [`Index::skip`](crate::index::Index::skip).
+    pub(super) fn skip<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+    ) -> Result<(), Fault> {
+        if self.is_empty() {
+            place.ended = true;
+            return Ok(());
+        }
+        let mut path = Path::new();
+        match self.seek(ground, &mut path, place, key, forward) {
+            // The page is good: it is the value that is not.
+            Ok(Some((leaf, i))) => {
+                place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
+            }
+            _ => self.next_leaf(&path, place, key, forward),
+        }
+        self.release(&path);
+        Ok(())
+    }
+
+    /// The pair that comes next from a place, if it is in the leaf that the place leads to.
+    fn seek<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        place: &Place,
+        key: &[u8],
+        forward: bool,
+    ) -> Result<Option<(u32, usize)>, Fault> {
+        let key = key.get(..place.len).unwrap_or_default();
+        self.descend(ground, path, |page| match place.bound {
+            Bound::Unbounded if forward => 0,
+            Bound::Unbounded => node::count(page).saturating_sub(1),
+            Bound::Excluded(()) if !forward => {
+                let i = node::child_index(page, key);
+                if node::key(page, i) == key { i.saturating_sub(1) } else { i }
+            }
+            _ => node::child_index(page, key),
+        })?;
+        let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(None) };
+        let page = self.pool.page(leaf);
+        let count = node::count(page);
+        let found = match place.bound {
+            Bound::Unbounded if forward => Some(0),
+            Bound::Unbounded => count.checked_sub(1),
+            bound => match (node::search(page, key), bound == Bound::Included(()), forward) {
+                (Ok(i), true, _) | (Err(i), _, true) => Some(i),
+                (Ok(i), false, true) => i.checked_add(1),
+                (Ok(i) | Err(i), _, false) => i.checked_sub(1),
+            },
+        };
+        Ok(found.filter(|i| *i < count).map(|i| (leaf, i)))
+    }
+
+    /// Moves to the key at which the leaves beside this way begin, or end.
+    fn next_leaf(&mut self, path: &Path, place: &mut Place, key: &mut [u8], forward: bool) {
+        for turn in path.iter().rev() {
+            let page = self.pool.page(turn.frame);
+            let index = turn.index as usize;
+            if node::level(page) == 0 {
+                continue;
+            }
+            if forward && index.saturating_add(1) < node::count(page) {
+                return place.go_to(Bound::Included(()), node::key(page, index.saturating_add(1)), key);
+            }
+            if !forward && index > 0 {
+                return place.go_to(Bound::Excluded(()), node::key(page, index), key);
+            }
+        }
+        place.ended = true;
+    }
+
+    fn read_pair<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        leaf: u32,
+        i: usize,
+        out: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let (len, _) = self.copy_value(ground, leaf, i, out)?;
+        place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
+        place.hint = (leaf, self.pool.frame(leaf).block, i as u32);
+        place.changes = self.root.changes;
+        Ok(len)
+    }
+}

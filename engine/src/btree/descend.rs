@@ -1,0 +1,125 @@
+//! From the root down to a leaf.
+
+use super::node::{self, Pointer, Value};
+use super::tree::{Path, Tree, Turn};
+use crate::index::{Found, Ground};
+use crate::volume::Fault;
+
+impl Tree<'_> {
+    /// Goes to the leaf that a key belongs to, without holding on to pages on the way. As many page reads as the tree is
+    /// high on a cold pool, none on a warm one. The tree is not empty.
+    fn leaf_of<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<u32, Fault> {
+        let mut pointer = self.root.page;
+        let mut level = self.root.height.saturating_sub(1);
+        loop {
+            let at = self.fetch(ground, pointer, level)?;
+            if level == 0 {
+                return Ok(at);
+            }
+            pointer = self.child_of(ground, at, |page| node::child_index(page, key))?.1;
+            level = level.wrapping_sub(1);
+        }
+    }
+
+    /// The child of a page that `choose` names.
+    pub(super) fn child_of<G: Ground>(
+        &self,
+        ground: &mut G,
+        at: u32,
+        choose: impl FnOnce(&[u8]) -> usize,
+    ) -> Result<(usize, Pointer), Fault> {
+        let page = self.pool.page(at);
+        let index = choose(page);
+        match node::child(page, index) {
+            Some(pointer) => Ok((index, pointer)),
+            None => Err(ground.damaged(self.pool.frame(at).block)),
+        }
+    }
+
+    /// Whether a key has a value.
+    pub(super) fn contains<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault> {
+        if self.is_empty() {
+            return Ok(false);
+        }
+        let leaf = self.leaf_of(ground, key)?;
+        Ok(node::search(self.pool.page(leaf), key).is_ok())
+    }
+
+    /// See [`Index::get`](crate::index::Index::get).
+    pub(super) fn get<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        out: &mut [u8],
+    ) -> Result<Option<Found>, Fault> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let before = self.pool.state.info.misses;
+        let leaf = self.leaf_of(ground, key)?;
+        let Ok(i) = node::search(self.pool.page(leaf), key) else { return Ok(None) };
+        let (len, more) = self.copy_value(ground, leaf, i, out)?;
+        let reads = self.pool.state.info.misses.wrapping_sub(before) as u32;
+        Ok(Some(Found { len, depth: self.root.height, reads: reads.wrapping_add(more) }))
+    }
+
+    /// Copies the value of pair `i` of a leaf to the start of `out`; returns its length and the blocks that were read for it.
+    pub(super) fn copy_value<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        leaf: u32,
+        i: usize,
+        out: &mut [u8],
+    ) -> Result<(usize, u32), Fault> {
+        match node::value(self.pool.page(leaf), i) {
+            Some(Value::Inline(bytes)) => match out.get_mut(..bytes.len()) {
+                Some(out) => {
+                    out.copy_from_slice(bytes);
+                    Ok((bytes.len(), 0))
+                }
+                None => Err(ground.short(bytes.len())),
+            },
+            Some(Value::Overflow { len, first }) => match out.get_mut(..len as usize) {
+                Some(out) => Ok((len as usize, self.read_chain(ground, first, out)?)),
+                None => Err(ground.short(len as usize)),
+            },
+            None => Err(ground.damaged(self.pool.frame(leaf).block)),
+        }
+    }
+
+    /// Goes to a leaf, and pins the pages on the way. At each page `choose` says which child; at the leaf it is not asked.
+    /// What was pinned is in `path` also after a fault.
+    pub(super) fn descend<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        choose: impl Fn(&[u8]) -> usize,
+    ) -> Result<(), Fault> {
+        let mut pointer = self.root.page;
+        let mut level = self.root.height.saturating_sub(1);
+        loop {
+            let frame = self.fetch(ground, pointer, level)?;
+            self.pool.pin(frame);
+            if path.push(Turn { frame, index: 0 }).is_err() {
+                self.pool.unpin(frame);
+                return Err(ground.damaged(pointer.block));
+            }
+            if level == 0 {
+                return Ok(());
+            }
+            let (index, child) = self.child_of(ground, frame, &choose)?;
+            if let Some(turn) = path.last_mut() {
+                turn.index = index as u32;
+            }
+            pointer = child;
+            level = level.wrapping_sub(1);
+        }
+    }
+
+    /// Lets go of the pages on a way.
+    pub(super) fn release(&mut self, path: &Path) {
+        for turn in path {
+            self.pool.unpin(turn.frame);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Something new into a page; where there is no room, the page is split, and its parent gets something new.
+
+use super::node::{self, Cell, Pointer};
+use super::tree::{Path, Tree};
+use crate::index::{Effect, Ground};
+use crate::volume::Fault;
+
+/// What is put into a page.
+#[derive(Clone, Copy)]
+pub(super) enum Item<'a> {
+    /// A pair, into a leaf.
+    Pair(&'a Cell<'a>),
+    /// A pinned page that nothing points to, into one above it, under so many bytes of its first key.
+    Page(u32, usize),
+}
+
+impl Tree<'_> {
+    /// Puts an item before cell `at` of the last page of the way, and splits what must be split from there up. Whether
+    /// anything was; then the way is no longer one. The way is dirty.
+    pub(super) fn place<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        mut at: usize,
+        mut item: Item<'_>,
+        effect: &mut Effect,
+    ) -> Result<bool, Fault> {
+        let mut split = false;
+        loop {
+            let Some(frame) = path.last().map(|turn| turn.frame) else { return Ok(split) };
+            if self.insert_item(frame, at, &item) {
+                return Ok(split);
+            }
+            split = true;
+            let right = self.split(ground, path, frame, at, &item)?;
+            effect.splits = effect.splits.saturating_add(1);
+            let len = self.separator_len(frame, right);
+            self.pool.unpin(frame);
+            path.pop();
+            match path.last() {
+                Some(above) => at = (above.index as usize).saturating_add(1),
+                None => {
+                    effect.grown = true;
+                    self.grow(ground, frame, right, len)?;
+                    return Ok(true);
+                }
+            }
+            item = Item::Page(right, len);
+        }
+    }
+
+    /// Splits a page and puts the item into one of the halves. Returns the right one, pinned.
+    fn split<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &Path,
+        frame: u32,
+        at: usize,
+        item: &Item<'_>,
+    ) -> Result<u32, Fault> {
+        let level = node::level(self.pool.page(frame));
+        let right = self.new_page(ground, level)?;
+        // At the right edge of the tree keys that ascend fill pages whole.
+        let above = path.len().saturating_sub(1);
+        let at_edge = path
+            .iter()
+            .take(above)
+            .all(|turn| turn.index as usize >= node::count(self.pool.page(turn.frame)).saturating_sub(1));
+        let size = self.item_size(item);
+        let page = self.pool.page(frame);
+        let cut = node::split_point(page, at, size, at_edge);
+        let stay = if cut > at { cut.saturating_sub(1) } else { cut };
+        let count = node::count(page);
+        let (page, other, scratch) = self.pool.pages_and_scratch(frame, right);
+        node::move_cells(page, stay, count, other, scratch);
+        self.adopt_children(right);
+        if cut > at {
+            self.insert_item(frame, at, item);
+        } else {
+            self.insert_item(right, at.saturating_sub(cut), item);
+        }
+        Ok(right)
+    }
+
+    /// A new root above the old one and what was split off it.
+    fn grow<G: Ground>(&mut self, ground: &mut G, left: u32, right: u32, len: usize) -> Result<(), Fault> {
+        self.pool.pin(left);
+        let root = self.new_page(ground, self.root.height);
+        self.pool.unpin(left);
+        let root = root?;
+        let child = Pointer { block: self.pool.frame(left).block, crc: 0 };
+        let (page, scratch) = self.pool.page_and_scratch(root);
+        node::insert(page, scratch, 0, &Cell::Child { key: &[], child });
+        self.pool.set_parent(left, root);
+        self.insert_item(root, 1, &Item::Page(right, len));
+        self.root.page = Pointer { block: self.pool.frame(root).block, crc: 0 };
+        self.root.height = self.root.height.saturating_add(1);
+        self.pool.unpin(root);
+        Ok(())
+    }
+
+    /// Puts an item into a page, if there is room. A page is then pointed to, and pinned no more.
+    fn insert_item(&mut self, frame: u32, at: usize, item: &Item<'_>) -> bool {
+        match *item {
+            Item::Pair(cell) => {
+                let (page, scratch) = self.pool.page_and_scratch(frame);
+                node::insert(page, scratch, at, cell)
+            }
+            Item::Page(child, len) => {
+                let pointer = Pointer { block: self.pool.frame(child).block, crc: 0 };
+                let (page, below, scratch) = self.pool.pages_and_scratch(frame, child);
+                let key = node::key(below, 0);
+                let cell = Cell::Child { key: key.get(..len).unwrap_or(key), child: pointer };
+                let done = node::insert(page, scratch, at, &cell);
+                if done {
+                    self.pool.set_parent(child, frame);
+                    self.pool.unpin(child);
+                }
+                done
+            }
+        }
+    }
+
+    fn item_size(&self, item: &Item<'_>) -> usize {
+        match *item {
+            Item::Pair(cell) => cell.size(),
+            Item::Page(child, len) => {
+                let key = node::key(self.pool.page(child), 0);
+                let key = key.get(..len).unwrap_or(key);
+                Cell::Child { key, child: Pointer::default() }.size()
+            }
+        }
+    }
+
+    /// So many bytes of the first key of the right one of two neighbours tell them apart.
+    pub(super) fn separator_len(&self, left: u32, right: u32) -> usize {
+        let (left, right) = (self.pool.page(left), self.pool.page(right));
+        let first = node::key(right, 0);
+        if node::level(right) != 0 {
+            return first.len();
+        }
+        let last = node::key(left, node::count(left).saturating_sub(1));
+        node::separator(last, first).len()
+    }
+}

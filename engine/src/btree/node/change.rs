@@ -1,0 +1,179 @@
+//! Changing a page.
+
+use super::search::{extent, value};
+use super::{
+    COUNT, Cell, GARBAGE, HEAP, Pointer, SLOT, Value, count, gap, half_at, heap, level, max_cell, room,
+    set_half, slot,
+};
+
+/// Whether there is room for this cell, if need be after the holes have been closed. No cell of the wrong kind, or larger
+/// than [`max_cell`], fits anywhere.
+pub(crate) fn fits(page: &[u8], cell: &Cell<'_>) -> bool {
+    let is_leaf = matches!(cell, Cell::Leaf { .. });
+    is_leaf == (level(page) == 0) && cell.size() <= room(page).min(max_cell(page.len()))
+}
+
+/// Puts a cell before cell `i`. If there is no room, nothing changes and the answer is false. `scratch` is memory for a
+/// whole page.
+pub(crate) fn insert(page: &mut [u8], scratch: &mut [u8], i: usize, cell: &Cell<'_>) -> bool {
+    let size = cell.size();
+    if !fits(page, cell) || !prepare(page, scratch, size) || !open(page, i, 1) {
+        return false;
+    }
+    let position = heap(page).saturating_sub(size.saturating_sub(SLOT));
+    cell.write(page.get_mut(position..).unwrap_or_default());
+    set_half(page, slot(i), position);
+    set_half(page, HEAP, position);
+    true
+}
+
+/// Takes cell `i` out.
+pub(crate) fn remove(page: &mut [u8], i: usize) {
+    remove_range(page, i, i.saturating_add(1));
+}
+
+/// Overwrites the value of cell `i` of a leaf in its place, if both are in the page and of the same length.
+pub(crate) fn replace_inline(page: &mut [u8], i: usize, new: &[u8]) -> bool {
+    if !matches!(value(page, i), Some(Value::Inline(old)) if old.len() == new.len()) {
+        return false;
+    }
+    let end = extent(page, i).end;
+    match page.get_mut(end.saturating_sub(new.len())..end) {
+        Some(place) if place.len() == new.len() => {
+            place.copy_from_slice(new);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Makes child `i` of an inner page another.
+pub(crate) fn set_child(page: &mut [u8], i: usize, child: Pointer) {
+    if level(page) != 0 {
+        let end = extent(page, i).end;
+        if let Some(place) = page.get_mut(end.saturating_sub(Pointer::SIZE)..end) {
+            child.write(place);
+        }
+    }
+}
+
+/// Closes the holes: the cells end up in order, the first at the end of the page.
+#[inline(never)]
+pub(crate) fn compact(page: &mut [u8], scratch: &mut [u8]) {
+    let Some(scratch) = scratch.get_mut(..page.len()) else { return };
+    let slots_end = slot(count(page));
+    let mut position = page.len();
+    for i in 0..count(page) {
+        let Some(at) = copy_cell(page, i, scratch, position) else { return };
+        // On a damaged page cells may overlap, and have no room side by side.
+        if at < slots_end {
+            return;
+        }
+        set_half(scratch, slot(i), at);
+        position = at;
+    }
+    copy(scratch, slot(0)..slots_end, page);
+    copy(scratch, position..scratch.len(), page);
+    set_half(page, HEAP, position);
+    set_half(page, GARBAGE, 0);
+}
+
+/// Moves the cells `start..end` of `from` over to a neighbour: if they are its first ones, behind the last of `to`, else
+/// before the first of `to`. If they have no room there, nothing changes and the answer is false.
+pub(crate) fn move_cells(
+    from: &mut [u8],
+    start: usize,
+    end: usize,
+    to: &mut [u8],
+    scratch: &mut [u8],
+) -> bool {
+    let moved = end.saturating_sub(start);
+    let size = (start..end.min(count(from)))
+        .fold(moved.saturating_mul(SLOT), |sum, i| sum.saturating_add(extent(from, i).len()));
+    let at = if start == 0 { count(to) } else { 0 };
+    let related = end <= count(from) && level(from) == level(to);
+    if !related || size > room(to) || !prepare(to, scratch, size) || !open(to, at, moved) {
+        return false;
+    }
+    for i in 0..moved {
+        if let Some(position) = copy_cell(from, start.wrapping_add(i), to, heap(to)) {
+            set_half(to, slot(at.wrapping_add(i)), position);
+            set_half(to, HEAP, position);
+        }
+    }
+    remove_range(from, start, end);
+    true
+}
+
+/// Closes the holes if there is too little room between slots and cells. False: that didn't help.
+fn prepare(page: &mut [u8], scratch: &mut [u8], size: usize) -> bool {
+    if gap(page) < size {
+        compact(page, scratch);
+    }
+    gap(page) >= size
+}
+
+/// Makes `n` slots before slot `i`, if there is one or it is the next. The gap is large enough.
+fn open(page: &mut [u8], i: usize, n: usize) -> bool {
+    let count = count(page);
+    if i > count {
+        return false;
+    }
+    let end = slot(count.wrapping_add(n));
+    let by = n.saturating_mul(SLOT);
+    let Some(slots) = page.get_mut(slot(i)..end) else { return false };
+    let Some(stay) = slots.len().checked_sub(by) else { return false };
+    slots.copy_within(..stay, by);
+    set_half(page, COUNT, count.wrapping_add(n));
+    true
+}
+
+/// Takes the cells `start..end` out. From the last on: cells that were added in order lie at the beginning of the heap,
+/// and leave no hole then.
+#[inline(never)]
+fn remove_range(page: &mut [u8], start: usize, end: usize) {
+    let count = count(page);
+    if start >= end || end > count {
+        return;
+    }
+    let (mut heap, mut garbage) = (heap(page), half_at(page, GARBAGE));
+    for i in (start..end).rev() {
+        let cell = extent(page, i);
+        if cell.start == heap {
+            heap = cell.end;
+        } else {
+            garbage = garbage.saturating_add(cell.len());
+        }
+    }
+    if let Some(slots) = page.get_mut(slot(start)..slot(count)) {
+        let gone = slot(end).wrapping_sub(slot(start)).min(slots.len());
+        slots.copy_within(gone.., 0);
+    }
+    let left = count.wrapping_sub(end.wrapping_sub(start));
+    if left == 0 {
+        (heap, garbage) = (page.len(), 0);
+    }
+    set_half(page, COUNT, left);
+    set_half(page, HEAP, heap);
+    set_half(page, GARBAGE, garbage.min(page.len().saturating_sub(heap)));
+}
+
+/// Copies cell `i` of one page to another, so that it ends at `end`, and says where it begins. `None`: it can't be.
+fn copy_cell(from: &[u8], i: usize, to: &mut [u8], end: usize) -> Option<usize> {
+    let cell = from.get(extent(from, i))?;
+    let position = end.checked_sub(cell.len())?;
+    let place = to.get_mut(position..end)?;
+    if place.len() == cell.len() {
+        place.copy_from_slice(cell);
+    }
+    Some(position)
+}
+
+/// Copies a range of one page to the same place of another.
+fn copy(from: &[u8], range: core::ops::Range<usize>, to: &mut [u8]) {
+    if let (Some(from), Some(to)) = (from.get(range.clone()), to.get_mut(range))
+        && from.len() == to.len()
+    {
+        to.copy_from_slice(from);
+    }
+}

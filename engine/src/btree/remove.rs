@@ -1,0 +1,167 @@
+//! A pair out of its leaf; where little is left in a page, it takes from a neighbour, or both become one.
+
+use super::insert::Item;
+use super::node::{self, Value};
+use super::tree::{Path, Tree, Turn};
+use crate::index::{Effect, Ground};
+use crate::pool::{NO_BLOCK, NONE};
+use crate::volume::Fault;
+
+impl Tree<'_> {
+    pub(super) fn remove<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let mut path = Path::new();
+        let done = self
+            .descend(ground, &mut path, |page| node::child_index(page, key))
+            .and_then(|()| self.remove_at(ground, &mut path, key, effect));
+        self.release(&path);
+        done
+    }
+
+    fn remove_at<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        key: &[u8],
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(()) };
+        let Ok(at) = node::search(self.pool.page(leaf), key) else { return Ok(()) };
+        effect.found = true;
+        self.dirty_path(ground, path)?;
+        let page = self.pool.page_mut(leaf);
+        let old = node::value(page, at).and_then(|value| match value {
+            Value::Overflow { len, first } => Some((first, len)),
+            Value::Inline(_) => None,
+        });
+        node::remove(page, at);
+        self.root.counts.pairs = self.root.counts.pairs.wrapping_sub(1);
+        self.rebalance(ground, path, effect)?;
+        match old {
+            Some((first, len)) => self.free_chain(ground, first, len as usize),
+            None => Ok(()),
+        }
+    }
+
+    /// Sees to it that the last page of the way, and those above it that this changes, are filled as they must be. The way is
+    /// dirty. A neighbour that can't be read is left alone: then the page stays as empty as it is.
+    pub(super) fn rebalance<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        loop {
+            let depth = path.len().saturating_sub(1);
+            let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(()) };
+            if depth == 0 {
+                return self.lower_root(ground, path, effect);
+            }
+            let page = self.pool.page(frame);
+            let (level, size) = (node::level(page), page.len());
+            if node::used(page) >= node::min_used(size) {
+                return Ok(());
+            }
+            let above = Self::above(path, depth);
+            if node::count(self.pool.page(above.frame)) < 2 {
+                // An only child, at the right edge. Its parent needs a neighbour more than it does itself.
+                self.pool.unpin(frame);
+                path.pop();
+                continue;
+            }
+            // The one to the left; the first has only one to the right.
+            let right_index = above.index.max(1);
+            let beside = if above.index == 0 { 1 } else { above.index.wrapping_sub(1) };
+            let sibling = self
+                .child_of(ground, above.frame, |_| beside as usize)
+                .and_then(|(_, pointer)| self.fetch(ground, pointer, level));
+            let sibling = match sibling {
+                Ok(sibling) => sibling,
+                Err(Fault::Damaged | Fault::Device) => return Ok(()),
+                Err(fault) => return Err(fault),
+            };
+            self.pool.pin(sibling);
+            let dirty = self.dirty_page(ground, sibling, above.frame, beside);
+            if dirty.is_err() {
+                self.pool.unpin(sibling);
+                return dirty;
+            }
+            let (left, right) = if beside < above.index { (sibling, frame) } else { (frame, sibling) };
+            path.pop();
+            let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
+            let (before, behind) = (node::count(first), node::count(second));
+            if node::used(first).saturating_add(node::used(second)) <= node::usable(size) {
+                node::move_cells(second, 0, behind, first, scratch);
+                self.adopt_children(left);
+                self.pool.unpin(left);
+                self.pool.unpin(right);
+                node::remove(self.pool.page_mut(above.frame), right_index as usize);
+                self.drop_page(ground, right)?;
+                effect.merged = effect.merged.saturating_add(1);
+                continue;
+            }
+            let even = node::even_point(first, second);
+            if even > before {
+                node::move_cells(second, 0, even.wrapping_sub(before), first, scratch);
+                self.adopt_children(left);
+            } else {
+                node::move_cells(first, even, before, second, scratch);
+                self.adopt_children(right);
+            }
+            effect.borrowed = effect.borrowed.saturating_add(1);
+            let len = self.separator_len(left, right);
+            node::remove(self.pool.page_mut(above.frame), right_index as usize);
+            self.pool.unpin(left);
+            // The right one is pinned until it has its place again, under its new key.
+            if self.place(ground, path, right_index as usize, Item::Page(right, len), effect)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A root with one child gives its place to it; a root without a pair goes.
+    fn lower_root<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        effect: &mut Effect,
+    ) -> Result<(), Fault> {
+        let Some(Turn { frame, .. }) = path.pop() else { return Ok(()) };
+        self.pool.unpin(frame);
+        let mut frame = frame;
+        loop {
+            let page = self.pool.page(frame);
+            if node::level(page) == 0 {
+                if node::count(page) == 0 {
+                    self.root.page.block = NO_BLOCK;
+                    self.root.height = 0;
+                    self.drop_page(ground, frame)?;
+                }
+                return Ok(());
+            }
+            if node::count(page) > 1 {
+                return Ok(());
+            }
+            let (_, child) = self.child_of(ground, frame, |_| 0)?;
+            self.root.page = child;
+            self.root.height = self.root.height.saturating_sub(1);
+            effect.collapsed = true;
+            let below = self.pool.peek(child.block);
+            if below != NONE {
+                self.pool.set_parent(below, NONE);
+            }
+            self.drop_page(ground, frame)?;
+            if below == NONE {
+                return Ok(());
+            }
+            frame = below;
+        }
+    }
+}

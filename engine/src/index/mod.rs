@@ -1,0 +1,329 @@
+//! What the durability shell and an index know of each other.
+//!
+//! The shell ([`store`](crate::store)) logs every operation, hands it to its [`Index`], and takes care that what the last
+//! publish names is never written over. The index keeps the pairs in order; of the device it knows blocks, through the
+//! [`Ground`] that the shell hands it with each call.
+
+use core::ops::{Bound, Range};
+
+use crate::codec::Varints;
+use crate::pool::PoolInfo;
+pub use crate::volume::Fault;
+
+/// The kinds of index there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// [`BTree`](crate::btree::BTree).
+    BTree,
+}
+
+impl Kind {
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::BTree => 1,
+        }
+    }
+
+    pub(crate) const fn of(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::BTree),
+            _ => None,
+        }
+    }
+}
+
+/// What a change did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Effect {
+    /// The key was there before.
+    pub found: bool,
+    /// Pages that were split in two; each split promoted one key.
+    pub splits: u8,
+    /// Pages that took pairs or children from a sibling.
+    pub borrowed: u8,
+    /// Pages that were merged with a sibling.
+    pub merged: u8,
+    /// There is a new root above the old one.
+    pub grown: bool,
+    /// The root had one child left, which took its place.
+    pub collapsed: bool,
+    /// Pages from the root to a leaf, afterwards.
+    pub depth: u8,
+    /// Pages read from the device for it.
+    pub reads: u32,
+    /// Pages written to the device for it, also to make room in the pool.
+    pub writes: u32,
+}
+
+/// A value that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Found {
+    /// Bytes of the value, at the start of the buffer.
+    pub len: usize,
+    /// Pages that were searched.
+    pub depth: u8,
+    /// Pages read from the device for it.
+    pub reads: u32,
+}
+
+/// An index in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct IndexInfo {
+    /// Keys that have a value.
+    pub pairs: u64,
+    /// Pages from the root to a leaf.
+    pub depth: u8,
+    /// Leaf pages.
+    pub leaves: u32,
+    /// Pages above the leaves.
+    pub inner: u32,
+    /// Pages of values too long for a leaf.
+    pub overflow: u32,
+}
+
+impl IndexInfo {
+    /// Children of an inner page, on average.
+    pub fn branching(&self) -> f32 {
+        let children = self.leaves.saturating_add(self.inner).saturating_sub(1);
+        children as f32 / self.inner.max(1) as f32
+    }
+}
+
+/// A value on its way in.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Here.
+    Bytes(&'a [u8]),
+    /// In the entry of the log that is being replayed, from byte `from` on: [`Ground::logged`] reads it.
+    Logged {
+        /// Where the value begins in the entry.
+        from: u32,
+        /// Its length.
+        len: u32,
+    },
+}
+
+impl Input<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Logged { len, .. } => *len as usize,
+        }
+    }
+}
+
+/// A change: a value for a key, or none.
+#[derive(Clone, Copy, Debug)]
+pub struct Op<'a> {
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its new value; `None` removes it.
+    pub value: Option<Input<'a>>,
+}
+
+/// What is wrong with what is on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Damage {
+    /// A page is not what its parent says, or can't be read: the keys below it are out of reach.
+    Page {
+        /// Where on the device.
+        address: u64,
+        /// 0: a leaf.
+        level: u8,
+    },
+    /// A page of a long value is not what was written: one value is out of reach.
+    Value {
+        /// Where on the device.
+        address: u64,
+    },
+    /// A part of the list of free blocks is damaged.
+    FreeList {
+        /// Free blocks that can't be found any more.
+        blocks: u32,
+    },
+    /// A page is as it was written, but not in order.
+    Structure {
+        /// Where on the device.
+        address: u64,
+    },
+    /// Two things claim this block.
+    Twice {
+        /// Where on the device.
+        address: u64,
+    },
+    /// Nothing claims this block, and it is not free.
+    Leaked {
+        /// Where on the device.
+        address: u64,
+    },
+}
+
+/// What a walk over everything has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Verified {
+    /// Pages that are good.
+    pub pages: u64,
+    /// Pairs in them.
+    pub pairs: u64,
+    /// Pages below the minimum occupancy that don't lie at the right edge of the tree. None, unless it was salvaged.
+    pub sparse: u64,
+    /// What is wrong.
+    pub damages: u64,
+}
+
+/// Where a cursor stands. The key that it stands at is in memory of the cursor's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// At the key, behind (forwards) or before it (backwards), or nowhere yet.
+    pub(crate) bound: Bound<()>,
+    /// Bytes of the key.
+    pub(crate) len: usize,
+    /// There is nothing more in this direction.
+    pub(crate) ended: bool,
+    /// Frame, block, and cell of the pair that was last read, for as long as nothing has changed.
+    pub(crate) hint: (u32, u32, u32),
+    pub(crate) changes: u32,
+}
+
+impl Place {
+    /// Before the first pair, and behind the last.
+    pub(crate) const START: Self =
+        Self { bound: Bound::Unbounded, len: 0, ended: false, hint: (u32::MAX, u32::MAX, 0), changes: 0 };
+
+    /// Goes to a key, of which as much as `memory` holds is kept.
+    pub(crate) fn go_to(&mut self, bound: Bound<()>, key: &[u8], memory: &mut [u8]) {
+        let len = key.len().min(memory.len());
+        if let (Some(place), Some(key)) = (memory.get_mut(..len), key.get(..len)) {
+            place.copy_from_slice(key);
+        }
+        *self = Self { bound, len, ..Self::START };
+    }
+}
+
+/// What an index stands on: the blocks of a volume.
+pub trait Ground {
+    /// Id of the volume, which seeds all checksums.
+    fn volume_id(&self) -> u32;
+    /// Number of the publish that the index works for.
+    fn generation(&self) -> u32;
+    /// Nothing may be written.
+    fn is_read_only(&self) -> bool;
+    /// Where a block is on the device, for reports.
+    fn address(&self, block: u32) -> u64;
+    /// Reads a whole block.
+    fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault>;
+    /// Writes a whole block that nothing durable names.
+    fn write_block(&mut self, block: u32, data: &[u8]) -> Result<(), Fault>;
+    /// Blocks that can be had before the next publish.
+    fn available(&self) -> u32;
+    /// A block to write to.
+    fn allocate(&mut self) -> Result<u32, Fault>;
+    /// Gives a block back. `fresh`: it was allocated since the last publish.
+    fn free(&mut self, block: u32, fresh: bool) -> Result<(), Fault>;
+    /// Bytes of the entry of the log that is being replayed.
+    fn logged(&mut self, from: u32, out: &mut [u8]) -> Result<(), Fault>;
+    /// The fault for damage in this block.
+    fn damaged(&mut self, block: u32) -> Fault;
+    /// The fault for a value of this length that the caller's buffer does not hold.
+    fn short(&mut self, len: usize) -> Fault;
+    /// The fault for too little lent memory: so many frames would do.
+    fn too_few_frames(&mut self, frames: u32) -> Fault;
+}
+
+/// An ordered map from keys to values in blocks: what a store is generic over.
+///
+/// Sealed in effect: what its functions speak of can't be named outside of this crate.
+pub trait Index {
+    /// Its number on the device.
+    const KIND: Kind;
+
+    /// Makes the memory ready for blocks of this size. Returns bytes of pages and frames that would be enough if the memory
+    /// is too little, or why blocks of this size won't do.
+    fn begin(&mut self, geometry: &crate::device::Geometry, block: u32) -> Result<(), Unfit>;
+    /// Takes its root from what was published; nothing read: an empty one.
+    fn read_root(&mut self, fields: &mut Varints<'_>);
+    /// Says its root, for the next publish: at most 64 bytes.
+    fn write_root(&mut self, fields: &mut Varints<'_>);
+    /// The longest key.
+    fn max_key(&self) -> usize;
+    /// Memory for the operation that is being replayed: holds the longest key and a value that is not long.
+    fn replay_buffer(&mut self) -> &mut [u8];
+    /// Applies the operation in the replay buffer: the key is there, the value only if that part of the entry is.
+    fn replay<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: Range<usize>,
+        value: Option<Range<usize>>,
+    ) -> Result<(), Fault>;
+    /// Replay is over.
+    fn replayed(&mut self);
+    /// Blocks that an operation may take at most, its value aside.
+    fn blocks_for_change(&self) -> u32;
+    /// Blocks that a value of this length takes beside.
+    fn blocks_for_value(&self, key: usize, value: usize) -> u32;
+    /// Looks whether the way to this key is whole, so that a change will find it.
+    fn prepare<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault>;
+    /// Makes a change.
+    fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault>;
+    /// Finds the value of a key and copies it to the start of `out`.
+    fn get<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        out: &mut [u8],
+    ) -> Result<Option<Found>, Fault>;
+    /// Reads the next pair (or, backwards, the one before): its key into `key`, its value into `out`. Returns the length of the
+    /// value. After damage, the place is where the damage begins, for [`skip`](Self::skip).
+    fn step<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Fault>;
+    /// Moves behind the damage that a step in this direction has met.
+    fn skip<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+    ) -> Result<(), Fault>;
+    /// Writes at most so many dirty pages. Returns whether none is left.
+    fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault>;
+    /// Pages that differ from the device.
+    fn dirty(&self) -> u32;
+    /// Pages that a checkpoint should write for each operation.
+    fn pace(&self) -> u32;
+    /// In figures.
+    fn info(&self) -> IndexInfo;
+    /// Its buffer pool in figures.
+    fn pool(&self) -> PoolInfo;
+    /// Reads everything; reports damage and every block in use.
+    fn verify<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        claim: &mut dyn FnMut(u32) -> bool,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Verified, Fault>;
+    /// Drops what is damaged, and says what.
+    fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault>;
+}
+
+/// Why an index can't live in what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Bytes of pages and frames that would be enough.
+    Memory(usize, usize),
+    /// Address of the pages, which must be a multiple of the device's alignment.
+    Misaligned(u32),
+    /// The block size is none for this index.
+    Block(&'static str),
+}

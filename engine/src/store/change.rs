@@ -1,0 +1,224 @@
+//! Changes: into the log, then into the index.
+
+use super::batch::LENGTH;
+use super::op::{MAX_HEAD, head, read_head};
+use super::{Batch, Effect, Error, Index, Store};
+use crate::codec::word_at;
+use crate::device::BlockDevice;
+use crate::index::{Input, Op};
+use crate::volume::{Buffer, Fault, Volume};
+use crate::wal;
+
+/// Blocks that puts leave free beside what a delete may need.
+const RESERVE: u32 = 4;
+
+impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
+    /// Stores `value` under `key`, instead of the one that was there. Durable after the next [`commit`](Self::commit).
+    ///
+    /// Device operations: the log's (none, until its buffer is full); a read for each page of the way to the leaf that is not
+    /// in the pool, and a write for each dirty page that makes room for one; and while a checkpoint is under way, writes of
+    /// up to `depth + 8` pages, and once its publish. A value too long for a leaf is written once more, to blocks of its own.
+    pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Effect, Error<D::Error>> {
+        self.check_writable(volume)?;
+        self.check_op(volume, key, Some(value.len()))?;
+        let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value);
+        done.map_err(|fault| self.explain_change(volume, fault))
+    }
+
+    /// Removes a key and its value. If there is none, nothing is written. Otherwise costs what [`put`](Self::put) does, and a
+    /// read for each neighbour of a page that is left with little.
+    pub fn delete<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        key: &[u8],
+    ) -> Result<Effect, Error<D::Error>> {
+        self.check_writable(volume)?;
+        self.check_op(volume, key, None)?;
+        let done = self.change(volume, &Op { key, value: None }, &[]);
+        done.map_err(|fault| self.explain_change(volume, fault))
+    }
+
+    /// Applies a batch, all of it. After a cut, all of it is there or none; durable after the next [`commit`](Self::commit).
+    pub fn write<D: BlockDevice, V: Buffer, const N: usize, B: Buffer>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        batch: &Batch<B>,
+    ) -> Result<(), Error<D::Error>> {
+        self.check_writable(volume)?;
+        let staged = batch.staged();
+        let mut values = 0_u32;
+        let mut left = staged;
+        while let Some((op, rest)) = next_op(left) {
+            let len = match op.value {
+                Some(value) => Some(value.len()),
+                None => None,
+            };
+            self.check_op(volume, op.key, len)?;
+            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
+            values = values.saturating_add(blocks);
+            left = rest;
+        }
+        self.write_staged(volume, staged, batch.len() as u32, values)
+            .map_err(|fault| self.explain_change(volume, fault))
+    }
+
+    /// Whether anything may be changed.
+    pub(super) fn check_writable<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        match self.stuck {
+            Some(block) => Err(Error::Stuck { address: super::ground::address(volume, block) }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_op<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+        key: &[u8],
+        value: Option<usize>,
+    ) -> Result<(), Error<D::Error>> {
+        if key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        let max = self.max_key();
+        if key.len() > max {
+            return Err(Error::KeyTooLong { max });
+        }
+        let max = self.max_value(volume, key.len());
+        match value {
+            Some(len) if len > max => Err(Error::ValueTooLong { max }),
+            _ => Ok(()),
+        }
+    }
+
+    fn change<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        op: &Op<'_>,
+        value: &[u8],
+    ) -> Result<Effect, Fault> {
+        let blocks = self.index.blocks_for_value(op.key.len(), value.len());
+        self.pace(volume, self.index.pace().saturating_add(blocks))?;
+        let found = self.with_index(volume, None, |index, base| index.prepare(base, op.key))?;
+        if op.value.is_none() && !found {
+            return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
+        }
+        let change = self.index.blocks_for_change();
+        let reserve = if op.value.is_some() { change.saturating_add(RESERVE) } else { 0 };
+        self.make_room(volume, change.saturating_add(blocks).saturating_add(reserve))?;
+        let mut bytes = [0; MAX_HEAD];
+        let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
+        match self.log.append_parts(volume, parts) {
+            Err(Fault::Full) => {
+                self.try_checkpoint(volume)?;
+                self.log.append_parts(volume, parts)?;
+            }
+            done => {
+                done?;
+            }
+        }
+        self.apply(volume, op)
+    }
+
+    fn write_staged<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        staged: &[u8],
+        ops: u32,
+        values: u32,
+    ) -> Result<(), Fault> {
+        if ops == 0 {
+            return Ok(());
+        }
+        let pages = self.index.pace().saturating_mul(ops).saturating_add(values);
+        self.pace(volume, pages)?;
+        // So many pages change at most; and of those there are, each once.
+        let info = self.index.info();
+        let there = info.leaves.saturating_add(info.inner).saturating_add(ops.saturating_mul(2));
+        let change = self.index.blocks_for_change();
+        let changes = change.saturating_mul(ops).min(there.saturating_add(change));
+        self.make_room(volume, changes.saturating_add(values).saturating_add(change).saturating_add(RESERVE))?;
+        match self.log.append_staged(volume, staged) {
+            Err(Fault::Full) => {
+                self.try_checkpoint(volume)?;
+                self.log.append_staged(volume, staged)?;
+            }
+            done => {
+                done?;
+            }
+        }
+        let mut left = staged;
+        while let Some((op, rest)) = next_op(left) {
+            match self.apply(volume, &op) {
+                Ok(_) | Err(Fault::Damaged) => {}
+                Err(fault) => return Err(fault),
+            }
+            left = rest;
+        }
+        match self.stuck {
+            Some(block) => Err(volume.medium.fault(Fault::Damaged, block)),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies what is in the log. What can't be applied because of damage waits there for a salvage.
+    fn apply<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        op: &Op<'_>,
+    ) -> Result<Effect, Fault> {
+        let done = self.with_index(volume, None, |index, base| index.apply(base, op));
+        match done {
+            Ok(_) => {}
+            Err(Fault::Damaged) => self.stuck = self.stuck.or(Some(volume.medium.detail)),
+            // The index is not what the log says any more: only a new open makes it so.
+            Err(_) => volume.poison(),
+        }
+        done
+    }
+
+    /// So many blocks will be there; a checkpoint, if that is what it takes.
+    pub(super) fn make_room<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        needed: u32,
+    ) -> Result<(), Fault> {
+        if self.blocks.available() >= needed {
+            return Ok(());
+        }
+        self.try_checkpoint(volume)?;
+        if self.blocks.available() >= needed { Ok(()) } else { Err(Fault::Full) }
+    }
+
+    /// The public error for what has gone wrong with a change.
+    #[cold]
+    pub(super) fn explain_change<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        fault: Fault,
+    ) -> Error<D::Error> {
+        match fault {
+            Fault::SyncPending => Error::Log(wal::Error::SyncPending),
+            fault => self.explain(volume, fault),
+        }
+    }
+}
+
+/// Takes the first operation off what was staged.
+fn next_op(staged: &[u8]) -> Option<(Op<'_>, &[u8])> {
+    let entry = staged.get(LENGTH..)?;
+    let (entry, rest) = entry.split_at_checked(word_at(staged, 0) as usize)?;
+    let (len, key, delete) = read_head(entry);
+    let (key, value) = entry.get(len..)?.split_at_checked(key)?;
+    Some((Op { key, value: (!delete).then_some(Input::Bytes(value)) }, rest))
+}

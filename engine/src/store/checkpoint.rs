@@ -1,0 +1,101 @@
+//! Checkpoints: the index onto the device in small steps, and then one publish.
+//!
+//! Pages are written while changes go on; a page that changes after it was written is written again. At some moment no page is
+//! dirty: then the index on the device is the index in memory, and a publish names it together with the end of the log. Since
+//! every change pays for more pages than it makes dirty, that moment comes.
+
+use super::{Error, Index, Store};
+use crate::device::BlockDevice;
+use crate::volume::{Buffer, Fault, Volume};
+
+impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
+    /// Makes the index as it is now durable by itself, and releases the log before it. Writes every dirty page, then one commit
+    /// and one publish. Nothing, if nothing has changed.
+    pub fn checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        self.check_writable(volume)?;
+        self.try_checkpoint(volume).map_err(|fault| self.explain(volume, fault))
+    }
+
+    /// A part of a checkpoint: some pages, and when no page is dirty any more, the publish. Returns whether it is done. For a
+    /// quiet moment, so that later changes need not pay.
+    pub fn checkpoint_step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<bool, Error<D::Error>> {
+        self.check_writable(volume)?;
+        if !self.is_ahead() {
+            return Ok(true);
+        }
+        self.writing = true;
+        self.step(volume, self.index.pace()).map_err(|fault| self.explain(volume, fault))?;
+        Ok(!self.writing)
+    }
+
+    pub(super) fn try_checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        if !self.is_ahead() {
+            return Ok(());
+        }
+        if self.log.is_in_flight() {
+            return Err(Fault::SyncPending);
+        }
+        while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
+        self.publish(volume)
+    }
+
+    /// What a change pays for a checkpoint that is under way, or due now.
+    pub(super) fn pace<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        pages: u32,
+    ) -> Result<(), Fault> {
+        if !self.writing {
+            let held = self.log.held(volume);
+            let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
+            let log_is_due = held > 2 && held > free;
+            let blocks_are_due = self.blocks.available() < self.room / 2;
+            self.writing = (log_is_due || blocks_are_due) && self.is_ahead();
+        }
+        if self.writing { self.step(volume, pages) } else { Ok(()) }
+    }
+
+    fn step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        pages: u32,
+    ) -> Result<(), Fault> {
+        let clean = self.with_index(volume, None, |index, base| index.checkpoint_step(base, pages))?;
+        // While a sync is under way, nothing can be committed: the next step will.
+        if clean && !self.log.is_in_flight() { self.publish(volume) } else { Ok(()) }
+    }
+
+    /// Publishes the index, of which no page is dirty, as the state behind all entries of the log.
+    pub(super) fn publish<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        self.publish_at(volume, self.log.end())
+    }
+
+    /// Publishes the index as the state before the entry at `offset`.
+    pub(super) fn publish_at<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+    ) -> Result<(), Fault> {
+        self.blocks.before_publish(volume)?;
+        let mut root = [0; crate::volume::STORE_ROOT];
+        let len = self.encode_root(offset, &mut root);
+        self.log.checkpoint(volume, offset, root.get(..len).unwrap_or_default())?;
+        self.blocks.published();
+        self.generation = self.generation.wrapping_add(1);
+        (self.position, self.room) = (offset, self.blocks.available());
+        (self.writing, self.unlogged) = (false, false);
+        Ok(())
+    }
+}

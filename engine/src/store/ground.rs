@@ -1,0 +1,93 @@
+//! What the shell gives its index to stand on: the blocks of the volume, and the free ones among them.
+
+use crate::device::BlockDevice;
+use crate::index::Ground;
+use crate::space::Blocks;
+use crate::volume::{Buffer, Fault, Volume};
+use crate::wal::{Cursor, Log};
+
+/// See the module.
+pub(super) struct Base<'a, D: BlockDevice, V, W, const N: usize, const SLOTS: usize> {
+    pub(super) volume: &'a mut Volume<D, V, N>,
+    pub(super) blocks: &'a mut Blocks,
+    pub(super) log: &'a Log<W, SLOTS>,
+    /// Behind the entry that is being replayed.
+    pub(super) replayed: Option<&'a Cursor>,
+    pub(super) generation: u32,
+    /// Set if nothing may be written: the block number that is next to stand for a page in memory only. No device has it.
+    pub(super) overlay: Option<&'a mut u32>,
+}
+
+impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> Ground
+    for Base<'_, D, V, W, N, SLOTS>
+{
+    fn volume_id(&self) -> u32 {
+        self.volume.format.volume_id
+    }
+
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.overlay.is_some()
+    }
+
+    fn address(&self, block: u32) -> u64 {
+        address(self.volume, block)
+    }
+
+    fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault> {
+        self.volume.read_block(block, out)
+    }
+
+    fn write_block(&mut self, block: u32, data: &[u8]) -> Result<(), Fault> {
+        if self.overlay.is_some() {
+            return Err(Fault::ReadOnly);
+        }
+        self.volume.write_block(block, data)
+    }
+
+    fn available(&self) -> u32 {
+        if self.overlay.is_some() { u32::MAX } else { self.blocks.available() }
+    }
+
+    fn allocate(&mut self) -> Result<u32, Fault> {
+        match &mut self.overlay {
+            Some(next) => {
+                **next = next.wrapping_sub(1);
+                Ok(**next)
+            }
+            None => self.blocks.allocate(self.volume),
+        }
+    }
+
+    fn free(&mut self, block: u32, fresh: bool) -> Result<(), Fault> {
+        if self.overlay.is_some() { Ok(()) } else { self.blocks.free(self.volume, block, fresh) }
+    }
+
+    fn logged(&mut self, from: u32, out: &mut [u8]) -> Result<(), Fault> {
+        match self.replayed {
+            Some(cursor) => self.log.passed_part(self.volume, cursor, from, out),
+            None => Err(Fault::OutOfRange),
+        }
+    }
+
+    fn damaged(&mut self, block: u32) -> Fault {
+        self.volume.medium.fault(Fault::Damaged, block)
+    }
+
+    fn short(&mut self, len: usize) -> Fault {
+        self.volume.medium.fault(Fault::Short, len as u32)
+    }
+
+    fn too_few_frames(&mut self, frames: u32) -> Fault {
+        self.volume.medium.fault(Fault::Memory, frames)
+    }
+}
+
+/// Where a block is on the device.
+pub(super) fn address<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>, block: u32) -> u64 {
+    let before = u64::from(block).wrapping_mul(u64::from(volume.format.block_size));
+    volume.format.blocks.wrapping_add(before)
+}

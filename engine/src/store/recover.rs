@@ -1,0 +1,71 @@
+//! The log, applied to the published index again.
+
+use super::op::{MAX_HEAD, read_head};
+use super::{Damage, Error, Index, Store};
+use crate::device::BlockDevice;
+use crate::volume::{Buffer, Fault, Volume};
+use crate::wal::Entry;
+
+impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
+    /// Applies the log from the checkpoint on. An operation on a damaged page is left out, and the store is stuck. An entry that
+    /// is damaged itself ends the recovery, unless `pass` says to go on without it.
+    pub(super) fn recover<D: BlockDevice, V: Buffer, const N: usize>(
+        mut self,
+        volume: &mut Volume<D, V, N>,
+        pass: &mut dyn FnMut(Damage) -> bool,
+    ) -> Result<Self, Error<D::Error>> {
+        self.replay(volume, pass)?;
+        Ok(self)
+    }
+
+    pub(super) fn replay<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        pass: &mut dyn FnMut(Damage) -> bool,
+    ) -> Result<(), Error<D::Error>> {
+        let mut cursor = self.log.cursor(self.position);
+        loop {
+            let at = cursor.offset();
+            let entry = match self.log.next_part(volume, &mut cursor, self.index.replay_buffer()) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(fault) => {
+                    if fault == Fault::Damaged && pass(Damage::Entry { offset: at }) {
+                        cursor.skip();
+                        continue;
+                    }
+                    return Err(self.log.explain_at(volume, &mut cursor, fault).into());
+                }
+            };
+            let done = self.make_room_to_replay(volume, &entry, at).and_then(|()| {
+                let (head, key, delete) = read_head(self.index.replay_buffer());
+                let behind = head.saturating_add(key);
+                let value = (!delete).then_some(behind..entry.len);
+                self.with_index(volume, Some(&cursor), |index, base| index.replay(base, head..behind, value))
+            });
+            match done {
+                Ok(()) => {}
+                Err(Fault::Damaged) => self.stuck = self.stuck.or(Some(volume.medium.detail)),
+                Err(fault) => return Err(self.explain(volume, fault)),
+            }
+        }
+        self.index.replayed();
+        Ok(())
+    }
+
+    /// Before a full device ends the replay, what was replayed is published: that frees what it has replaced.
+    fn make_room_to_replay<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        entry: &Entry,
+        at: u64,
+    ) -> Result<(), Fault> {
+        let value = entry.len.saturating_sub(MAX_HEAD);
+        let needed = self.index.blocks_for_change().saturating_add(self.index.blocks_for_value(0, value));
+        if self.read_only || self.stuck.is_some() || self.blocks.available() >= needed {
+            return Ok(());
+        }
+        while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
+        self.publish_at(volume, at)
+    }
+}
