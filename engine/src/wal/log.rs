@@ -282,6 +282,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// The longest entry that fits, without a user word.
     #[inline(never)]
     pub fn max_entry<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
+        Self::max_entry_of(volume)
+    }
+
+    /// The longest entry that fits into any log with so many slots on this volume, without a user word.
+    pub fn max_entry_of<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> u32 {
         Head::longest(Self::limit(volume).saturating_sub(SEGMENT_HEADER as u32))
     }
 
