@@ -75,7 +75,7 @@ fn live(geometry: Geometry, segment_size: u32) -> Vec<u8> {
 fn version_1_is_refused_by_its_number() {
     let (geometry, golden) = (IMAGES[2].1, std::fs::read(path("v1-nor-4-4096")).unwrap());
     let refused = Vol::open(Ram::new(golden, geometry), vec![0; 4096]).err();
-    assert_eq!(refused, Some(esker::volume::Error::Version { found: 1, supported: 2 }));
+    assert_eq!(refused, Some(esker::volume::Error::Version { found: 1, supported: 3 }));
 }
 
 /// The serials of log 1 behind its start.

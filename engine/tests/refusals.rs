@@ -49,10 +49,10 @@ fn what_is_no_volume_of_this_device_is_refused_by_name() {
 
     // A newer format, whole by its own checksum.
     let mut newer = good.clone();
-    newer[8] = 3;
+    newer[8] = 4;
     let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&newer[..124]);
     newer[124..128].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(refusal(&mut newer, BLOCKS), Error::Version { found: 3, supported: 2 });
+    assert_eq!(refusal(&mut newer, BLOCKS), Error::Version { found: 4, supported: 3 });
 
     let mut short = good[..32 * 1024].to_vec();
     let refused = refusal(&mut short, BLOCKS);

@@ -10,10 +10,7 @@ impl Tree<'_> {
     /// See [`Index::apply`](crate::index::Index::apply).
     pub(super) fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault> {
         let before = self.pool.state.info;
-        let needed = u32::from(self.root.height).saturating_add(SPARE_FRAMES);
-        if before.frames < needed {
-            return Err(ground.too_few_frames(needed));
-        }
+        self.check_frames(ground)?;
         self.root.changes = self.root.changes.wrapping_add(1);
         let mut effect = Effect::default();
         match op.value {
@@ -25,6 +22,38 @@ impl Tree<'_> {
         effect.reads = after.misses.wrapping_sub(before.misses) as u32;
         effect.writes = after.written.wrapping_sub(before.written) as u32;
         Ok(effect)
+    }
+
+    /// Whether there are frames enough for a change.
+    pub(super) fn check_frames<G: Ground>(&self, ground: &mut G) -> Result<(), Fault> {
+        let needed = u32::from(self.root.height).saturating_add(SPARE_FRAMES);
+        if self.pool.state.info.frames < needed { Err(ground.too_few_frames(needed)) } else { Ok(()) }
+    }
+
+    /// See [`Index::append`](crate::index::Index::append).
+    pub(super) fn append<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<bool, Fault> {
+        self.check_frames(ground)?;
+        let mut path = Path::new();
+        if !self.is_empty() {
+            let done = self.descend(ground, &mut path, |page| node::count(page).saturating_sub(1));
+            let leaf = path.last().map_or(crate::pool::NONE, |turn| turn.frame);
+            let page = self.pool.page(leaf);
+            let last = node::key(page, node::count(page).saturating_sub(1));
+            let ascends = key > last;
+            self.release(&path);
+            done?;
+            if !ascends {
+                return Ok(false);
+            }
+        }
+        self.root.changes = self.root.changes.wrapping_add(1);
+        self.put(ground, key, Input::Bytes(value), &mut Effect::default())?;
+        Ok(true)
     }
 
     fn put<G: Ground>(

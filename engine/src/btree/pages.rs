@@ -16,7 +16,11 @@ impl Tree<'_> {
         level: u8,
     ) -> Result<u32, Fault> {
         if let Some(at) = self.pool.find(pointer.block) {
-            return if node::level(self.pool.page(at)) == level { Ok(at) } else { Err(ground.damaged(pointer.block)) };
+            return if node::level(self.pool.page(at)) == level {
+                Ok(at)
+            } else {
+                Err(ground.damaged(pointer.block))
+            };
         }
         let at = self.take_frame(ground)?;
         let read = ground.read_block(pointer.block, self.pool.page_mut(at));

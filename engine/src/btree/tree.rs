@@ -102,8 +102,7 @@ impl<P: Buffer, F: Frames> BTree<P, F> {
     }
 
     fn view(&mut self) -> Tree<'_> {
-        let pool =
-            Pool { pages: self.pages.as_mut(), frames: self.frames.as_mut(), state: &mut self.state };
+        let pool = Pool { pages: self.pages.as_mut(), frames: self.frames.as_mut(), state: &mut self.state };
         Tree { pool, root: &mut self.root }
     }
 }
@@ -204,19 +203,37 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
     }
 
     fn prepare<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault> {
-        self.view().contains(ground, key)
+        let mut tree = self.view();
+        tree.check_frames(ground)?;
+        tree.contains(ground, key)
+    }
+
+    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
+        self.view().append(ground, key, value)
+    }
+
+    fn clear(&mut self) {
+        let mut tree = self.view();
+        let (size, changes) = (tree.pool.state.page_size(), tree.root.changes.wrapping_add(1));
+        *tree.root = Root { changes, ..Root::NONE };
+        tree.pool.divide(size);
+        tree.pool.complete();
+    }
+
+    fn begin_replay<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let mut tree = self.view();
+        while !tree.write_dirty(ground, u32::MAX)? {}
+        let size = tree.pool.state.page_size();
+        tree.root.changes = tree.root.changes.wrapping_add(1);
+        tree.pool.divide(size);
+        Ok(())
     }
 
     fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault> {
         self.view().apply(ground, op)
     }
 
-    fn get<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        key: &[u8],
-        out: &mut [u8],
-    ) -> Result<Option<Found>, Fault> {
+    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
         self.view().get(ground, key, out)
     }
 

@@ -87,7 +87,7 @@ impl Tree<'_> {
             if level == 0 {
                 self.check_values(ground, walk, path, frame)?;
             }
-            match node::child(page, index as usize) {
+            match node::child(self.pool.page(frame), index as usize) {
                 Some(child) if level > 0 => {
                     if self.enter(ground, walk, path, child, level.wrapping_sub(1))? {
                         continue;

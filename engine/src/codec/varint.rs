@@ -1,7 +1,7 @@
 //! Numbers in as few bytes as they need: LEB128, seven bits a byte, least first.
 
 /// Where a list of numbers is written to, or read from: see [`Fields`](super::Fields), of which this is the short form.
-pub(crate) struct Varints<'a> {
+pub struct Varints<'a> {
     bytes: &'a mut [u8],
     /// Bytes that the numbers took so far; those that did not fit are counted, too.
     pub(crate) at: usize,

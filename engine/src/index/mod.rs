@@ -8,7 +8,7 @@ use core::ops::{Bound, Range};
 
 use crate::codec::Varints;
 use crate::pool::PoolInfo;
-pub use crate::volume::Fault;
+use crate::volume::Fault;
 
 /// The kinds of index there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,10 +141,15 @@ pub enum Damage {
         /// Where on the device.
         address: u64,
     },
-    /// A part of the list of free blocks is damaged.
+    /// A block of the list of free blocks is damaged: those that it names can't be found.
     FreeList {
-        /// Free blocks that can't be found any more.
-        blocks: u32,
+        /// Where on the device.
+        address: u64,
+    },
+    /// An entry of the log is damaged: a change is lost.
+    Entry {
+        /// Its offset in the log.
+        offset: u64,
     },
     /// A page is as it was written, but not in order.
     Structure {
@@ -271,13 +276,14 @@ pub trait Index {
     fn prepare<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault>;
     /// Makes a change.
     fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault>;
+    /// Adds a pair behind the last one; `false`: its key is not greater than that one's.
+    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault>;
+    /// Forgets all pairs, and all pages.
+    fn clear(&mut self);
+    /// Writes every dirty page, and makes the replay buffer again.
+    fn begin_replay<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault>;
     /// Finds the value of a key and copies it to the start of `out`.
-    fn get<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        key: &[u8],
-        out: &mut [u8],
-    ) -> Result<Option<Found>, Fault>;
+    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault>;
     /// Reads the next pair (or, backwards, the one before): its key into `key`, its value into `out`. Returns the length of the
     /// value. After damage, the place is where the damage begins, for [`skip`](Self::skip).
     fn step<G: Ground>(

@@ -16,10 +16,8 @@
 mod frame;
 
 pub use frame::Frame;
-pub(crate) use frame::{NO_BLOCK, NONE};
 use frame::{List, Place};
-
-use crate::volume::Buffer;
+pub(crate) use frame::{NO_BLOCK, NONE};
 
 /// Frame records, lent or given: `&mut [Frame]`, `[Frame; N]`, `Vec<Frame>`.
 pub trait Frames: AsRef<[Frame]> + AsMut<[Frame]> {}
@@ -196,7 +194,9 @@ impl Pool<'_> {
         if age > list / 4 {
             self.unlist(at);
             self.list(at, Place::Young);
-            if u64::from(self.state.young.len).wrapping_mul(8) > u64::from(self.state.info.frames).wrapping_mul(5) {
+            if u64::from(self.state.young.len).wrapping_mul(8)
+                > u64::from(self.state.info.frames).wrapping_mul(5)
+            {
                 let last = self.state.young.oldest;
                 self.unlist(last);
                 self.list(last, Place::Old);

@@ -4,10 +4,16 @@
 //! Segments are taken in a ring, so that wear is even. A segment that was released becomes free only when the publish
 //! that dropped it is durable in both homes of the superblock; a segment that can't be erased is retired for good.
 
+mod blocks;
 mod seal;
 mod segment;
 mod segments;
+mod unit;
 
+pub(crate) use blocks::BlockRegion;
+#[allow(unused_imports)]
+pub(crate) use blocks::{BLOCKS_ROOT, Blocks, Use};
 pub(crate) use seal::{SEAL, Seal};
 pub(crate) use segment::{Link, SEGMENT_HEADER, SegmentHeader, TRAIL};
 pub(crate) use segments::Segments;
+pub(crate) use unit::UNIT;

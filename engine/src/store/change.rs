@@ -147,7 +147,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let there = info.leaves.saturating_add(info.inner).saturating_add(ops.saturating_mul(2));
         let change = self.index.blocks_for_change();
         let changes = change.saturating_mul(ops).min(there.saturating_add(change));
-        self.make_room(volume, changes.saturating_add(values).saturating_add(change).saturating_add(RESERVE))?;
+        self.make_room(
+            volume,
+            changes.saturating_add(values).saturating_add(change).saturating_add(RESERVE),
+        )?;
         match self.log.append_staged(volume, staged) {
             Err(Fault::Full) => {
                 self.try_checkpoint(volume)?;

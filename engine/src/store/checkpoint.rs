@@ -30,7 +30,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(true);
         }
         self.writing = true;
-        self.step(volume, self.index.pace()).map_err(|fault| self.explain(volume, fault))?;
+        self.write_some(volume, self.index.pace()).map_err(|fault| self.explain(volume, fault))?;
         Ok(!self.writing)
     }
 
@@ -61,10 +61,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             let blocks_are_due = self.blocks.available() < self.room / 2;
             self.writing = (log_is_due || blocks_are_due) && self.is_ahead();
         }
-        if self.writing { self.step(volume, pages) } else { Ok(()) }
+        if self.writing { self.write_some(volume, pages) } else { Ok(()) }
     }
 
-    fn step<D: BlockDevice, V: Buffer, const N: usize>(
+    fn write_some<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         pages: u32,

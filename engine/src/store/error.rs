@@ -98,7 +98,10 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
                 write!(f, "the value has {needed} bytes, more than the buffer")
             }
             Self::MemoryTooSmall { pages, frames } => {
-                write!(f, "the lent memory is too small: {pages} bytes of pages and {frames} frames are needed")
+                write!(
+                    f,
+                    "the lent memory is too small: {pages} bytes of pages and {frames} frames are needed"
+                )
             }
             Self::Corrupt { address } => write!(f, "a page is damaged, see address {address}"),
             Self::Stuck { address } => write!(

@@ -87,7 +87,10 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
 }
 
 /// Where a block is on the device.
-pub(super) fn address<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>, block: u32) -> u64 {
+pub(super) fn address<D: BlockDevice, V: Buffer, const N: usize>(
+    volume: &Volume<D, V, N>,
+    block: u32,
+) -> u64 {
     let before = u64::from(block).wrapping_mul(u64::from(volume.format.block_size));
     volume.format.blocks.wrapping_add(before)
 }

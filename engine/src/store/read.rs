@@ -107,8 +107,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             (cursor.forward, cursor.place.ended) = (forward, false);
         }
         let Cursor { key, place, .. } = cursor;
-        let done = self
-            .with_index(volume, None, |index, base| index.step(base, place, key.as_mut(), forward, out));
+        let done =
+            self.with_index(volume, None, |index, base| index.step(base, place, key.as_mut(), forward, out));
         done.map_err(|fault| self.explain(volume, fault))
     }
 
@@ -121,7 +121,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<(), Error<D::Error>> {
         let Cursor { key, place, forward } = cursor;
         let forward = *forward;
-        let done = self.with_index(volume, None, |index, base| index.skip(base, place, key.as_mut(), forward));
+        let done =
+            self.with_index(volume, None, |index, base| index.skip(base, place, key.as_mut(), forward));
         match done {
             Ok(()) | Err(Fault::Damaged) => Ok(()),
             Err(fault) => Err(self.explain(volume, fault)),

@@ -8,7 +8,7 @@ use crate::device::BlockDevice;
 use crate::index::Unfit;
 use crate::pool::PoolInfo;
 use crate::space::Blocks;
-use crate::volume::{self, Buffer, Fault, Volume};
+use crate::volume::{self, Buffer, Fault, STORE_ROOT, Volume};
 use crate::wal::{self, Cursor, Durability, Log, SyncStrategy, Ticket};
 
 /// A store, open: pairs of keys and values in the order of the keys' bytes.
@@ -122,7 +122,7 @@ impl Head {
 }
 
 /// The longest root.
-const ROOT: usize = crate::volume::STORE_ROOT;
+const ROOT: usize = STORE_ROOT;
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// What the volume says of the store on it; `None`: there is none.

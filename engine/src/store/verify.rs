@@ -62,9 +62,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             index.verify(base, &mut |block| claims.claim(block), report)
         })?;
         let whole = found.damages == 0;
-        let place = |volume: &Volume<D, V, N>, block| address(volume, block);
         let mut damages = 0_u64;
-        let (start, size) = (place(volume, 0), u64::from(volume.block_size()));
+        let (start, size) = (address(volume, 0), u64::from(volume.block_size()));
         let at = |block: u32| start.wrapping_add(size.wrapping_mul(u64::from(block)));
         let mut list_is_whole = true;
         self.blocks.each_free(volume, &mut |block, is| {
@@ -164,11 +163,13 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             index.verify(base, &mut |block| claims.claim(block), &mut |_| {})
         })?;
         let frontier = self.blocks.frontier();
-        // The published list stands in blocks that are not claimed either: until the publish none of them is written.
-        self.blocks = Blocks::swept(volume.block_count(), frontier, &mut |block| claims.has(block));
+        self.blocks = Blocks::used_up_to(volume.block_count(), frontier);
+        // The first few can be used at once, for the list itself.
+        let mut fresh = 8_u32;
         for block in 0..frontier {
             if !claims.has(block) {
-                self.blocks.free(volume, block, false)?;
+                self.blocks.free(volume, block, fresh > 0)?;
+                fresh = fresh.saturating_sub(1);
             }
         }
         self.unlogged = true;

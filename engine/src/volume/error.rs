@@ -19,7 +19,7 @@ pub enum Error<E> {
     Version {
         /// Version on the device.
         found: u16,
-        /// The version that this engine reads.
+        /// The newest version that this engine reads; the oldest is 2.
         supported: u16,
     },
     /// The volume was formatted on a device of another geometry, or the device has shrunk.
@@ -66,7 +66,10 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::Poisoned => f.write_str("an earlier write or sync failed; open the volume again"),
             Self::NotFormatted => f.write_str("no esker volume here"),
             Self::Version { found, supported } => {
-                write!(f, "the volume has format version {found}, this engine reads version {supported}")
+                write!(
+                    f,
+                    "the volume has format version {found}, this engine reads versions 2 to {supported}"
+                )
             }
             Self::Geometry { recorded, device } => write!(
                 f,

@@ -31,4 +31,6 @@ pub enum Fault {
     Misaligned,
     LogExists,
     NoSuchLog,
+    /// The store was opened for reading only.
+    ReadOnly,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   0  8 magic      "ESKERVOL"
-//!   8  2 version    2
+//!   8  2 version    2; 3 with a region of blocks
 //!  10  2 reserve    segments that only snapshots, truncation and reset may take
 //!  12  4 volume id  mixed into every checksum
 //!  16  8 capacity   bytes of the device that the volume knows
@@ -10,7 +10,8 @@
 //!  28  4 erase unit 0: the device may be overwritten
 //!  32  4 home       bytes of one home
 //!  36  4 segment    bytes of one segment
-//!  40 80 regions    4 times { kind u32, start u64, length u64 }; kind 0: none, 1: the pool of segments
+//!  40 80 regions    4 times { kind u32, start u64, length u64 }; kind 0: none, 1: the pool of segments, 2 and above
+//!                  bit 8 the logarithm of their size: blocks
 //! 120  4 read unit  of the device at format
 //! 124  4 crc        CRC-32C over bytes 0..124
 //! ```
@@ -21,8 +22,10 @@ use crate::codec::{Checksum, Fields, align_up, put_word, word_at};
 use crate::device::{BlockDevice, Geometry};
 
 pub(crate) const FORMAT_RECORD: usize = 128;
-/// The format version that this engine writes and reads.
-pub const FORMAT_VERSION: u16 = 2;
+/// The newest format version that this engine writes and reads: that of a volume with blocks.
+pub const FORMAT_VERSION: u16 = 3;
+/// Without blocks it writes this one, and it reads nothing older.
+pub const OLDEST_VERSION: u16 = 2;
 const MAGIC: [u8; 8] = *b"ESKERVOL";
 const CRC_AT: usize = 124;
 /// Where a second home may begin, as logarithms.
@@ -30,6 +33,13 @@ pub(super) const MIN_HOME: u32 = 11;
 pub(super) const MAX_HOME: u32 = 27;
 const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
+const REGION_BLOCKS: u32 = 2;
+const MIN_BLOCK: u32 = 512;
+const MAX_BLOCK: u32 = 65_536;
+/// With fewer blocks no tree is worth its pages.
+const MIN_BLOCKS: u32 = 8;
+/// The pool of a volume with blocks, if nobody says how long it is to be.
+const MAX_POOL: u64 = 256 << 20;
 /// So many segments at most: their bitmap stays below 8 KiB of RAM.
 const MAX_SEGMENTS: u32 = 65_536;
 /// A position in a segment has 22 bits, in words of 4 bytes.
@@ -45,12 +55,16 @@ pub struct FormatOptions {
     /// Bytes of a segment: a power of two, a multiple of the device's units, at most 16 MiB. 0 chooses: about a 64th
     /// of the device, from 4 KiB (or two erase units) to 16 MiB.
     pub segment_size: u32,
-    /// Bytes of the pool of segments. 0: all there is. What is left over stays free for other uses of the volume.
+    /// Bytes of the pool of segments. 0: all there is; with blocks an eighth of it, at least 8 segments (on flash 4 more
+    /// than the reserve) and at most 256 MiB. What is left over stays free for other uses of the volume.
     pub pool_size: u64,
     /// Segments that appending to a log leaves free, so that on a full volume a snapshot can still be taken and a log
     /// be truncated or reset. 0 chooses: 1, or 2 where there are 8 segments or more. With 2, a snapshot that was begun and
     /// never published can be dropped even after it took all the room there was.
     pub reserve: u16,
+    /// Bytes of a block, the page of a store: a power of two from 512 to 65,536, no less than the device's units. The
+    /// blocks take all that the pool leaves. 0: no blocks, the volume holds logs alone.
+    pub block_size: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +76,12 @@ pub(crate) struct Format {
     pub(crate) reserve: u16,
     pub(crate) pool: u64,
     pub(crate) pool_len: u64,
+    /// 0: there are none.
+    pub(crate) block_size: u32,
+    /// At most `u32::MAX - 1`.
+    pub(crate) block_count: u32,
+    /// Address of the first one.
+    pub(crate) blocks: u64,
 }
 
 impl Format {
@@ -88,9 +108,18 @@ impl Format {
                 "the segment size must be a power of two from 1 KiB to 16 MiB, no less than the device's units and two write units",
             ));
         }
-        let wanted = if options.pool_size == 0 { room } else { options.pool_size };
-        let count = (wanted >> segment.trailing_zeros()).min(u64::from(MAX_SEGMENTS));
-        let pool_len = count << segment.trailing_zeros();
+        let shift = segment.trailing_zeros();
+        let wanted = match options.pool_size {
+            0 if options.block_size != 0 => {
+                let few = if geometry.must_erase() { 4 } else { 8 };
+                let least = few.max(u64::from(options.reserve.max(1)).saturating_add(4));
+                (room / 8).min(MAX_POOL).max(least << shift)
+            }
+            0 => room,
+            wanted => wanted,
+        };
+        let count = (wanted >> shift).min(u64::from(MAX_SEGMENTS));
+        let pool_len = count << shift;
         let reserve = match options.reserve {
             0 if count >= 8 => 2,
             reserve => reserve.max(1),
@@ -101,7 +130,39 @@ impl Format {
                  use a larger device or smaller segments",
             ));
         }
-        Ok(Self { volume_id: options.volume_id, geometry, home, segment, reserve, pool, pool_len })
+        let mut format = Self {
+            volume_id: options.volume_id,
+            geometry,
+            home,
+            segment,
+            reserve,
+            pool,
+            pool_len,
+            ..Self::none()
+        };
+        if options.block_size != 0 {
+            format.plan_blocks(options.block_size).map_err(Error::Options)?;
+        }
+        Ok(format)
+    }
+
+    /// Makes blocks of all that is behind the pool.
+    fn plan_blocks(&mut self, size: u32) -> Result<(), &'static str> {
+        if !is_block_size(size, &self.geometry) {
+            return Err(
+                "the block size must be a power of two from 512 to 65536, no less than the device's read, write and erase units",
+            );
+        }
+        self.block_size = size;
+        self.blocks = self.pool.saturating_add(self.pool_len);
+        let count = self.geometry.capacity.saturating_sub(self.blocks) >> size.trailing_zeros();
+        self.block_count = count.min(u64::from(u32::MAX - 1)) as u32;
+        if self.block_count < MIN_BLOCKS {
+            return Err(
+                "behind the pool of segments there must be room for 8 blocks: use a larger device, a smaller pool or smaller blocks",
+            );
+        }
+        Ok(())
     }
 
     pub(crate) fn segments(&self) -> u32 {
@@ -113,12 +174,24 @@ impl Format {
     /// Nothing, before a volume is known.
     pub(crate) const fn none() -> Self {
         let geometry = Geometry::blocks(0, 1);
-        Self { volume_id: 0, geometry, home: 0, segment: 1, reserve: 0, pool: 0, pool_len: 0 }
+        Self {
+            volume_id: 0,
+            geometry,
+            home: 0,
+            segment: 1,
+            reserve: 0,
+            pool: 0,
+            pool_len: 0,
+            block_size: 0,
+            block_count: 0,
+            blocks: 0,
+        }
     }
 
     /// All but the checksum; magic and version as they are there.
     fn fields(&mut self, fields: &mut Fields<'_>) -> ([u8; 8], u16) {
-        let (mut magic, mut version) = (MAGIC, FORMAT_VERSION);
+        let (mut magic, mut version) =
+            (MAGIC, if self.block_size == 0 { OLDEST_VERSION } else { FORMAT_VERSION });
         fields.bytes(&mut magic);
         fields.u16(&mut version);
         fields.u16(&mut self.reserve);
@@ -128,16 +201,28 @@ impl Format {
         fields.u32(&mut self.geometry.erase_unit);
         fields.u32(&mut self.home);
         fields.u32(&mut self.segment);
-        let (mut kind, mut start, mut len) = (REGION_POOL, self.pool, self.pool_len);
+        let shift = self.block_size.trailing_zeros() & 31;
+        let mut regions = [(0, 0, 0); REGIONS];
+        let [pool, blocks, ..] = &mut regions;
+        *pool = (REGION_POOL, self.pool, self.pool_len);
+        if self.block_size != 0 {
+            *blocks = (REGION_BLOCKS | shift << 8, self.blocks, u64::from(self.block_count) << shift);
+        }
         (self.pool, self.pool_len) = (0, 0);
-        for _ in 0..REGIONS {
-            fields.u32(&mut kind);
-            fields.u64(&mut start);
-            fields.u64(&mut len);
-            if kind == REGION_POOL {
-                (self.pool, self.pool_len) = (start, len);
+        (self.blocks, self.block_size, self.block_count) = (0, 0, 0);
+        for (kind, start, len) in &mut regions {
+            fields.u32(kind);
+            fields.u64(start);
+            fields.u64(len);
+            if *kind == REGION_POOL {
+                (self.pool, self.pool_len) = (*start, *len);
             }
-            (kind, start, len) = (0, 0, 0);
+            if *kind & 0xFF == REGION_BLOCKS && version == FORMAT_VERSION {
+                let shift = *kind >> 8 & 31;
+                (self.blocks, self.block_size) = (*start, 1 << shift);
+                // What is too long is refused below.
+                self.block_count = u32::try_from(*len >> shift).unwrap_or(u32::MAX);
+            }
         }
         fields.u32(&mut self.geometry.read_unit);
         (magic, version)
@@ -156,12 +241,12 @@ impl Format {
         if magic != MAGIC || word_at(crc, 0) != Checksum::new().bytes(body).finish() {
             return None;
         }
-        (version != FORMAT_VERSION || self.is_possible()).then_some(version)
+        (!is_supported(version) || self.is_possible(version)).then_some(version)
     }
 
     /// The checksum is no signature: an image may be made by anyone. What is built on a format divides by nothing and
     /// loops over nothing that was not checked here.
-    fn is_possible(&self) -> bool {
+    fn is_possible(&self, version: u16) -> bool {
         let Self { geometry, home, segment, pool, pool_len, .. } = *self;
         geometry.check().is_ok()
             && home == home_size(&geometry)
@@ -172,6 +257,17 @@ impl Format {
             && pool & u64::from(geometry.block().saturating_sub(1)) == 0
             && pool.checked_add(pool_len).is_some_and(|end| end <= geometry.capacity)
             && (1..=MAX_SEGMENTS).contains(&self.segments())
+            && (version != FORMAT_VERSION || self.has_possible_blocks())
+    }
+
+    fn has_possible_blocks(&self) -> bool {
+        let Self { geometry, pool, pool_len, block_size, block_count, blocks, .. } = *self;
+        let len = u64::from(block_count).wrapping_mul(u64::from(block_size));
+        is_block_size(block_size, &geometry)
+            && (1..u32::MAX).contains(&block_count)
+            && blocks >= pool.saturating_add(pool_len)
+            && blocks & u64::from(geometry.block().saturating_sub(1)) == 0
+            && blocks.checked_add(len).is_some_and(|end| end <= geometry.capacity)
     }
 
     /// Whether a volume of this format can live on `device`.
@@ -183,6 +279,14 @@ impl Format {
             && (self.geometry.erase_unit == 0) == (device.erase_unit == 0)
             && multiple(self.geometry.erase_unit, device.erase_unit)
     }
+}
+
+fn is_supported(version: u16) -> bool {
+    (OLDEST_VERSION..=FORMAT_VERSION).contains(&version)
+}
+
+fn is_block_size(size: u32, geometry: &Geometry) -> bool {
+    size.is_power_of_two() && (MIN_BLOCK..=MAX_BLOCK).contains(&size) && size >= geometry.block()
 }
 
 /// A home is one erase unit or several, and holds a few publishes at least.
@@ -205,7 +309,7 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     }
     medium.read(address, &mut bytes, 0)?;
     match format.decode(&mut bytes) {
-        Some(FORMAT_VERSION) => Ok(()),
+        Some(version) if is_supported(version) => Ok(()),
         Some(version) => Err(medium.fault(Fault::Version, u32::from(version))),
         None => Err(Fault::NotFormatted),
     }

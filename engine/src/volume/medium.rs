@@ -170,6 +170,11 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.held = 0;
     }
 
+    /// [`behind`](Self::behind), to look at.
+    pub(crate) fn behind_all(&self) -> &[u8] {
+        self.buffer.as_ref().get(self.io..).unwrap_or_default()
+    }
+
     pub(crate) fn behind(&mut self) -> &mut [u8] {
         self.buffer.as_mut().get_mut(self.io..).unwrap_or_default()
     }
@@ -179,6 +184,22 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn scratch(&mut self) -> &mut [u8] {
         self.held = 0;
         self.buffer.as_mut().get_mut(..self.io).unwrap_or_default()
+    }
+
+    /// The scratch, and what is behind it.
+    pub(crate) fn split(&mut self) -> (&mut [u8], &mut [u8]) {
+        let io = self.io;
+        self.buffer.as_mut().split_at_mut_checked(io).unwrap_or_default()
+    }
+
+    /// Fills `out`, whole read units and aligned like all lent memory, past the buffer. Once more before it counts as a
+    /// failure.
+    pub(crate) fn read_past(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let done = match self.device.read(address, out) {
+            Ok(()) => Ok(()),
+            Err(_) => self.device.read(address, out),
+        };
+        self.note(done)
     }
 
     /// Bytes from `address` on, at least one and at most `want`, out of the buffer. What is not in it yet is read with up

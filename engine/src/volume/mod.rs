@@ -1,13 +1,14 @@
 //! Who owns which part of the device, and the one atomic `publish` of new roots.
 //!
 //! ```text
-//!   ├ home 0 ┤ home 1 ┤ segment 0 │ segment 1 │ ... │ segment n-1 ┤ (unclaimed)
-//!     superblock        the pool: segments of all logs
+//!   ├ home 0 ┤ home 1 ┤ segment 0 │ segment 1 │ ... ┤ block 0 │ block 1 │ ... ┤ (unclaimed)
+//!     superblock        the pool: segments of all logs  blocks of a store, if there is to be one
 //! ```
 //! A [`Volume`] owns the device and the memory to read and publish with; the structures on it ([`Log`](crate::wal::Log)
 //! and later the trees) borrow it for each call. A failed write or sync poisons the volume: it answers
 //! [`Error::Poisoned`] until it is opened again, because after such a failure nobody knows what is on the medium.
 
+mod blocks;
 mod error;
 mod fault;
 mod format;
@@ -16,16 +17,17 @@ mod roots;
 mod scan;
 mod superblock;
 
+pub(crate) use blocks::STORE_ROOT;
 pub use error::Error;
-pub use fault::Fault;
-pub use format::{FORMAT_VERSION, FormatOptions};
+pub(crate) use fault::Fault;
+pub use format::{FORMAT_VERSION, FormatOptions, OLDEST_VERSION};
 pub use medium::Buffer;
 pub(crate) use medium::PAGE;
 pub(crate) use roots::{LogRoot, SnapshotRoot};
 pub(crate) use scan::Copy;
 
 use crate::device::{BlockDevice, Geometry};
-use crate::space::Segments;
+use crate::space::{Segments, UNIT};
 pub(crate) use format::Format;
 use format::{FORMAT_RECORD, MAX_HOME, MIN_HOME, find_format, read_format};
 use medium::Medium;
@@ -73,20 +75,39 @@ pub struct VolumeInfo {
     pub homes: u32,
     /// Address of the first segment.
     pub pool_address: u64,
+    /// Bytes of a block; 0: the volume has none.
+    pub block_size: u32,
+    /// Blocks, for a store.
+    pub blocks: u32,
+    /// Address of the first block.
+    pub block_address: u64,
 }
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Bytes of memory that a volume on `device` needs: one unit of the device or a publish with `LOGS` logs, whichever
-    /// is more, and a bit for each segment where there are more than 128.
+    /// is more, and a bit for each segment where there are more than 128. Where there are blocks, 512 bytes or one unit at
+    /// least, and 113 bytes more.
     pub fn memory_needed(device: &Geometry, options: &FormatOptions) -> usize {
-        let segments = Format::plan::<()>(*device, options).map_or(0, |format| format.segments());
-        Self::scratch_needed(device).wrapping_add(Segments::memory(segments))
+        let format = Format::plan::<()>(*device, options).unwrap_or(Format::none());
+        let scratch = Self::scratch_needed(device, format.block_size != 0);
+        scratch.wrapping_add(Self::behind_needed(&format))
     }
 
-    fn scratch_needed(geometry: &Geometry) -> usize {
-        let roots = LOGS.wrapping_mul(MAX_LOG_ROOT).wrapping_add(MAX_OTHER_ROOTS);
-        let publish = roots.wrapping_add(PUBLISH_HEADER).max(FORMAT_RECORD) as u32;
+    fn scratch_needed(geometry: &Geometry, blocks: bool) -> usize {
+        let mut roots = LOGS.wrapping_mul(MAX_LOG_ROOT).wrapping_add(MAX_OTHER_ROOTS);
+        let mut least = FORMAT_RECORD;
+        if blocks {
+            roots = roots.wrapping_add(STORE_ROOT).wrapping_add(1);
+            least = UNIT as usize;
+        }
+        let publish = roots.wrapping_add(PUBLISH_HEADER).max(least) as u32;
         crate::codec::align_up(publish, geometry.read_unit.max(geometry.write_unit)) as usize
+    }
+
+    /// Bytes of memory behind the scratch: the bitmap of the pool, then the store's root and its length.
+    fn behind_needed(format: &Format) -> usize {
+        let root = if format.block_size == 0 { 0 } else { STORE_ROOT + 1 };
+        Segments::memory(format.segments()).wrapping_add(root)
     }
 
     /// Makes an empty volume. **Whatever the device held is lost.** The host asks before; this does not.
@@ -180,10 +201,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         self.medium.adopt(self.format.geometry);
         let count = self.format.segments();
-        let bitmap = Segments::memory(count);
-        let scratch = Self::scratch_needed(&self.medium.geometry());
-        if self.medium.set_apart(bitmap) < scratch {
-            return Err(self.medium.fault(Fault::Memory, scratch.wrapping_add(bitmap) as u32));
+        let behind = Self::behind_needed(&self.format);
+        let scratch = Self::scratch_needed(&self.medium.geometry(), self.format.block_size != 0);
+        if self.medium.set_apart(behind) < scratch {
+            return Err(self.medium.fault(Fault::Memory, scratch.wrapping_add(behind) as u32));
         }
         self.medium.behind().fill(0);
         self.segments = Segments::new(count);
@@ -203,6 +224,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             retired_segments: self.roots.retired.len() as u32,
             homes: 2_u32.saturating_sub(self.homes.bad.count_ones()),
             pool_address: self.format.pool,
+            block_size: self.format.block_size,
+            blocks: self.format.block_count,
+            block_address: self.format.blocks,
         }
     }
 
@@ -257,7 +281,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let root = LogRoot { id, closed: true, ..LogRoot::default() };
         // A home must hold the longest publish, or one day none would fit.
         let max = (self.format.home as usize).saturating_sub(FORMAT_RECORD.max(self.granule() as usize));
-        let max = (max.saturating_sub(PUBLISH_HEADER + MAX_OTHER_ROOTS) / MAX_LOG_ROOT).min(LOGS);
+        let store = if self.format.block_size == 0 { 0 } else { STORE_ROOT + 1 };
+        let others = (PUBLISH_HEADER + MAX_OTHER_ROOTS).wrapping_add(store);
+        let max = (max.saturating_sub(others) / MAX_LOG_ROOT).min(LOGS);
         if self.roots.logs.len() >= max || self.roots.logs.push(root).is_err() {
             return Err(self.medium.fault(Fault::TooManyLogs, max as u32));
         }

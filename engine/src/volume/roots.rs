@@ -5,6 +5,7 @@
 //!     id, flags (1: closed, 2: has a snapshot), start, head life, head ordinal, head trail, epoch, end,
 //!     the last segment: segment, life, epoch, first, ordinal, previous segment, previous life, window, trail,
 //!     with a snapshot: offset, first, chunks
+//!   on a volume with blocks: length and bytes of the store's root, see `blocks`
 //! ```
 //! By hand and not by serde: postcard's code for these few numbers was 3 KiB more on a Cortex-M.
 
@@ -88,10 +89,11 @@ impl<const LOGS: usize> Roots<LOGS> {
         fields.at
     }
 
-    /// Reads the roots; `None` if there are more logs than `LOGS`.
-    pub(crate) fn decode(&mut self, bytes: &mut [u8]) -> Option<()> {
+    /// Reads the roots; returns how many bytes they took. `None`: there are more logs than `LOGS`.
+    pub(crate) fn decode(&mut self, bytes: &mut [u8]) -> Option<usize> {
         *self = Self::default();
-        self.fields(&mut Varints::read(bytes))
+        let mut fields = Varints::read(bytes);
+        self.fields(&mut fields).map(|()| fields.at)
     }
 
     /// All the numbers in their order. Those that are read make room for what follows them.
@@ -194,7 +196,7 @@ mod tests {
             let len = roots.encode(&mut bytes);
             assert!(len <= MAX_OTHER_ROOTS + logs * MAX_LOG_ROOT, "{len} bytes with {logs} logs");
             let mut back = Roots::<3>::default();
-            assert_eq!(back.decode(&mut bytes[..len]), Some(()));
+            assert_eq!(back.decode(&mut bytes[..len]), Some(len));
             assert_eq!(back, roots);
             if logs > 0 {
                 assert_eq!(Roots::<0>::default().decode(&mut bytes[..len]), None, "no room");

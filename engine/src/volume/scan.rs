@@ -48,7 +48,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             self.next_life = self.next_life.max(self.roots.lives);
             for index in 0..self.roots.logs.len() {
-                self.settle(index);
+                self.settle_log(index);
             }
             self.settle_claims();
             let missed = self.medium.has_missed()?;
@@ -92,7 +92,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Sees to it that no segment of a log is taken for free because its header is damaged.
     #[inline(never)]
-    fn settle(&mut self, index: usize) {
+    fn settle_log(&mut self, index: usize) {
         let Some(root) = self.roots.logs.get(index) else { return };
         let LogRoot { id, head_life, mut newest, mut trail, .. } = *root;
         if root.tail.at.life > newest.life && root.tail.at.life >= head_life {

@@ -8,7 +8,7 @@
 //!               4  2 magic       "PB"
 //!               6  2 length      of the publish in bytes
 //!               8  8 generation  the greatest one counts
-//!              16  . roots       varints, see `roots`
+//!              16  . roots       varints, see `roots`, and the store's root
 //! ```
 //! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full
 //! and only while the other one holds everything; after a cut between the two, the home that fell behind goes first.
@@ -96,7 +96,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 return Err(self.medium.fault(Fault::Memory, len));
             }
             let fits = self.roots.decode(bytes.get_mut(HEADER..).unwrap_or_default());
-            fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
+            let behind = fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
+            self.read_store_root(u64::from(address), HEADER.saturating_add(behind), len)?;
             // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
             let count = self.segments.count();
             for log in &mut self.roots.logs {
@@ -248,10 +249,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     fn build_publish(&mut self) -> u32 {
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
-        let (header, body) = scratch.split_at_mut_checked(HEADER).unwrap_or_default();
-        let len = HEADER.wrapping_add(self.roots.encode(body)) as u16;
+        let body = scratch.get_mut(HEADER..).unwrap_or_default();
+        let len = HEADER.wrapping_add(self.roots.encode(body));
+        let len = self.put_store_root(len) as u16;
         let mut publish = PublishHeader { crc: 0, len, generation: self.generation };
-        publish.fields(&mut Fields::write(header));
+        publish.fields(&mut Fields::write(self.medium.scratch()));
         u32::from(len)
     }
 

@@ -23,6 +23,13 @@ impl Ticket {
     }
 }
 
+/// An entry, in parts that stand one behind the other.
+pub(super) type Parts<'a> = [&'a [u8]; 3];
+
+fn len_of(parts: &Parts<'_>) -> usize {
+    parts.iter().fold(0, |len, part| len.saturating_add(part.len()))
+}
+
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Appends one entry and returns its offset. It is durable after the next [`commit`](Self::commit).
     ///
@@ -35,7 +42,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], &[]).map_err(|fault| self.explain(volume, fault))
+        self.append_payloads(volume, &[payload], &[]).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends one entry with a word of the caller's beside it: a term, a time. It takes 8 bytes more.
@@ -45,7 +52,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         user: u64,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, &[payload], &user.to_le_bytes()).map_err(|fault| self.explain(volume, fault))
+        let user = user.to_le_bytes();
+        self.append_payloads(volume, &[payload], &user).map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends entries of which after a cut either all are there or none, and returns the offset of the first. They may
@@ -55,25 +63,35 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_all(volume, payloads, &[]).map_err(|fault| self.explain(volume, fault))
+        self.append_payloads(volume, payloads, &[]).map_err(|fault| self.explain(volume, fault))
     }
 
-    /// Each entry gets the bytes of the `user` word, if there are any.
     #[inline(never)]
-    fn append_all<D: BlockDevice, V: Buffer, const N: usize>(
+    fn append_payloads<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
         user: &[u8],
     ) -> Result<u64, Fault> {
+        self.append_all(volume, payloads.iter().map(|payload| [*payload, &[], &[]]), user)
+    }
+
+    /// Appends entries, each of three parts, one behind the other. Each gets the bytes of the `user` word, if there are any.
+    pub(super) fn append_all<'a, D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        entries: impl Iterator<Item = Parts<'a>> + Clone,
+        user: &[u8],
+    ) -> Result<u64, Fault> {
         self.check(volume)?;
-        self.make_room(volume, payloads, user)?;
+        self.make_room(volume, entries.clone(), user)?;
         let first = self.end;
-        let mut left = payloads.len();
-        for payload in payloads {
-            left = left.wrapping_sub(1);
+        let mut entries = entries;
+        let mut next = entries.next();
+        while let Some(parts) = next {
+            next = entries.next();
             // A failure from here on leaves a part of the entries behind, of which none may count.
-            if let Err(error) = self.append_one(volume, user, payload, left != 0) {
+            if let Err(error) = self.append_one(volume, user, &parts, next.is_some()) {
                 volume.poison();
                 return Err(error);
             }
@@ -96,32 +114,33 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         user: &[u8],
-        payload: &[u8],
+        parts: &Parts<'_>,
         more: bool,
     ) -> Result<(), Fault> {
-        let head = Head::entry(!user.is_empty(), payload.len() as u32, self.window, more, self.end);
+        let len = len_of(parts);
+        let head = Head::entry(!user.is_empty(), len as u32, self.window, more, self.end);
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
         let nth = self.last.nth(self.end);
         let epochs = self.epoch.saturating_sub(self.last.epoch);
         self.index.note(nth, Slot { position: self.position(), epochs });
-        self.put(volume, head, user, payload)?;
+        self.put(volume, head, user, parts)?;
         self.end = self.end.wrapping_add(1);
-        self.pace.add(payload.len());
+        self.pace.add(len);
         Ok(())
     }
 
     /// Refuses what can't be appended as a whole, begins the epoch if that is still to be done.
     #[inline(never)]
-    fn make_room<D: BlockDevice, V: Buffer, const N: usize>(
+    fn make_room<'a, D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        payloads: &[&[u8]],
+        entries: impl Iterator<Item = Parts<'a>> + Clone,
         user: &[u8],
     ) -> Result<(), Fault> {
         let max = self.max_entry(volume).saturating_sub(user.len() as u32);
-        if payloads.iter().any(|payload| payload.len() as u64 > u64::from(max)) {
+        if entries.clone().any(|parts| len_of(&parts) as u64 > u64::from(max)) {
             return Err(Fault::TooLarge);
         }
         if !self.begun {
@@ -131,8 +150,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut position = self.position();
         let mut segments = 0_u32;
         let mut bytes = 0_usize;
-        for payload in payloads {
-            let size = Head::entry(!user.is_empty(), payload.len() as u32, 0, false, 0).size();
+        for parts in entries {
+            let size = Head::entry(!user.is_empty(), len_of(&parts) as u32, 0, false, 0).size();
             bytes = bytes.wrapping_add(size as usize);
             position = position.wrapping_add(size);
             if position > limit {
@@ -162,17 +181,23 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         head: Head,
         user: &[u8],
-        payload: &[u8],
+        parts: &[&[u8]],
     ) -> Result<(), Fault> {
         let position = self.position();
         let seed = self.seed.word(position);
-        let body = seed.bytes(user).bytes(payload).bytes(head.padding());
+        let mut body = seed.bytes(user);
+        for part in parts {
+            body = body.bytes(part);
+        }
+        body = body.bytes(head.padding());
         let bytes = head.encode(head.seal(body, self.end), seed);
         self.open = Some((position, head, body));
         self.dirty = true;
         self.push(volume, bytes.get(..head.user_at()).unwrap_or_default())?;
         self.push(volume, user)?;
-        self.push(volume, payload)?;
+        for part in parts {
+            self.push(volume, part)?;
+        }
         self.push(volume, head.padding())
     }
 
@@ -412,7 +437,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         let head = Head::control(4, self.window, self.end);
         let epoch = self.epoch.to_le_bytes();
-        self.put(volume, head, &[], &epoch)?;
+        self.put(volume, head, &[], &[&epoch])?;
         self.flush_window(volume)
     }
 }

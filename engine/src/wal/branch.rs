@@ -192,7 +192,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Segments from the first that is kept to the last.
-    pub(super) fn held<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
+    pub(crate) fn held<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
         if self.last.at.is_none() {
             return 0;
         }

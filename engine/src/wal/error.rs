@@ -86,7 +86,7 @@ impl<E: fmt::Debug> core::error::Error for Error<E> {}
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// The public error for what went wrong inside, with all that its reader wants to know.
     #[cold]
-    pub(super) fn explain<D: BlockDevice, V: Buffer, const N: usize>(
+    pub(crate) fn explain<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         fault: Fault,

@@ -254,6 +254,21 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(())
     }
 
+    /// Its id on the volume.
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Whether a flush was not acknowledged yet.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Gives the memory back, of a log that nothing was appended to since it was opened.
+    pub(crate) fn into_buffer(self) -> B {
+        self.buffer
+    }
+
     /// First offset that is kept.
     pub fn start(&self) -> u64 {
         self.start
@@ -282,6 +297,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// The longest entry that fits, without a user word.
     #[inline(never)]
     pub fn max_entry<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
+        Self::max_entry_of(volume)
+    }
+
+    /// The longest entry that fits into any log with so many slots on this volume, without a user word.
+    pub fn max_entry_of<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> u32 {
         Head::longest(Self::limit(volume).saturating_sub(SEGMENT_HEADER as u32))
     }
 

@@ -29,6 +29,7 @@ mod record;
 mod recover;
 mod release;
 mod snapshot;
+mod store;
 mod sync;
 mod walk;
 

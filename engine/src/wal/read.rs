@@ -24,7 +24,7 @@ pub struct Entry {
 pub struct Cursor {
     offset: u64,
     /// Where that is, if `known`; and the offset at which the segment ends.
-    walk: Walk,
+    pub(super) walk: Walk,
     bound: u64,
     known: bool,
     turn: u32,
@@ -37,7 +37,7 @@ impl Cursor {
     }
 
     /// The entry that was just passed over.
-    fn entry(&self) -> Entry {
+    pub(super) fn entry(&self) -> Entry {
         let found = &self.walk.found;
         Entry { offset: found.offset, len: found.head.len() as usize, user: found.user() }
     }
@@ -61,7 +61,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         out: &mut [u8],
     ) -> Result<Entry, Error<D::Error>> {
         let mut cursor = self.cursor(offset);
-        match self.try_next(volume, &mut cursor, out) {
+        match self.try_next(volume, &mut cursor, out, true) {
             Ok(true) => Ok(cursor.entry()),
             Ok(false) => Err(self.explain(volume, Fault::OutOfRange)),
             Err(fault) => Err(self.explain_at(volume, &mut cursor, fault)),
@@ -84,7 +84,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
     ) -> Result<Option<Entry>, Error<D::Error>> {
-        match self.try_next(volume, cursor, out) {
+        match self.try_next(volume, cursor, out, true) {
             Ok(true) => Ok(Some(cursor.entry())),
             Ok(false) => Ok(None),
             Err(fault) => Err(self.explain_at(volume, cursor, fault)),
@@ -93,7 +93,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// The public error for what went wrong at a cursor.
     #[cold]
-    fn explain_at<D: BlockDevice, V: Buffer, const N: usize>(
+    pub(crate) fn explain_at<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         cursor: &mut Cursor,
@@ -109,13 +109,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Error::Corrupt { address: volume.address(segment, position), offset: Some(cursor.offset) }
     }
 
-    /// Passes over the entry at the cursor, which can then tell it; `false` at the end of the log.
+    /// Passes over the entry at the cursor, which can then tell it; `false` at the end of the log. What does not fit into
+    /// `out` is left out, or, if it `must_fit`, not passed over.
     #[inline(never)]
-    fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
+    pub(super) fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         cursor: &mut Cursor,
         out: &mut [u8],
+        must_fit: bool,
     ) -> Result<bool, Fault> {
         let offset = cursor.offset;
         if offset == self.end {
@@ -134,7 +136,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         let mut done = self.reach(volume, walk, offset, None);
         if done.is_ok() {
-            done = self.copy_out(volume, walk, out);
+            done = self.copy_out(volume, walk, out, must_fit);
         }
         if done.is_err() && done != Err(Fault::Short) {
             // Again, from the start of the segment, and past all damage.
@@ -143,7 +145,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             walk.begin(&volume.format, &header);
             done = self.reach(volume, walk, offset, Some(header.window));
             if done.is_ok() {
-                done = self.copy_out(volume, walk, out);
+                done = self.copy_out(volume, walk, out, must_fit);
             }
         }
         if done == Err(Fault::Damaged) {
@@ -295,12 +297,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         walk: &mut Walk,
         out: &mut [u8],
+        must_fit: bool,
     ) -> Result<(), Fault> {
         let len = walk.found.head.len();
-        let fitting = out.get_mut(..len as usize);
-        let fits = fitting.is_some();
+        let fits = out.len() >= len as usize;
+        let copied = if fits || !must_fit { out.len().min(len as usize) } else { 0 };
         // A damaged length must not be taken for a long entry.
-        walk.prove(volume, &self.unwritten(), fitting.unwrap_or_default())?;
-        if fits { Ok(()) } else { Err(volume.medium.fault(Fault::Short, len)) }
+        walk.prove(volume, &self.unwritten(), out.get_mut(..copied).unwrap_or_default())?;
+        if fits || !must_fit { Ok(()) } else { Err(volume.medium.fault(Fault::Short, len)) }
     }
 }

@@ -106,7 +106,7 @@ impl Walk {
     /// Takes `len` bytes from `position` on: all of them into `sum`, if there is one, and the first of them into `out`.
     /// What lies behind the unwritten is left out.
     #[inline(never)]
-    fn take<D: BlockDevice, B: Buffer, const N: usize>(
+    pub(super) fn take<D: BlockDevice, B: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,

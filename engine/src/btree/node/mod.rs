@@ -47,9 +47,6 @@
 //! first of an inner page, so the same sum holds there. With keys of at most [`max_key`] bytes an inner cell takes at most
 //! U/8, so that an inner page at the minimum has at least three children.
 
-// Until the tree uses it all.
-#![allow(dead_code, unused_imports)]
-
 mod cell;
 mod change;
 mod check;
@@ -59,7 +56,7 @@ mod split;
 mod tests;
 
 pub(crate) use cell::{Cell, Pointer, Value, pair_size};
-pub(crate) use change::{compact, fits, insert, move_cells, remove, replace_inline, set_child};
+pub(crate) use change::{insert, move_cells, remove, replace_inline, set_child};
 pub(crate) use check::{is_ordered, is_sound, seal};
 pub(crate) use search::{child, child_index, key, search, value};
 pub(crate) use split::{even_point, separator, split_point};

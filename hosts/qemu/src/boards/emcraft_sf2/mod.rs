@@ -16,8 +16,13 @@ const CAPACITY: u32 = 16 * 1024 * 1024;
 pub type Device = NorFlashDevice<S25fl<Quirks<MssSpi>, CAPACITY>>;
 
 /// A segment for each sector, so that one erase makes room for the next; 512 KiB of the part are the logger's.
-pub const LAYOUT: FormatOptions =
-    FormatOptions { volume_id: 0x0E5C_0002, segment_size: 64 * 1024, pool_size: 512 * 1024, reserve: 1 };
+pub const LAYOUT: FormatOptions = FormatOptions {
+    volume_id: 0x0E5C_0002,
+    segment_size: 64 * 1024,
+    pool_size: 512 * 1024,
+    reserve: 1,
+    block_size: 0,
+};
 
 /// Sets up what the device needs. `wait` is for QEMU: it returns when one more program or erase has reached the medium.
 ///

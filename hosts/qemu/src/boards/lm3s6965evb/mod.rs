@@ -28,8 +28,13 @@ type Spi = Quirks<ExclusiveDevice<Pl022, CardSelect, NoDelay>>;
 pub type Device = SdmmcDevice<SdCard<Spi, Pause>>;
 
 /// 256 KiB of the card in segments of 16 KiB is the logger's.
-pub const LAYOUT: FormatOptions =
-    FormatOptions { volume_id: 0x0E5C_0001, segment_size: 16 * 1024, pool_size: 256 * 1024, reserve: 1 };
+pub const LAYOUT: FormatOptions = FormatOptions {
+    volume_id: 0x0E5C_0001,
+    segment_size: 16 * 1024,
+    pool_size: 256 * 1024,
+    reserve: 1,
+    block_size: 0,
+};
 
 /// Sets up what the device needs, and the card.
 ///

@@ -1,0 +1,189 @@
+//! The blocks of a store, and the root by which it finds them.
+//!
+//! A block is read and written as a whole, in memory of the caller's; parts of it go through the scratch. What a block
+//! means, and which ones are free, is the store's to know: its *root*, some bytes that mean nothing here, goes out with
+//! every publish, so that it changes together with what the logs say of themselves.
+//!
+//! The root is kept in lent memory behind the bitmap of the pool, its length first: a volume without blocks has none and
+//! pays nothing for it.
+
+use super::{Buffer, Fault, Volume};
+use crate::device::BlockDevice;
+use crate::space::{BlockRegion, Segments, UNIT};
+
+/// The longest root of a store, in bytes.
+pub(crate) const STORE_ROOT: usize = 120;
+
+impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
+    /// Bytes of a block; 0: there are none.
+    pub(crate) fn block_size(&self) -> u32 {
+        self.format.block_size
+    }
+
+    /// At most `u32::MAX - 1`.
+    pub(crate) fn block_count(&self) -> u32 {
+        self.format.block_count
+    }
+
+    /// Where a place in a block is on the device. [`Fault::Damaged`]: `len` bytes from there on are not inside the block,
+    /// so who asks has read something that can't be.
+    pub(crate) fn block_address(&mut self, block: u32, position: u32, len: usize) -> Result<u64, Fault> {
+        let size = self.format.block_size;
+        let end = u64::from(position).saturating_add(len as u64);
+        if block >= self.format.block_count || end > u64::from(size) {
+            return Err(self.medium.fault(Fault::Damaged, block));
+        }
+        let before = u64::from(block).wrapping_mul(u64::from(size));
+        Ok(self.format.blocks.wrapping_add(before).wrapping_add(u64::from(position)))
+    }
+
+    /// Fills `out`, whole read units, from the start of a block. One device read; a second one before it counts as a
+    /// failure.
+    pub(crate) fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault> {
+        let address = self.block_address(block, 0, out.len())?;
+        self.medium.read_past(address, out)
+    }
+
+    // The LSM tree's.
+    #[allow(dead_code)]
+    /// Fills `out` from any place in a block, through the scratch.
+    pub(crate) fn read_block_part(&mut self, block: u32, position: u32, out: &mut [u8]) -> Result<(), Fault> {
+        let address = self.block_address(block, position, out.len())?;
+        self.medium.read(address, out, 0)
+    }
+
+    /// Writes a block from its start on: all of it, or some whole write units. On flash what they reach is erased first.
+    /// A failed erase does not poison the volume: another block may do. A failed write does.
+    pub(crate) fn write_block(&mut self, block: u32, data: &[u8]) -> Result<(), Fault> {
+        let address = self.block_address(block, 0, data.len())?;
+        let unit = self.format.geometry.erase_unit;
+        if unit != 0 {
+            self.medium.erase(address, crate::codec::align_up(data.len() as u32, unit))?;
+        }
+        self.medium.write(address, data)
+    }
+
+    /// Writes the first `len` bytes of the scratch, filled up to whole write units by what is behind them there, to a
+    /// place in a block that is a multiple of the write unit. On flash it must have been erased.
+    pub(crate) fn write_block_part(&mut self, block: u32, position: u32, len: u32) -> Result<(), Fault> {
+        let address = self.block_address(block, position, len as usize)?;
+        self.medium.write_scratch(address, len)
+    }
+
+    /// Erases a block where that is needed before it can be written in parts. A failure does not poison the volume.
+    pub(crate) fn erase_block(&mut self, block: u32) -> Result<(), Fault> {
+        let address = self.block_address(block, 0, 0)?;
+        if !self.format.geometry.must_erase() {
+            return Ok(());
+        }
+        self.medium.erase(address, self.format.block_size)
+    }
+
+    /// The store's root as of the last publish, or as it was set since. Empty: there is no store.
+    pub(crate) fn store_root(&self) -> &[u8] {
+        let area = self.medium.behind_all().get(Segments::memory(self.segments.count())..);
+        let (len, root) = area.and_then(<[u8]>::split_first).unwrap_or((&0, &[]));
+        root.get(..usize::from(*len)).unwrap_or_default()
+    }
+
+    /// Sets the store's root for the next publish, [`STORE_ROOT`] bytes at most. A volume without blocks keeps none.
+    pub(crate) fn set_store_root(&mut self, root: &[u8]) {
+        let area = self.root_area();
+        if let Some((len, place)) = area.split_first_mut()
+            && let Some(place) = place.get_mut(..root.len())
+        {
+            *len = root.len() as u8;
+            place.copy_from_slice(root);
+        }
+    }
+
+    fn root_area(&mut self) -> &mut [u8] {
+        let at = Segments::memory(self.segments.count());
+        let end = at.wrapping_add(if self.format.block_size == 0 { 0 } else { STORE_ROOT + 1 });
+        self.medium.behind().get_mut(at..end).unwrap_or_default()
+    }
+
+    /// Makes both homes say the same, by one publish if they don't: before the first block is given out.
+    pub(crate) fn settle(&mut self) -> Result<(), Fault> {
+        if self.homes.differ { self.publish() } else { Ok(()) }
+    }
+
+    /// Takes the store's root from the publish of `len` bytes at `address`, where it begins at byte `at`.
+    pub(super) fn read_store_root(&mut self, address: u64, at: usize, len: u32) -> Result<(), Fault> {
+        if self.format.block_size == 0 {
+            return Ok(());
+        }
+        let mut bytes = [0; STORE_ROOT + 1];
+        let there = (len as usize).saturating_sub(at).min(bytes.len());
+        let root = bytes.get_mut(..there).unwrap_or_default();
+        self.medium.read(address.wrapping_add(at as u64), root, 0)?;
+        let (len, root) = bytes.split_first().unwrap_or((&0, &[]));
+        let root = root.get(..usize::from(*len)).unwrap_or_default();
+        self.set_store_root(root);
+        Ok(())
+    }
+
+    /// Puts the store's root behind the first `at` bytes of the publish in the scratch; returns where it ends.
+    pub(super) fn put_store_root(&mut self, at: usize) -> usize {
+        if self.format.block_size == 0 {
+            return at;
+        }
+        let bitmap = Segments::memory(self.segments.count());
+        let (scratch, behind) = self.medium.split();
+        let area = behind.get(bitmap..).unwrap_or_default();
+        let len = area.first().map_or(0, |len| usize::from(*len).wrapping_add(1));
+        let end = at.wrapping_add(len);
+        if let Some((place, root)) = scratch.get_mut(at..end).zip(area.get(..len)) {
+            place.copy_from_slice(root);
+        }
+        end
+    }
+}
+
+/// What the list of free blocks does with the volume.
+impl<D: BlockDevice, B: Buffer, const LOGS: usize> BlockRegion for Volume<D, B, LOGS> {
+    fn volume_id(&self) -> u32 {
+        self.format.volume_id
+    }
+
+    fn block_size(&self) -> u32 {
+        self.format.block_size
+    }
+
+    fn unit(&self) -> u32 {
+        UNIT.max(self.format.geometry.write_unit)
+    }
+
+    fn must_erase(&self) -> bool {
+        self.format.geometry.must_erase()
+    }
+
+    fn settle(&mut self) -> Result<(), Fault> {
+        Volume::settle(self)
+    }
+
+    fn load(&mut self, block: u32, position: u32) -> Result<&[u8], Fault> {
+        let address = self.block_address(block, position, UNIT as usize)?;
+        self.medium.view(address, UNIT).map(|view| &*view)
+    }
+
+    fn scratch(&mut self) -> &mut [u8] {
+        self.medium.scratch()
+    }
+
+    fn store(&mut self, block: u32, position: u32, len: u32) -> Result<(), Fault> {
+        self.write_block_part(block, position, len)
+    }
+
+    fn erase(&mut self, block: u32) -> Result<(), Fault> {
+        self.erase_block(block)
+    }
+
+    fn is_poisoned(&self) -> bool {
+        self.medium.is_poisoned()
+    }
+
+    fn forgive(&mut self) {
+        self.medium.forgive();
+    }
+}

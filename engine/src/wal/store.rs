@@ -1,0 +1,115 @@
+//! What a store asks of the log that it stands on: entries made of parts and entries read in parts, with no buffer that holds
+//! a whole one, and the checkpoint.
+
+use super::append::Parts;
+use super::release::Released;
+use super::{Cursor, Entry, Log};
+use crate::codec::word_at;
+use crate::device::BlockDevice;
+use crate::space::SegmentHeader;
+use crate::volume::{Buffer, Fault, Volume};
+
+/// Entries to be appended as one batch.
+#[derive(Clone)]
+enum Entries<'a> {
+    One(Option<Parts<'a>>),
+    /// What is left of `{ length u32, bytes }*`.
+    Staged(&'a [u8]),
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Parts<'a>;
+
+    fn next(&mut self) -> Option<Parts<'a>> {
+        match self {
+            Self::One(parts) => parts.take(),
+            Self::Staged(left) => {
+                let (_, behind) = left.split_first_chunk::<4>()?;
+                let (entry, rest) = behind.split_at_checked(word_at(left, 0) as usize)?;
+                *left = rest;
+                Some([entry, &[], &[]])
+            }
+        }
+    }
+}
+
+impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// Appends one entry that consists of the three parts, one behind the other; otherwise like [`append`](Self::append).
+    pub(crate) fn append_parts<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        parts: [&[u8]; 3],
+    ) -> Result<u64, Fault> {
+        self.append_all(volume, Entries::One(Some(parts)), &[])
+    }
+
+    /// Appends what was staged as `{ length u32, bytes }*` as one batch, like [`append_batch`](Self::append_batch), and returns
+    /// the offset of the first entry.
+    pub(crate) fn append_staged<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        staged: &[u8],
+    ) -> Result<u64, Fault> {
+        self.append_all(volume, Entries::Staged(staged), &[])
+    }
+
+    /// Proves the entry at the cursor, copies as much of it to `out` as fits, and moves on; the rest of it can then be had by
+    /// [`passed_part`](Self::passed_part). The length in the answer is that of the whole entry. `None`: the end of the log.
+    ///
+    /// Of a fault, [`explain_at`](Self::explain_at) makes the public error.
+    pub(crate) fn next_part<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
+        out: &mut [u8],
+    ) -> Result<Option<Entry>, Fault> {
+        let passed = self.try_next(volume, cursor, out, false)?;
+        Ok(passed.then(|| cursor.entry()))
+    }
+
+    /// Reads bytes, from the one numbered `from` on, of the entry that the cursor has passed last. They are read from the
+    /// device once more, and not proved again. [`Fault::OutOfRange`]: it has not so many.
+    pub(crate) fn passed_part<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        cursor: &Cursor,
+        from: u32,
+        out: &mut [u8],
+    ) -> Result<(), Fault> {
+        let found = &cursor.walk.found;
+        let end = u64::from(from).saturating_add(out.len() as u64);
+        if end > u64::from(found.head.len()) {
+            return Err(Fault::OutOfRange);
+        }
+        let position = found.position.saturating_add(found.head.head_len()).saturating_add(from);
+        cursor.walk.take(volume, &self.unwritten(), position, out.len() as u32, out, None)
+    }
+
+    /// Commits, sets the store's root, and releases the segments that hold only entries before `offset`, if there are any:
+    /// all of that by exactly one publish. What was written to blocks before is durable, too.
+    ///
+    /// If the log is damaged so that the segment of `offset` can't be found, nothing is released; a later checkpoint may.
+    pub(crate) fn checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+        root: &[u8],
+    ) -> Result<Released, Fault> {
+        let syncs = self.dirty || self.in_flight || self.unsure;
+        self.try_commit(volume)?;
+        if !syncs {
+            // No publish must name a block that is not durable.
+            volume.medium.sync()?;
+        }
+        let mut head = SegmentHeader::default();
+        let frees = match self.plan_release(volume, offset, &mut head) {
+            Err(Fault::Damaged) => false,
+            planned => planned?,
+        };
+        self.note(volume)?;
+        volume.set_store_root(root);
+        let release = frees.then(|| self.drop_before(volume, &head));
+        volume.publish()?;
+        Ok(release.map_or(Released::default(), |release| self.free_released(volume, release)))
+    }
+}
