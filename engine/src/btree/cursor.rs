@@ -8,7 +8,8 @@ use core::ops::Bound;
 
 use super::node;
 use super::tree::{Path, Tree};
-use crate::index::{Ground, Place};
+use crate::index::{Ground, Hint, Place};
+use crate::pool::NONE;
 use crate::volume::Fault;
 
 impl Tree<'_> {
@@ -21,18 +22,35 @@ impl Tree<'_> {
         forward: bool,
         out: &mut [u8],
     ) -> Result<Option<usize>, Fault> {
-        let (frame, block, cell) = place.hint;
-        if place.changes == self.root.changes && self.pool.frame(frame).block == block && !place.ended {
-            let next = if forward { cell.checked_add(1) } else { cell.checked_sub(1) };
-            if let Some(next) = next.filter(|next| (*next as usize) < node::count(self.pool.page(frame))) {
-                return self.read_pair(ground, place, key, frame, next as usize, out).map(Some);
+        if place.changes == self.root.changes && !place.ended {
+            if let Some((frame, next)) = self.beside(place.hint, forward) {
+                let above = place.above;
+                return self.read_pair(ground, place, key, (frame, next), above, out).map(Some);
+            }
+            // The next leaf, if the page above is still there and has one.
+            if place.hint.frame != NONE
+                && let Some((frame, next)) = self.beside(place.above, forward)
+                && let Some(child) = node::child(self.pool.page(frame), next)
+                && let Ok(leaf) = self.fetch(ground, child, 0)
+                && let Some(cell) =
+                    if forward { Some(0) } else { node::count(self.pool.page(leaf)).checked_sub(1) }
+                && cell < node::count(self.pool.page(leaf))
+                && self.pool.frame(frame).block == place.above.block
+            {
+                let above = Hint { cell: next as u32, ..place.above };
+                return self.read_pair(ground, place, key, (leaf, cell), above, out).map(Some);
             }
         }
         while !place.ended && !self.is_empty() {
             let mut path = Path::new();
             let found = self.seek(ground, &mut path, place, key, forward);
             let read = match found {
-                Ok(Some((leaf, i))) => self.read_pair(ground, place, key, leaf, i, out).map(Some),
+                Ok(Some(pair)) => {
+                    let above = Self::above(&path, path.len().saturating_sub(1));
+                    let block = self.pool.frame(above.frame).block;
+                    let above = Hint { frame: above.frame, block, cell: above.index };
+                    self.read_pair(ground, place, key, pair, above, out).map(Some)
+                }
                 Ok(None) => {
                     self.next_leaf(&path, place, key, forward);
                     Ok(None)
@@ -123,18 +141,26 @@ impl Tree<'_> {
         place.ended = true;
     }
 
+    /// The cell before or behind one, if the page of that is still in its frame and has one.
+    fn beside(&self, hint: Hint, forward: bool) -> Option<(u32, usize)> {
+        let next = if forward { hint.cell.checked_add(1) } else { hint.cell.checked_sub(1) }? as usize;
+        let there = self.pool.frame(hint.frame).block == hint.block;
+        (there && next < node::count(self.pool.page(hint.frame))).then_some((hint.frame, next))
+    }
+
     fn read_pair<G: Ground>(
         &mut self,
         ground: &mut G,
         place: &mut Place,
         key: &mut [u8],
-        leaf: u32,
-        i: usize,
+        (leaf, i): (u32, usize),
+        above: Hint,
         out: &mut [u8],
     ) -> Result<usize, Fault> {
         let (len, _) = self.copy_value(ground, leaf, i, out)?;
         place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
-        place.hint = (leaf, self.pool.frame(leaf).block, i as u32);
+        place.hint = Hint { frame: leaf, block: self.pool.frame(leaf).block, cell: i as u32 };
+        place.above = above;
         place.changes = self.root.changes;
         Ok(len)
     }

@@ -182,6 +182,18 @@ pub struct Verified {
     pub damages: u64,
 }
 
+/// A cell of a page in the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Hint {
+    pub(crate) frame: u32,
+    pub(crate) block: u32,
+    pub(crate) cell: u32,
+}
+
+impl Hint {
+    pub(crate) const NONE: Self = Self { frame: u32::MAX, block: u32::MAX, cell: 0 };
+}
+
 /// Where a cursor stands. The key that it stands at is in memory of the cursor's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -191,15 +203,22 @@ pub struct Place {
     pub(crate) len: usize,
     /// There is nothing more in this direction.
     pub(crate) ended: bool,
-    /// Frame, block, and cell of the pair that was last read, for as long as nothing has changed.
-    pub(crate) hint: (u32, u32, u32),
+    /// Frame, block, and cell of the pair that was last read, for as long as nothing has changed; and those of the page above.
+    pub(crate) hint: Hint,
+    pub(crate) above: Hint,
     pub(crate) changes: u32,
 }
 
 impl Place {
     /// Before the first pair, and behind the last.
-    pub(crate) const START: Self =
-        Self { bound: Bound::Unbounded, len: 0, ended: false, hint: (u32::MAX, u32::MAX, 0), changes: 0 };
+    pub(crate) const START: Self = Self {
+        bound: Bound::Unbounded,
+        len: 0,
+        ended: false,
+        hint: Hint::NONE,
+        above: Hint::NONE,
+        changes: 0,
+    };
 
     /// Goes to a key, of which as much as `memory` holds is kept.
     pub(crate) fn go_to(&mut self, bound: Bound<()>, key: &[u8], memory: &mut [u8]) {
