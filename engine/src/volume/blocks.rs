@@ -4,15 +4,18 @@
 //! means, and which ones are free, is the store's to know: its *root*, some bytes that mean nothing here, goes out with
 //! every publish, so that it changes together with what the logs say of themselves.
 //!
-//! The root is kept in lent memory behind the bitmap of the pool, its length first: a volume without blocks has none and
-//! pays nothing for it.
+//! The root is kept at the end of the lent memory, its length first: a volume without blocks has none and pays nothing for
+//! it.
 
 use super::{Buffer, Fault, Volume};
+use crate::codec::{Fields, align_up};
 use crate::device::BlockDevice;
-use crate::space::{BlockRegion, Segments, UNIT};
+use crate::space::{BlockRegion, UNIT};
 
 /// The longest root of a store, in bytes.
 pub(crate) const STORE_ROOT: usize = 120;
+/// Its length, and room for it.
+type RootArea = [u8; STORE_ROOT + 1];
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Bytes of a block; 0: there are none.
@@ -34,7 +37,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             return Err(self.medium.fault(Fault::Damaged, block));
         }
         let before = u64::from(block).wrapping_mul(u64::from(size));
-        Ok(self.format.blocks.wrapping_add(before).wrapping_add(u64::from(position)))
+        Ok(self.format.blocks().wrapping_add(before).wrapping_add(u64::from(position)))
     }
 
     /// Fills `out`, whole read units, from the start of a block. One device read; a second one before it counts as a
@@ -58,7 +61,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let address = self.block_address(block, 0, data.len())?;
         let unit = self.format.geometry.erase_unit;
         if unit != 0 {
-            self.medium.erase(address, crate::codec::align_up(data.len() as u32, unit))?;
+            self.medium.erase(address, align_up(data.len() as u32, unit))?;
         }
         self.medium.write(address, data)
     }
@@ -81,62 +84,45 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// The store's root as of the last publish, or as it was set since. Empty: there is no store.
     pub(crate) fn store_root(&self) -> &[u8] {
-        let area = self.medium.behind_all().get(Segments::memory(self.segments.count())..);
-        let (len, root) = area.and_then(<[u8]>::split_first).unwrap_or((&0, &[]));
+        let area = self.medium.behind_all().last_chunk().filter(|_| self.format.block_size != 0);
+        let Some([len, root @ ..]): Option<&RootArea> = area else { return &[] };
         root.get(..usize::from(*len)).unwrap_or_default()
     }
 
     /// Sets the store's root for the next publish, [`STORE_ROOT`] bytes at most. A volume without blocks keeps none.
     pub(crate) fn set_store_root(&mut self, root: &[u8]) {
-        let area = self.root_area();
-        if let Some((len, place)) = area.split_first_mut()
-            && let Some(place) = place.get_mut(..root.len())
+        if self.format.block_size != 0
+            && let Some(area) = self.medium.behind().last_chunk_mut()
         {
-            *len = root.len() as u8;
-            place.copy_from_slice(root);
+            let [len, place @ ..]: &mut RootArea = area;
+            *len = root.len().min(STORE_ROOT) as u8;
+            for (place, byte) in place.iter_mut().zip(root) {
+                *place = *byte;
+            }
         }
     }
 
-    fn root_area(&mut self) -> &mut [u8] {
-        let at = Segments::memory(self.segments.count());
-        let end = at.wrapping_add(if self.format.block_size == 0 { 0 } else { STORE_ROOT + 1 });
-        self.medium.behind().get_mut(at..end).unwrap_or_default()
+    /// Carries the store's root, its length first, into a publish that is built in the scratch, or out of one that was read:
+    /// from byte `at` on. Returns where it ends.
+    #[inline(never)]
+    pub(super) fn carry_store_root(&mut self, at: usize, into: bool) -> usize {
+        if self.format.block_size == 0 {
+            return at;
+        }
+        let (scratch, behind) = self.medium.split();
+        let Some(area) = behind.last_chunk_mut() else { return at };
+        let [len, root @ ..]: &mut RootArea = area;
+        let place = scratch.get_mut(at..).unwrap_or_default();
+        let mut fields = if into { Fields::write(place) } else { Fields::read(place) };
+        fields.bytes(core::slice::from_mut(len));
+        let len = usize::from(*len);
+        fields.bytes(root.get_mut(..len).unwrap_or_default());
+        at.wrapping_add(1).wrapping_add(len)
     }
 
     /// Makes both homes say the same, by one publish if they don't: before the first block is given out.
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         if self.homes.differ { self.publish() } else { Ok(()) }
-    }
-
-    /// Takes the store's root from the publish of `len` bytes at `address`, where it begins at byte `at`.
-    pub(super) fn read_store_root(&mut self, address: u64, at: usize, len: u32) -> Result<(), Fault> {
-        if self.format.block_size == 0 {
-            return Ok(());
-        }
-        let mut bytes = [0; STORE_ROOT + 1];
-        let there = (len as usize).saturating_sub(at).min(bytes.len());
-        let root = bytes.get_mut(..there).unwrap_or_default();
-        self.medium.read(address.wrapping_add(at as u64), root, 0)?;
-        let (len, root) = bytes.split_first().unwrap_or((&0, &[]));
-        let root = root.get(..usize::from(*len)).unwrap_or_default();
-        self.set_store_root(root);
-        Ok(())
-    }
-
-    /// Puts the store's root behind the first `at` bytes of the publish in the scratch; returns where it ends.
-    pub(super) fn put_store_root(&mut self, at: usize) -> usize {
-        if self.format.block_size == 0 {
-            return at;
-        }
-        let bitmap = Segments::memory(self.segments.count());
-        let (scratch, behind) = self.medium.split();
-        let area = behind.get(bitmap..).unwrap_or_default();
-        let len = area.first().map_or(0, |len| usize::from(*len).wrapping_add(1));
-        let end = at.wrapping_add(len);
-        if let Some((place, root)) = scratch.get_mut(at..end).zip(area.get(..len)) {
-            place.copy_from_slice(root);
-        }
-        end
     }
 }
 

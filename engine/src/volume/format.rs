@@ -78,10 +78,8 @@ pub(crate) struct Format {
     pub(crate) pool_len: u64,
     /// 0: there are none.
     pub(crate) block_size: u32,
-    /// At most `u32::MAX - 1`.
+    /// Blocks behind the pool, at most `u32::MAX - 1`.
     pub(crate) block_count: u32,
-    /// Address of the first one.
-    pub(crate) blocks: u64,
 }
 
 impl Format {
@@ -154,8 +152,7 @@ impl Format {
             );
         }
         self.block_size = size;
-        self.blocks = self.pool.saturating_add(self.pool_len);
-        let count = self.geometry.capacity.saturating_sub(self.blocks) >> size.trailing_zeros();
+        let count = self.geometry.capacity.saturating_sub(self.blocks()) >> size.trailing_zeros();
         self.block_count = count.min(u64::from(u32::MAX - 1)) as u32;
         if self.block_count < MIN_BLOCKS {
             return Err(
@@ -184,7 +181,6 @@ impl Format {
             pool_len: 0,
             block_size: 0,
             block_count: 0,
-            blocks: 0,
         }
     }
 
@@ -201,28 +197,22 @@ impl Format {
         fields.u32(&mut self.geometry.erase_unit);
         fields.u32(&mut self.home);
         fields.u32(&mut self.segment);
-        let shift = self.block_size.trailing_zeros() & 31;
-        let mut regions = [(0, 0, 0); REGIONS];
-        let [pool, blocks, ..] = &mut regions;
-        *pool = (REGION_POOL, self.pool, self.pool_len);
+        let mut pool = Region { kind: REGION_POOL, start: self.pool, len: self.pool_len };
+        pool.fields(fields);
+        (self.pool, self.pool_len) = (pool.start, if pool.kind == REGION_POOL { pool.len } else { 0 });
+        let mut blocks = Region::default();
         if self.block_size != 0 {
-            *blocks = (REGION_BLOCKS | shift << 8, self.blocks, u64::from(self.block_count) << shift);
+            let kind = self.block_size.trailing_zeros() << 8 | REGION_BLOCKS;
+            blocks = Region { kind, start: self.blocks(), len: self.blocks_len() };
         }
-        (self.pool, self.pool_len) = (0, 0);
-        (self.blocks, self.block_size, self.block_count) = (0, 0, 0);
-        for (kind, start, len) in &mut regions {
-            fields.u32(kind);
-            fields.u64(start);
-            fields.u64(len);
-            if *kind == REGION_POOL {
-                (self.pool, self.pool_len) = (*start, *len);
-            }
-            if *kind & 0xFF == REGION_BLOCKS && version == FORMAT_VERSION {
-                let shift = *kind >> 8 & 31;
-                (self.blocks, self.block_size) = (*start, 1 << shift);
-                // What is too long is refused below.
-                self.block_count = u32::try_from(*len >> shift).unwrap_or(u32::MAX);
-            }
+        blocks.fields(fields);
+        let shift = blocks.kind >> 8 & 31;
+        let there = version == FORMAT_VERSION && blocks.kind & 0xFF == REGION_BLOCKS;
+        self.block_size = u32::from(there) << shift;
+        // Blocks are half a KiB long at least, so 32 bits do; what an image says beyond is not used.
+        self.block_count = (blocks.len >> 9) as u32 >> (shift.wrapping_sub(9) & 31);
+        for _ in 2..REGIONS {
+            Region::default().fields(fields);
         }
         fields.u32(&mut self.geometry.read_unit);
         (magic, version)
@@ -241,12 +231,12 @@ impl Format {
         if magic != MAGIC || word_at(crc, 0) != Checksum::new().bytes(body).finish() {
             return None;
         }
-        (!is_supported(version) || self.is_possible(version)).then_some(version)
+        Some(version)
     }
 
     /// The checksum is no signature: an image may be made by anyone. What is built on a format divides by nothing and
     /// loops over nothing that was not checked here.
-    fn is_possible(&self, version: u16) -> bool {
+    fn is_possible(&self) -> bool {
         let Self { geometry, home, segment, pool, pool_len, .. } = *self;
         geometry.check().is_ok()
             && home == home_size(&geometry)
@@ -257,17 +247,19 @@ impl Format {
             && pool & u64::from(geometry.block().saturating_sub(1)) == 0
             && pool.checked_add(pool_len).is_some_and(|end| end <= geometry.capacity)
             && (1..=MAX_SEGMENTS).contains(&self.segments())
-            && (version != FORMAT_VERSION || self.has_possible_blocks())
+            && (self.block_size == 0
+                || is_block_size(self.block_size, &geometry)
+                    && self.block_count < u32::MAX
+                    && self.blocks_len() <= geometry.capacity.saturating_sub(self.blocks()))
     }
 
-    fn has_possible_blocks(&self) -> bool {
-        let Self { geometry, pool, pool_len, block_size, block_count, blocks, .. } = *self;
-        let len = u64::from(block_count).wrapping_mul(u64::from(block_size));
-        is_block_size(block_size, &geometry)
-            && (1..u32::MAX).contains(&block_count)
-            && blocks >= pool.saturating_add(pool_len)
-            && blocks & u64::from(geometry.block().saturating_sub(1)) == 0
-            && blocks.checked_add(len).is_some_and(|end| end <= geometry.capacity)
+    /// Address of the first block.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.pool.saturating_add(self.pool_len)
+    }
+
+    fn blocks_len(&self) -> u64 {
+        u64::from(self.block_count).wrapping_mul(u64::from(self.block_size))
     }
 
     /// Whether a volume of this format can live on `device`.
@@ -281,8 +273,21 @@ impl Format {
     }
 }
 
-fn is_supported(version: u16) -> bool {
-    (OLDEST_VERSION..=FORMAT_VERSION).contains(&version)
+/// Who owns a stretch of the device.
+#[derive(Default)]
+struct Region {
+    kind: u32,
+    start: u64,
+    len: u64,
+}
+
+impl Region {
+    #[inline(never)]
+    fn fields(&mut self, fields: &mut Fields<'_>) {
+        fields.u32(&mut self.kind);
+        fields.u64(&mut self.start);
+        fields.u64(&mut self.len);
+    }
 }
 
 fn is_block_size(size: u32, geometry: &Geometry) -> bool {
@@ -309,9 +314,9 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     }
     medium.read(address, &mut bytes, 0)?;
     match format.decode(&mut bytes) {
-        Some(version) if is_supported(version) => Ok(()),
+        Some(OLDEST_VERSION..=FORMAT_VERSION) if format.is_possible() => Ok(()),
+        Some(OLDEST_VERSION..=FORMAT_VERSION) | None => Err(Fault::NotFormatted),
         Some(version) => Err(medium.fault(Fault::Version, u32::from(version))),
-        None => Err(Fault::NotFormatted),
     }
 }
 

@@ -209,7 +209,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         if address.wrapping_sub(self.cached) >= self.held as u64 {
             self.fill(address, want, ahead)?;
         }
-        let from = address.wrapping_sub(self.cached) as usize;
+        let from = self.place_of(address);
         let end = from.saturating_add(want as usize).min(self.held);
         Ok(self.buffer.as_ref().get(from..end).unwrap_or_default())
     }
@@ -244,10 +244,15 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn view(&mut self, address: u64, len: u32) -> Result<&mut [u8], Fault> {
         self.forget();
         self.fill(address, len, 0)?;
-        let from = address.wrapping_sub(self.cached) as usize;
+        let from = self.place_of(address);
         let view = self.buffer.as_mut().get_mut(from..self.held).unwrap_or_default();
         let len = view.len().min(len as usize);
         Ok(view.get_mut(..len).unwrap_or_default())
+    }
+
+    /// Where in the scratch a place is that [`view`](Self::view) has shown.
+    pub(crate) fn place_of(&self, address: u64) -> usize {
+        address.wrapping_sub(self.cached) as usize
     }
 
     /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.

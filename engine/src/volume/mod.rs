@@ -226,7 +226,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             pool_address: self.format.pool,
             block_size: self.format.block_size,
             blocks: self.format.block_count,
-            block_address: self.format.blocks,
+            block_address: self.format.blocks(),
         }
     }
 

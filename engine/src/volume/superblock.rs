@@ -97,7 +97,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             let fits = self.roots.decode(bytes.get_mut(HEADER..).unwrap_or_default());
             let behind = fits.ok_or(self.medium.fault(Fault::TooManyLogs, LOGS as u32))?;
-            self.read_store_root(u64::from(address), HEADER.saturating_add(behind), len)?;
+            let at = self.medium.place_of(u64::from(address)).wrapping_add(HEADER);
+            self.carry_store_root(at.wrapping_add(behind), false);
             // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
             let count = self.segments.count();
             for log in &mut self.roots.logs {
@@ -251,7 +252,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         scratch.fill(0xFF);
         let body = scratch.get_mut(HEADER..).unwrap_or_default();
         let len = HEADER.wrapping_add(self.roots.encode(body));
-        let len = self.put_store_root(len) as u16;
+        let len = self.carry_store_root(len, true) as u16;
         let mut publish = PublishHeader { crc: 0, len, generation: self.generation };
         publish.fields(&mut Fields::write(self.medium.scratch()));
         u32::from(len)

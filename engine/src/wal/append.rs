@@ -23,10 +23,7 @@ impl Ticket {
     }
 }
 
-/// An entry, in parts that stand one behind the other.
-pub(super) type Parts<'a> = [&'a [u8]; 3];
-
-fn len_of(parts: &Parts<'_>) -> usize {
+fn len_of(parts: &[&[u8]]) -> usize {
     parts.iter().fold(0, |len, part| len.saturating_add(part.len()))
 }
 
@@ -73,14 +70,14 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         payloads: &[&[u8]],
         user: &[u8],
     ) -> Result<u64, Fault> {
-        self.append_all(volume, payloads.iter().map(|payload| [*payload, &[], &[]]), user)
+        self.append_all(volume, payloads.iter().map(core::slice::from_ref), user)
     }
 
-    /// Appends entries, each of three parts, one behind the other. Each gets the bytes of the `user` word, if there are any.
+    /// Appends entries, each of some parts, one behind the other. Each gets the bytes of the `user` word, if there are any.
     pub(super) fn append_all<'a, D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        entries: impl Iterator<Item = Parts<'a>> + Clone,
+        entries: impl Iterator<Item: AsRef<[&'a [u8]]>> + Clone,
         user: &[u8],
     ) -> Result<u64, Fault> {
         self.check(volume)?;
@@ -91,7 +88,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         while let Some(parts) = next {
             next = entries.next();
             // A failure from here on leaves a part of the entries behind, of which none may count.
-            if let Err(error) = self.append_one(volume, user, &parts, next.is_some()) {
+            if let Err(error) = self.append_one(volume, user, parts.as_ref(), next.is_some()) {
                 volume.poison();
                 return Err(error);
             }
@@ -114,7 +111,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         user: &[u8],
-        parts: &Parts<'_>,
+        parts: &[&[u8]],
         more: bool,
     ) -> Result<(), Fault> {
         let len = len_of(parts);
@@ -132,15 +129,14 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Refuses what can't be appended as a whole, begins the epoch if that is still to be done.
-    #[inline(never)]
     fn make_room<'a, D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        entries: impl Iterator<Item = Parts<'a>> + Clone,
+        entries: impl Iterator<Item: AsRef<[&'a [u8]]>> + Clone,
         user: &[u8],
     ) -> Result<(), Fault> {
         let max = self.max_entry(volume).saturating_sub(user.len() as u32);
-        if entries.clone().any(|parts| len_of(&parts) as u64 > u64::from(max)) {
+        if entries.clone().any(|parts| len_of(parts.as_ref()) as u64 > u64::from(max)) {
             return Err(Fault::TooLarge);
         }
         if !self.begun {
@@ -151,7 +147,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let mut segments = 0_u32;
         let mut bytes = 0_usize;
         for parts in entries {
-            let size = Head::entry(!user.is_empty(), len_of(&parts) as u32, 0, false, 0).size();
+            let size = Head::entry(!user.is_empty(), len_of(parts.as_ref()) as u32, 0, false, 0).size();
             bytes = bytes.wrapping_add(size as usize);
             position = position.wrapping_add(size);
             if position > limit {

@@ -1,7 +1,6 @@
 //! What a store asks of the log that it stands on: entries made of parts and entries read in parts, with no buffer that holds
 //! a whole one, and the checkpoint.
 
-use super::append::Parts;
 use super::release::Released;
 use super::{Cursor, Entry, Log};
 use crate::codec::word_at;
@@ -12,15 +11,15 @@ use crate::volume::{Buffer, Fault, Volume};
 /// Entries to be appended as one batch.
 #[derive(Clone)]
 enum Entries<'a> {
-    One(Option<Parts<'a>>),
+    One(Option<[&'a [u8]; 3]>),
     /// What is left of `{ length u32, bytes }*`.
     Staged(&'a [u8]),
 }
 
 impl<'a> Iterator for Entries<'a> {
-    type Item = Parts<'a>;
+    type Item = [&'a [u8]; 3];
 
-    fn next(&mut self) -> Option<Parts<'a>> {
+    fn next(&mut self) -> Option<[&'a [u8]; 3]> {
         match self {
             Self::One(parts) => parts.take(),
             Self::Staged(left) => {

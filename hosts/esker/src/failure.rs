@@ -78,7 +78,7 @@ impl Failure {
             Error::Version { found, supported } => Self::at(
                 device,
                 format_args!(
-                    "written by another esker (format version {found}, this one reads version {supported}); use that one"
+                    "written by another esker (format version {found}, this one reads 2 to {supported}); use that one"
                 ),
             ),
             Error::Geometry { recorded, device: found } if found.capacity < recorded.capacity => Self::at(
