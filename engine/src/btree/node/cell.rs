@@ -134,7 +134,7 @@ pub(super) fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Writes `length`, and hands out what is behind it.
-fn write_length(bytes: &mut [u8], length: usize) -> &mut [u8] {
+pub(super) fn write_length(bytes: &mut [u8], length: usize) -> &mut [u8] {
     if length < 128 {
         write_bytes(bytes, &[length as u8])
     } else {
