@@ -272,7 +272,7 @@ pub trait Index {
     fn begin(&mut self, geometry: &crate::device::Geometry, block: u32) -> Result<(), Unfit>;
     /// Takes its root from what was published; nothing read: an empty one.
     fn read_root(&mut self, fields: &mut Varints<'_>);
-    /// Says its root, for the next publish: at most 64 bytes.
+    /// Says its root, for the next publish: at most 40 bytes.
     fn write_root(&mut self, fields: &mut Varints<'_>);
     /// The longest key.
     fn max_key(&self) -> usize;

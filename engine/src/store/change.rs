@@ -54,10 +54,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let mut values = 0_u32;
         let mut left = staged;
         while let Some((op, rest)) = next_op(left) {
-            let len = match op.value {
-                Some(value) => Some(value.len()),
-                None => None,
-            };
+            let len = op.value.map(|value| value.len());
             self.check_op(volume, op.key, len)?;
             let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
             values = values.saturating_add(blocks);

@@ -92,5 +92,5 @@ pub(super) fn address<D: BlockDevice, V: Buffer, const N: usize>(
     block: u32,
 ) -> u64 {
     let before = u64::from(block).wrapping_mul(u64::from(volume.format.block_size));
-    volume.format.blocks.wrapping_add(before)
+    volume.format.blocks().wrapping_add(before)
 }

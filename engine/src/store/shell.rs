@@ -7,7 +7,7 @@ use crate::codec::Varints;
 use crate::device::BlockDevice;
 use crate::index::Unfit;
 use crate::pool::PoolInfo;
-use crate::space::Blocks;
+use crate::space::{BLOCKS_ROOT, Blocks};
 use crate::volume::{self, Buffer, Fault, STORE_ROOT, Volume};
 use crate::wal::{self, Cursor, Durability, Log, SyncStrategy, Ticket};
 
@@ -123,6 +123,10 @@ impl Head {
 
 /// The longest root.
 const ROOT: usize = STORE_ROOT;
+/// What the shell and an index say of it at most.
+const HEAD: usize = 1 + 3 + 10 + 5;
+const INDEX_ROOT: usize = 40;
+const _: () = assert!(HEAD + BLOCKS_ROOT + INDEX_ROOT <= ROOT);
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// What the volume says of the store on it; `None`: there is none.

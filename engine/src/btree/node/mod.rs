@@ -61,6 +61,9 @@ pub(crate) use check::{is_ordered, is_sound, seal};
 pub(crate) use search::{child, child_index, key, search, value};
 pub(crate) use split::{even_point, separator, split_point};
 
+#[cfg(test)]
+use change::{compact, fits};
+
 use crate::codec::{put_word, word_at};
 
 /// Bytes before the slots.
