@@ -1,8 +1,9 @@
 //! Something new into a page; where there is no room, the page is split, and its parent gets something new.
 
 use super::node::{self, Cell, Pointer};
-use super::tree::{Path, Tree};
+use super::tree::{Path, Tree, Turn};
 use crate::index::{Effect, Ground};
+use crate::pool::NONE;
 use crate::volume::Fault;
 
 /// What is put into a page.
@@ -10,6 +11,8 @@ use crate::volume::Fault;
 pub(super) enum Item<'a> {
     /// A pair, into a leaf.
     Pair(&'a Cell<'a>),
+    /// The same, after a neighbour has made room.
+    Shifted(&'a Cell<'a>),
     /// A pinned page that nothing points to, into one above it, under so many bytes of its first key.
     Page(u32, usize),
 }
@@ -27,9 +30,16 @@ impl Tree<'_> {
     ) -> Result<bool, Fault> {
         let mut split = false;
         loop {
-            let Some(frame) = path.last().map(|turn| turn.frame) else { return Ok(split) };
+            let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(split) };
             if self.insert_item(frame, at, &item) {
                 return Ok(split);
+            }
+            if let Item::Pair(cell) = item
+                && self.shift(ground, path, &mut at, cell)?
+            {
+                effect.borrowed = effect.borrowed.saturating_add(1);
+                item = Item::Shifted(cell);
+                continue;
             }
             split = true;
             let right = self.split(ground, path, frame, at, &item)?;
@@ -46,6 +56,76 @@ impl Tree<'_> {
                 }
             }
             item = Item::Page(right, len);
+        }
+    }
+
+    /// Before a leaf is split: evens it out with a neighbour that is in the pool and has room. So random inserts fill leaves to
+    /// four fifths instead of two thirds, and no device operation is spent on it. The way then leads to the leaf that the
+    /// new pair belongs to, and `at` is its place there. Whether that was done.
+    fn shift<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        path: &mut Path,
+        at: &mut usize,
+        cell: &Cell<'_>,
+    ) -> Result<bool, Fault> {
+        let depth = path.len().saturating_sub(1);
+        let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(false) };
+        let above = Self::above(path, depth);
+        let parent = self.pool.page(above.frame);
+        let size = parent.len();
+        let last = above.index as usize >= node::count(parent).saturating_sub(1);
+        let ascends = last && *at >= node::count(self.pool.page(frame));
+        // The neighbour's new key must have room above it, whatever it is.
+        if above.frame == NONE || ascends || node::room(parent) < node::max_cell(size) / 2 {
+            return Ok(false);
+        }
+        let mut found = None;
+        let mut least = node::usable(size).saturating_mul(2).saturating_sub(node::usable(size) / 8);
+        for beside in [above.index.wrapping_sub(1), above.index.wrapping_add(1)] {
+            let Some(child) = node::child(self.pool.page(above.frame), beside as usize) else { continue };
+            let sibling = self.pool.peek(child.block);
+            let used = node::used(self.pool.page(sibling)).saturating_add(node::used(self.pool.page(frame)));
+            let used = used.saturating_add(cell.size().saturating_mul(2));
+            if sibling != NONE && used < least {
+                (found, least) = (Some((beside, sibling)), used);
+            }
+        }
+        let Some((beside, sibling)) = found else { return Ok(false) };
+        self.dirty_page(ground, sibling, above.frame, beside)?;
+        let to_left = beside < above.index;
+        let (left, right) = if to_left { (sibling, frame) } else { (frame, sibling) };
+        let right_index = above.index.max(beside) as usize;
+        self.even_out(left, right);
+        self.pool.pin(right);
+        let len = self.separator_len(left, right);
+        node::remove(self.pool.page_mut(above.frame), right_index);
+        self.insert_item(above.frame, right_index, &Item::Page(right, len));
+        let goes_right = node::key(self.pool.page(above.frame), right_index) <= cell.key();
+        let target = if goes_right { right } else { left };
+        self.pool.pin(target);
+        self.pool.unpin(frame);
+        path.pop();
+        if let Some(turn) = path.last_mut() {
+            turn.index = right_index.saturating_sub(usize::from(!goes_right)) as u32;
+        }
+        // There was one more on this way.
+        let _ = path.push(Turn { frame: target, index: 0 });
+        *at = node::search(self.pool.page(target), cell.key()).unwrap_or_else(|at| at);
+        Ok(true)
+    }
+
+    /// Moves cells between two neighbours that don't fit on one page, so that both are filled alike.
+    pub(super) fn even_out(&mut self, left: u32, right: u32) {
+        let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
+        let before = node::count(first);
+        let even = node::even_point(first, second);
+        if even > before {
+            node::move_cells(second, 0, even.wrapping_sub(before), first, scratch);
+            self.adopt_children(left);
+        } else {
+            node::move_cells(first, even, before, second, scratch);
+            self.adopt_children(right);
         }
     }
 
@@ -102,7 +182,7 @@ impl Tree<'_> {
     /// Puts an item into a page, if there is room. A page is then pointed to, and pinned no more.
     fn insert_item(&mut self, frame: u32, at: usize, item: &Item<'_>) -> bool {
         match *item {
-            Item::Pair(cell) => {
+            Item::Pair(cell) | Item::Shifted(cell) => {
                 let (page, scratch) = self.pool.page_and_scratch(frame);
                 node::insert(page, scratch, at, cell)
             }
@@ -123,7 +203,7 @@ impl Tree<'_> {
 
     fn item_size(&self, item: &Item<'_>) -> usize {
         match *item {
-            Item::Pair(cell) => cell.size(),
+            Item::Pair(cell) | Item::Shifted(cell) => cell.size(),
             Item::Page(child, len) => {
                 let key = node::key(self.pool.page(child), 0);
                 let key = key.get(..len).unwrap_or(key);

@@ -96,9 +96,9 @@ impl Tree<'_> {
             let (left, right) = if beside < above.index { (sibling, frame) } else { (frame, sibling) };
             path.pop();
             let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
-            let (before, behind) = (node::count(first), node::count(second));
             if node::used(first).saturating_add(node::used(second)) <= node::usable(size) {
-                node::move_cells(second, 0, behind, first, scratch);
+                let all = node::count(second);
+                node::move_cells(second, 0, all, first, scratch);
                 self.adopt_children(left);
                 self.pool.unpin(left);
                 self.pool.unpin(right);
@@ -107,14 +107,7 @@ impl Tree<'_> {
                 effect.merged = effect.merged.saturating_add(1);
                 continue;
             }
-            let even = node::even_point(first, second);
-            if even > before {
-                node::move_cells(second, 0, even.wrapping_sub(before), first, scratch);
-                self.adopt_children(left);
-            } else {
-                node::move_cells(first, even, before, second, scratch);
-                self.adopt_children(right);
-            }
+            self.even_out(left, right);
             effect.borrowed = effect.borrowed.saturating_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
