@@ -11,6 +11,7 @@
 //! A chain is written from its end, because each block holds the checksum of the next. Its blocks don't go through the pool.
 
 use super::node::{self, Pointer};
+use super::pages::write_anywhere;
 use super::tree::Tree;
 use crate::codec::{put_word, word_at};
 use crate::index::{Ground, Input};
@@ -71,8 +72,7 @@ impl Tree<'_> {
                     ground.logged(start.saturating_add(from as u32), part)?;
                 }
             }
-            let crc = node::seal(page, ground.volume_id(), block);
-            ground.write_block(block, page)?;
+            let (block, crc) = write_anywhere(ground, page, block)?;
             self.pool.state.info.written = self.pool.state.info.written.wrapping_add(1);
             self.root.counts.overflow = self.root.counts.overflow.wrapping_add(1);
             next = Pointer { block, crc };

@@ -57,9 +57,11 @@ impl Tree<'_> {
 
     /// Writes a dirty page that points to no dirty one, and tells the page above its checksum.
     pub(super) fn write_page<G: Ground>(&mut self, ground: &mut G, at: u32) -> Result<(), Fault> {
-        let (block, parent) = (self.pool.frame(at).block, self.pool.frame(at).parent);
-        let crc = node::seal(self.pool.page_mut(at), ground.volume_id(), block);
-        ground.write_block(block, self.pool.page(at))?;
+        let (old, parent) = (self.pool.frame(at).block, self.pool.frame(at).parent);
+        let (block, crc) = write_anywhere(ground, self.pool.page_mut(at), old)?;
+        if block != old {
+            self.pool.rename(at, block);
+        }
         self.pool.state.info.written = self.pool.state.info.written.wrapping_add(1);
         self.pool.set_clean(at);
         let pointer = Pointer { block, crc };
@@ -69,7 +71,7 @@ impl Tree<'_> {
         }
         let page = self.pool.page_mut(parent);
         for i in 0..node::count(page) {
-            if node::child(page, i).is_some_and(|child| child.block == block) {
+            if node::child(page, i).is_some_and(|child| child.block == old) {
                 node::set_child(page, i, pointer);
                 break;
             }
@@ -166,6 +168,34 @@ impl Tree<'_> {
             if child != NONE {
                 self.pool.set_parent(child, at);
             }
+        }
+    }
+}
+
+/// So many blocks are tried for one page.
+const TRIES: u32 = 4;
+
+/// Writes a page to its block or, if that can't be erased or written any more, to another one. Returns the block and the
+/// checksum.
+pub(super) fn write_anywhere<G: Ground>(
+    ground: &mut G,
+    page: &mut [u8],
+    mut block: u32,
+) -> Result<(u32, u32), Fault> {
+    let mut tries = TRIES;
+    loop {
+        let crc = node::seal(page, ground.volume_id(), block);
+        let done = ground.write_block(block, page);
+        tries = tries.saturating_sub(1);
+        if done.is_ok() {
+            return Ok((block, crc));
+        }
+        if done != Err(Fault::Device) || tries == 0 {
+            return done.map(|()| (block, crc));
+        }
+        match ground.replace(block) {
+            Ok(other) => block = other,
+            Err(_) => return done.map(|()| (block, crc)),
         }
     }
 }

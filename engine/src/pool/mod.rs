@@ -246,17 +246,23 @@ impl Pool<'_> {
     /// The page that goes next: of those that nobody holds on to and that point to no dirty one, the one that was
     /// longest not asked for. With `clean`, only one that need not be written.
     pub(crate) fn victim(&self, clean: bool) -> Option<u32> {
+        // What has just come in stays if possible, or a way down would lose its first pages to its last ones.
+        let keep = self.state.info.frames.min(24) / 3;
+        let mut newest = None;
         for list in [&self.state.old, &self.state.young] {
             let mut at = list.oldest;
             while at != NONE {
                 let frame = self.frame(at);
                 if frame.pins == 0 && frame.dirty_children == 0 && !(clean && frame.dirty) {
-                    return Some(at);
+                    if self.state.clock.wrapping_sub(frame.stamp) >= keep {
+                        return Some(at);
+                    }
+                    newest = newest.or(Some(at));
                 }
                 at = frame.newer;
             }
         }
-        None
+        newest
     }
 
     /// Lets this frame hold a block, as if just loaded.

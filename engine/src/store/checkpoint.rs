@@ -95,7 +95,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.blocks.published();
         self.generation = self.generation.wrapping_add(1);
         (self.position, self.room) = (offset, self.blocks.available());
-        (self.writing, self.unlogged) = (false, false);
+        (self.writing, self.unlogged, self.forgiving) = (false, false, false);
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Base<'a, D: BlockDevice, V, W, const N: usize, const SLOTS: us
     /// Behind the entry that is being replayed.
     pub(super) replayed: Option<&'a Cursor>,
     pub(super) generation: u32,
+    /// See [`Store::forgiving`](super::Store).
+    pub(super) forgiving: bool,
     /// Set if nothing may be written: the block number that is next to stand for a page in memory only. No device has it.
     pub(super) overlay: Option<&'a mut u32>,
 }
@@ -45,7 +47,11 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         if self.overlay.is_some() {
             return Err(Fault::ReadOnly);
         }
-        self.volume.write_block(block, data)
+        let done = self.volume.write_block(block, data);
+        if done.is_err() && self.forgiving {
+            self.volume.medium.forgive();
+        }
+        done
     }
 
     fn available(&self) -> u32 {
@@ -60,6 +66,15 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
             }
             None => self.blocks.allocate(self.volume),
         }
+    }
+
+    fn replace(&mut self, block: u32) -> Result<u32, Fault> {
+        if self.volume.is_poisoned() {
+            return Err(Fault::Poisoned);
+        }
+        let other = self.allocate()?;
+        self.blocks.retire(block);
+        Ok(other)
     }
 
     fn free(&mut self, block: u32, fresh: bool) -> Result<(), Fault> {

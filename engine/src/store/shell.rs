@@ -51,6 +51,8 @@ pub struct Store<I, W, const SLOTS: usize = 16> {
     pub(super) read_only: bool,
     /// The block that keeps an operation of the log from being applied.
     pub(super) stuck: Option<u32>,
+    /// This session has published nothing yet: a page that can't be written goes elsewhere instead of ending it.
+    pub(super) forgiving: bool,
     /// Something was changed that is in no log: a salvage, or a load.
     pub(super) unlogged: bool,
 }
@@ -135,7 +137,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     }
 
     /// Makes an empty store, durable on return, on a volume that was formatted with a block size; and the log with this id
-    /// for it. Two publishes.
+    /// for it, unless there is one that is empty and was never used. Two publishes.
     pub fn create<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         log: u16,
@@ -150,8 +152,15 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         let mut index = index;
         begin(volume, &mut index)?;
-        volume.create_log(log)?;
+        match volume.create_log(log) {
+            // A cut may have come between the two publishes: then the log is there, and empty.
+            Ok(()) | Err(volume::Error::LogExists) => {}
+            Err(error) => return Err(error.into()),
+        }
         let log = Log::open(volume, log, buffer)?;
+        if log.end() != 0 {
+            return Err(volume::Error::LogExists.into());
+        }
         let blocks = Blocks::new(volume.block_count());
         let mut store = Self::assemble(index, log, blocks, Head { generation: 1, ..Head::default() });
         store.index.replayed();
@@ -228,6 +237,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             overlay: u32::MAX,
             read_only: false,
             stuck: None,
+            forgiving: true,
             unlogged: false,
         }
     }
@@ -281,6 +291,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             log: &self.log,
             replayed,
             generation: self.generation,
+            forgiving: self.forgiving,
             overlay: self.read_only.then_some(&mut self.overlay),
         };
         call(&mut self.index, &mut base)
