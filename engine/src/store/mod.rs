@@ -22,6 +22,8 @@ mod op;
 mod read;
 mod recover;
 mod shell;
+#[cfg(feature = "postcard")]
+mod typed;
 mod verify;
 
 pub use crate::index::{Damage, Effect, Found, Index, IndexInfo, Kind, Verified};
@@ -30,3 +32,5 @@ pub use bulk::Load;
 pub use error::Error;
 pub use read::Cursor;
 pub use shell::{Info, Root, Store};
+#[cfg(feature = "postcard")]
+pub use typed::Typed;
