@@ -118,7 +118,9 @@ impl<E: fmt::Debug> fmt::Display for Error<E> {
             Self::Unsorted { at } => write!(f, "pair {at} is not greater than the one before it"),
             Self::NotEmpty => f.write_str("only an empty store can be loaded in bulk"),
             Self::ReadOnly => f.write_str("the store was opened for reading only"),
-            Self::Encoding => f.write_str("a typed key or value does not fit the buffer, or is not of this type"),
+            Self::Encoding => {
+                f.write_str("a typed key or value does not fit the buffer, or is not of this type")
+            }
         }
     }
 }

@@ -50,7 +50,10 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> Typed<K, V> {
         match store.get(volume, key, rest)? {
             Some(found) => {
                 let value = rest.get(..found.len).unwrap_or_default();
-                postcard::from_bytes(value).map(Some).map_err(|_| Error::Encoding)
+                match postcard::take_from_bytes(value) {
+                    Ok((value, [])) => Ok(Some(value)),
+                    _ => Err(Error::Encoding),
+                }
             }
             None => Ok(None),
         }
