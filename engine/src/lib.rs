@@ -26,5 +26,7 @@ mod trace;
 mod codec;
 pub mod device;
 mod space;
+#[cfg(test)]
+mod testing;
 pub mod volume;
 pub mod wal;
