@@ -170,7 +170,7 @@ impl BlockDevice for Part {
         }
         self.burn()?;
         let unit = u64::from(self.geometry.erase_unit);
-        if unit != 0 {
+        if self.geometry.must_erase() {
             for number in range.start / unit..range.end / unit {
                 self.wear[number as usize] += 1;
             }
