@@ -6,8 +6,10 @@
 //! - [`device`]: what a device is; windows, counters, a RAM device, adapters to the ecosystem's traits.
 //! - [`volume`]: a formatted device: the superblock in two homes, and the pool of segments.
 //! - [`wal`]: the write-ahead log: entries in, entries out, and nothing acknowledged is ever lost.
+//! - [`btree`]: an index of pages in a buffer pool.
+//! - [`store`]: keys and values, durable: an index whose truth is the log.
 //!
-//! Begin with [`wal::Log`], which has an example. `FORMAT.md` in the crate's folder is the format on the device, to the
+//! Begin with [`wal::Log`] or [`store::Store`], which have examples. `FORMAT.md` in the crate's folder is the format on the device, to the
 //! byte.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,5 +32,7 @@ mod index;
 mod pool;
 mod space;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod volume;
 pub mod wal;

@@ -151,6 +151,11 @@ impl Blocks {
         }
     }
 
+    /// Whatever was done since this was copied is undone; what was written meanwhile is left alone.
+    pub(crate) fn restored(self) -> Self {
+        Self { open: false, ..self }
+    }
+
     /// The blocks before `frontier` in use, all of them, and no list: what a salvage fills anew.
     pub(crate) fn used_up_to(count: u32, frontier: u32) -> Self {
         Self { frontier: frontier.min(count), ..Self::new(count) }
@@ -284,20 +289,15 @@ impl Blocks {
         self.retired = self.retired.saturating_add(1);
     }
 
-    /// Writes what is waiting, so that [`encode`](Self::encode) describes everything. At most one write, on flash one erase.
+    /// Writes what is waiting, so that [`encode`](Self::encode) describes everything. One write, on flash one erase at most.
     pub(crate) fn before_publish(&mut self, region: &mut dyn BlockRegion) -> Result<(), Fault> {
         if self.waiting.is_empty() && self.fresh.is_empty() {
             return Ok(());
         }
         match self.flush(region, true) {
-            // The reserve is gone with what was damaged. What can't be written down is lost, and the store goes on.
-            Err(Fault::Full) => {
-                let lost = self.waiting.len().saturating_add(self.fresh.len()) as u32;
-                self.lost = self.lost.saturating_add(lost);
-                self.waiting.clear();
-                self.fresh.clear();
-                Ok(())
-            }
+            // The reserve is gone with what was damaged. They stay here, and the next publish finds room among them; a cut
+            // before that loses them.
+            Err(Fault::Full) => Ok(()),
             done => done,
         }
     }
@@ -307,6 +307,12 @@ impl Blocks {
         self.settled = self.fill;
         self.continues = false;
         self.proved = true;
+        // Only where there was no room to write them down: now no root names them.
+        while !self.fresh.is_full()
+            && let Some(block) = self.waiting.pop()
+        {
+            let _ = self.fresh.push(block);
+        }
     }
 
     /// Names every free block behind which there is a used one, and every block that the list itself takes; those from
@@ -535,3 +541,6 @@ fn load(
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

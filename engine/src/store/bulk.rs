@@ -75,7 +75,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Load<'_, I, W, SLOTS> {
 impl<I: Index, W: Buffer, const SLOTS: usize> Drop for Load<'_, I, W, SLOTS> {
     fn drop(&mut self) {
         if let Some(blocks) = self.blocks.take() {
-            self.store.blocks = blocks;
+            self.store.blocks = blocks.restored();
             self.store.index.clear();
             self.store.unlogged = false;
         }

@@ -7,7 +7,6 @@ use crate::codec::word_at;
 use crate::device::BlockDevice;
 use crate::index::{Input, Op};
 use crate::volume::{Buffer, Fault, Volume};
-use crate::wal;
 
 /// Blocks that puts leave free beside what a delete may need.
 const RESERVE: u32 = 4;
@@ -27,7 +26,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.check_writable(volume)?;
         self.check_op(volume, key, Some(value.len()))?;
         let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value);
-        done.map_err(|fault| self.explain_change(volume, fault))
+        done.map_err(|fault| self.explain(volume, fault))
     }
 
     /// Removes a key and its value. If there is none, nothing is written. Otherwise costs what [`put`](Self::put) does, and a
@@ -40,7 +39,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.check_writable(volume)?;
         self.check_op(volume, key, None)?;
         let done = self.change(volume, &Op { key, value: None }, &[]);
-        done.map_err(|fault| self.explain_change(volume, fault))
+        done.map_err(|fault| self.explain(volume, fault))
     }
 
     /// Applies a batch, all of it. After a cut, all of it is there or none; durable after the next [`commit`](Self::commit).
@@ -61,7 +60,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             left = rest;
         }
         self.write_staged(volume, staged, batch.len() as u32, values)
-            .map_err(|fault| self.explain_change(volume, fault))
+            .map_err(|fault| self.explain(volume, fault))
     }
 
     /// Whether anything may be changed.
@@ -198,19 +197,6 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         self.try_checkpoint(volume)?;
         if self.blocks.available() >= needed { Ok(()) } else { Err(Fault::Full) }
-    }
-
-    /// The public error for what has gone wrong with a change.
-    #[cold]
-    pub(super) fn explain_change<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
-        volume: &mut Volume<D, V, N>,
-        fault: Fault,
-    ) -> Error<D::Error> {
-        match fault {
-            Fault::SyncPending => Error::Log(wal::Error::SyncPending),
-            fault => self.explain(volume, fault),
-        }
     }
 }
 

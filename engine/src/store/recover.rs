@@ -4,7 +4,7 @@ use super::op::{MAX_HEAD, read_head};
 use super::{Damage, Error, Index, Store};
 use crate::device::BlockDevice;
 use crate::volume::{Buffer, Fault, Volume};
-use crate::wal::Entry;
+use crate::wal::{self, Entry};
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Applies the log from the checkpoint on. An operation on a damaged page is left out, and the store is stuck. An entry that
@@ -27,7 +27,15 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         loop {
             let at = cursor.offset();
             let entry = match self.log.next_part(volume, &mut cursor, self.index.replay_buffer()) {
-                Ok(Some(entry)) => entry,
+                Ok(Some(entry)) if self.is_op(entry.len) => entry,
+                Ok(Some(_)) => {
+                    // Whole, and nothing that a store has written.
+                    if pass(Damage::Entry { offset: at }) {
+                        continue;
+                    }
+                    let address = volume.info().pool_address;
+                    return Err(wal::Error::Corrupt { address, offset: Some(at) }.into());
+                }
                 Ok(None) => break,
                 Err(fault) => {
                     if fault == Fault::Damaged && pass(Damage::Entry { offset: at }) {
@@ -51,6 +59,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         self.index.replayed();
         Ok(())
+    }
+
+    /// Whether what was read into the replay buffer, of an entry of this length, is an operation.
+    fn is_op(&mut self, len: usize) -> bool {
+        let max = self.index.max_key();
+        let (head, key, delete) = read_head(self.index.replay_buffer());
+        let behind = head.saturating_add(key);
+        (1..=max).contains(&key) && if delete { behind == len } else { behind <= len }
     }
 
     /// Before a full device ends the replay, what was replayed is published: that frees what it has replaced.

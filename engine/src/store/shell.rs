@@ -217,8 +217,13 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         begin(volume, &mut index)?;
         index.read_root(&mut fields);
         let log = Log::open(volume, head.log as u16, buffer)?;
-        if !possible || head.position > log.end() {
+        if !possible {
             return Err(Error::Corrupt { address: address(volume, 0) });
+        }
+        if head.position > log.end() {
+            // It ended there at least when this was published.
+            let address = volume.info().pool_address;
+            return Err(wal::Error::Corrupt { address, offset: Some(head.position) }.into());
         }
         head.generation = head.generation.wrapping_add(1);
         Ok(Self::assemble(index, log, blocks, head))
@@ -310,6 +315,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             Fault::Short => Error::BufferTooSmall { needed: detail as usize },
             Fault::Full => Error::Full,
             Fault::ReadOnly => Error::ReadOnly,
+            Fault::SyncPending => Error::Log(wal::Error::SyncPending),
             Fault::Memory => {
                 let frames = detail as usize;
                 let pages = frames.saturating_add(1).saturating_mul(volume.block_size() as usize);

@@ -173,3 +173,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> BlockRegion for Volume<D, B, 
         self.medium.forgive();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub(crate) use scan::Copy;
 use crate::device::{BlockDevice, Geometry};
 use crate::space::{Segments, UNIT};
 pub(crate) use format::Format;
+#[cfg(test)]
+pub(crate) use format::home_size;
 use format::{FORMAT_RECORD, MAX_HOME, MIN_HOME, find_format, read_format};
 use medium::Medium;
 use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};

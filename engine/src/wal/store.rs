@@ -112,3 +112,6 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(release.map_or(Released::default(), |release| self.free_released(volume, release)))
     }
 }
+
+#[cfg(test)]
+mod tests;
