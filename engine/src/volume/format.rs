@@ -53,7 +53,8 @@ pub struct FormatOptions {
     /// mixed into every checksum, so nothing left over from another volume is ever taken for good.
     pub volume_id: u32,
     /// Bytes of a segment: a power of two, a multiple of the device's units, at most 16 MiB. 0 chooses: about a 64th
-    /// of the device, from 4 KiB (or two erase units) to 16 MiB.
+    /// of the device, from 4 KiB (or two erase units) to 16 MiB; with blocks a 512th, to 1 MiB. It bounds an entry of a
+    /// log, and with it a value of a store.
     pub segment_size: u32,
     /// Bytes of the pool of segments. 0: all there is; with blocks an eighth of it, at least 8 segments (on flash 4 more
     /// than the reserve) and at most 256 MiB. What is left over stays free for other uses of the volume.
@@ -95,7 +96,9 @@ impl Format {
                 .max(geometry.write_unit.saturating_mul(4))
                 .max(geometry.erase_unit.saturating_mul(2))
                 .min(MAX_SEGMENT);
-            let wanted = (room / 64).min(u64::from(MAX_SEGMENT)) as u32;
+            // A store's log is an eighth of the device, and what is left of it after a checkpoint is one segment.
+            let (parts, most) = if options.block_size == 0 { (64, MAX_SEGMENT) } else { (512, 1 << 20) };
+            let wanted = (room / parts).min(u64::from(most)) as u32;
             wanted.checked_next_power_of_two().unwrap_or(MAX_SEGMENT).clamp(least, MAX_SEGMENT)
         } else {
             options.segment_size

@@ -71,11 +71,11 @@ fn blocks_take_what_the_pool_leaves() {
 fn the_pool_beside_blocks_is_an_eighth_within_bounds() {
     let plan = |geometry, options: &FormatOptions| Format::plan::<()>(geometry, options).unwrap();
     for (geometry, segments, segment) in [
-        (Geometry::blocks(1 << 40, 4096), 16, 16 << 20),
-        (Geometry::blocks(1 << 30, 4096), 8, 16 << 20),
-        (Geometry::blocks(64 << 20, 512), 8, 1 << 20),
+        (Geometry::blocks(1 << 40, 4096), 256, 1 << 20),
+        (Geometry::blocks(1 << 30, 4096), 128, 1 << 20),
+        (Geometry::blocks(64 << 20, 512), 64, 128 << 10),
         (Geometry::blocks(128 << 10, 512), 8, 4096),
-        (Geometry::flash(1 << 20, 4, 4096), 8, 16 << 10),
+        (Geometry::flash(1 << 20, 4, 4096), 16, 8192),
         (Geometry::flash(128 << 10, 4, 4096), 5, 8192),
     ] {
         let format = plan(geometry, &options(4096));
