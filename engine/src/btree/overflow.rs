@@ -52,7 +52,7 @@ impl Tree<'_> {
             let block = match ground.allocate() {
                 Ok(block) => block,
                 Err(fault) => {
-                    self.free_chain(ground, next, usize::MAX)?;
+                    self.free_chain(ground, next, input.len().saturating_sub(left))?;
                     return Err(fault);
                 }
             };
@@ -114,7 +114,7 @@ impl Tree<'_> {
         Ok(blocks)
     }
 
-    /// Gives back the blocks of a value of this length. One device read for each. Where one is damaged, those behind it can't be
+    /// Gives back the blocks of a value of this length, or of the end of one that was being written. One device read for each. Where one is damaged, those behind it can't be
     /// found: they are lost until `salvage`.
     pub(super) fn free_chain<G: Ground>(
         &mut self,
@@ -123,19 +123,20 @@ impl Tree<'_> {
         len: usize,
     ) -> Result<(), Fault> {
         let mut link = first;
-        for _ in 0..len.div_ceil(capacity(self.pool.state.page_size())) {
-            if link.block == NO_BLOCK {
-                break;
-            }
+        let mut left = len.div_ceil(capacity(self.pool.state.page_size()));
+        while left > 0 && link.block != NO_BLOCK {
             let next = self.read_link(ground, link);
             if !matches!(next, Ok(_) | Err(Fault::Damaged | Fault::Device)) {
                 return next.map(|_| ());
             }
             let fresh = next.is_ok() && node::generation(self.pool.scratch()) == ground.generation();
             ground.free(link.block, fresh)?;
-            self.root.counts.overflow = self.root.counts.overflow.wrapping_sub(1);
-            let Ok(next) = next else { break };
-            link = next;
+            // What can't be found any more is no part of the tree either.
+            let gone = if next.is_ok() { 1 } else { left };
+            let counts = &mut self.root.counts;
+            counts.overflow = counts.overflow.wrapping_sub(gone as u32);
+            left = left.saturating_sub(gone);
+            link = next.unwrap_or_default();
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::{Batch, Effect, Error, Index, Store};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
 use crate::index::{Input, Op};
-use crate::volume::{Buffer, Fault, Volume};
+use crate::volume::{self, Buffer, Fault, Volume};
 
 /// Blocks that puts leave free beside what a delete may need.
 const RESERVE: u32 = 4;
@@ -71,6 +71,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
+        volume.medium.check().map_err(|_| volume::Error::Poisoned)?;
         match self.stuck {
             Some(block) => Err(Error::Stuck { address: super::ground::address(volume, block) }),
             None => Ok(()),
