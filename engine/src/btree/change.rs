@@ -3,25 +3,36 @@
 use super::node::{self, Cell, Value};
 use super::overflow;
 use super::tree::{Path, SPARE_FRAMES, Tree};
-use crate::index::{Effect, Ground, Input, Op};
+use crate::index::{Effect, Ground, Input, Op, Promoted};
 use crate::volume::Fault;
+
+/// What a change did, as it goes along.
+pub(super) struct Outcome<'a> {
+    pub(super) effect: Effect,
+    pub(super) promoted: Promoted<'a>,
+}
 
 impl Tree<'_> {
     /// See [`Index::apply`](crate::index::Index::apply).
-    pub(super) fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault> {
+    pub(super) fn apply<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        op: &Op<'_>,
+        promoted: Promoted<'_>,
+    ) -> Result<Effect, Fault> {
         let before = self.pool.state.info;
         self.check_frames(ground)?;
         self.root.changes = self.root.changes.wrapping_add(1);
-        let mut effect = Effect::default();
+        let mut outcome = Outcome { effect: Effect::default(), promoted };
         match op.value {
-            Some(value) => self.put(ground, op.key, value, &mut effect)?,
-            None => self.remove(ground, op.key, &mut effect)?,
+            Some(value) => self.put(ground, op.key, value, &mut outcome)?,
+            None => self.remove(ground, op.key, &mut outcome)?,
         }
         let after = self.pool.state.info;
-        effect.depth = self.root.height;
-        effect.reads = after.misses.wrapping_sub(before.misses) as u32;
-        effect.writes = after.written.wrapping_sub(before.written) as u32;
-        Ok(effect)
+        outcome.effect.depth = self.root.height;
+        outcome.effect.reads = after.misses.wrapping_sub(before.misses) as u32;
+        outcome.effect.writes = after.written.wrapping_sub(before.written) as u32;
+        Ok(outcome.effect)
     }
 
     /// Whether there are frames enough for a change.
@@ -52,7 +63,8 @@ impl Tree<'_> {
             }
         }
         self.root.changes = self.root.changes.wrapping_add(1);
-        self.put(ground, key, Input::Bytes(value), &mut Effect::default())?;
+        let mut outcome = Outcome { effect: Effect::default(), promoted: &mut |_, _| {} };
+        self.put(ground, key, Input::Bytes(value), &mut outcome)?;
         Ok(true)
     }
 
@@ -61,7 +73,7 @@ impl Tree<'_> {
         ground: &mut G,
         key: &[u8],
         input: Input<'_>,
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let size = self.pool.state.page_size();
         let value = match input {
@@ -71,7 +83,7 @@ impl Tree<'_> {
                 Value::Overflow { len: input.len() as u32, first }
             }
         };
-        let done = self.put_cell(ground, &Cell::Leaf { key, value }, effect);
+        let done = self.put_cell(ground, &Cell::Leaf { key, value }, outcome);
         if let (Err(_), Value::Overflow { first, .. }) = (done, value) {
             self.free_chain(ground, first, input.len())?;
         }
@@ -82,7 +94,7 @@ impl Tree<'_> {
         &mut self,
         ground: &mut G,
         cell: &Cell<'_>,
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let mut path = Path::new();
         if self.is_empty() {
@@ -93,7 +105,7 @@ impl Tree<'_> {
         }
         let done = self
             .descend(ground, &mut path, |page| node::child_index(page, cell.key()))
-            .and_then(|()| self.put_at(ground, &mut path, cell, effect));
+            .and_then(|()| self.put_at(ground, &mut path, cell, outcome));
         self.release(&path);
         done
     }
@@ -104,14 +116,14 @@ impl Tree<'_> {
         ground: &mut G,
         path: &mut Path,
         cell: &Cell<'_>,
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(()) };
         self.dirty_path(ground, path)?;
         let mut old = None;
         let at = match node::search(self.pool.page(leaf), cell.key()) {
             Ok(at) => {
-                effect.found = true;
+                outcome.effect.found = true;
                 let page = self.pool.page_mut(leaf);
                 if let Cell::Leaf { value: Value::Inline(bytes), .. } = cell
                     && node::replace_inline(page, at, bytes)
@@ -129,9 +141,9 @@ impl Tree<'_> {
                 at
             }
         };
-        let split = self.place(ground, path, at, super::insert::Item::Pair(cell), effect)?;
-        if !split && effect.found {
-            self.rebalance(ground, path, effect)?;
+        let split = self.place(ground, path, at, super::insert::Item::Pair(cell), outcome)?;
+        if !split && outcome.effect.found {
+            self.rebalance(ground, path, outcome)?;
         }
         match old {
             Some((first, len)) => self.free_chain(ground, first, len as usize),

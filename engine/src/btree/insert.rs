@@ -1,8 +1,9 @@
 //! Something new into a page; where there is no room, the page is split, and its parent gets something new.
 
+use super::change::Outcome;
 use super::node::{self, Cell, Pointer};
 use super::tree::{Path, Tree, Turn};
-use crate::index::{Effect, Ground};
+use crate::index::Ground;
 use crate::pool::NONE;
 use crate::volume::Fault;
 
@@ -26,7 +27,7 @@ impl Tree<'_> {
         path: &mut Path,
         mut at: usize,
         mut item: Item<'_>,
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<bool, Fault> {
         let mut split = false;
         loop {
@@ -37,20 +38,22 @@ impl Tree<'_> {
             if let Item::Pair(cell) = item
                 && self.shift(ground, path, &mut at, cell)?
             {
-                effect.borrowed = effect.borrowed.saturating_add(1);
+                outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
                 item = Item::Shifted(cell);
                 continue;
             }
             split = true;
             let right = self.split(ground, path, frame, at, &item)?;
-            effect.splits = effect.splits.saturating_add(1);
+            outcome.effect.splits = outcome.effect.splits.saturating_add(1);
             let len = self.separator_len(frame, right);
+            let page = self.pool.page(right);
+            (outcome.promoted)(node::level(page), node::key(page, 0).get(..len).unwrap_or_default());
             self.pool.unpin(frame);
             path.pop();
             match path.last() {
                 Some(above) => at = (above.index as usize).saturating_add(1),
                 None => {
-                    effect.grown = true;
+                    outcome.effect.grown = true;
                     self.grow(ground, frame, right, len)?;
                     return Ok(true);
                 }

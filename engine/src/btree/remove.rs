@@ -1,9 +1,10 @@
 //! A pair out of its leaf; where little is left in a page, it takes from a neighbour, or both become one.
 
+use super::change::Outcome;
 use super::insert::Item;
 use super::node::{self, Value};
 use super::tree::{Path, Tree, Turn};
-use crate::index::{Effect, Ground};
+use crate::index::Ground;
 use crate::pool::{NO_BLOCK, NONE};
 use crate::volume::Fault;
 
@@ -12,7 +13,7 @@ impl Tree<'_> {
         &mut self,
         ground: &mut G,
         key: &[u8],
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         if self.is_empty() {
             return Ok(());
@@ -20,7 +21,7 @@ impl Tree<'_> {
         let mut path = Path::new();
         let done = self
             .descend(ground, &mut path, |page| node::child_index(page, key))
-            .and_then(|()| self.remove_at(ground, &mut path, key, effect));
+            .and_then(|()| self.remove_at(ground, &mut path, key, outcome));
         self.release(&path);
         done
     }
@@ -30,11 +31,11 @@ impl Tree<'_> {
         ground: &mut G,
         path: &mut Path,
         key: &[u8],
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(()) };
         let Ok(at) = node::search(self.pool.page(leaf), key) else { return Ok(()) };
-        effect.found = true;
+        outcome.effect.found = true;
         self.dirty_path(ground, path)?;
         let page = self.pool.page_mut(leaf);
         let old = node::value(page, at).and_then(|value| match value {
@@ -43,7 +44,7 @@ impl Tree<'_> {
         });
         node::remove(page, at);
         self.root.counts.pairs = self.root.counts.pairs.wrapping_sub(1);
-        self.rebalance(ground, path, effect)?;
+        self.rebalance(ground, path, outcome)?;
         match old {
             Some((first, len)) => self.free_chain(ground, first, len as usize),
             None => Ok(()),
@@ -56,13 +57,13 @@ impl Tree<'_> {
         &mut self,
         ground: &mut G,
         path: &mut Path,
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         loop {
             let depth = path.len().saturating_sub(1);
             let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(()) };
             if depth == 0 {
-                return self.lower_root(ground, path, effect);
+                return self.lower_root(ground, path, outcome);
             }
             let page = self.pool.page(frame);
             let (level, size) = (node::level(page), page.len());
@@ -104,16 +105,16 @@ impl Tree<'_> {
                 self.pool.unpin(right);
                 node::remove(self.pool.page_mut(above.frame), right_index as usize);
                 self.drop_page(ground, right)?;
-                effect.merged = effect.merged.saturating_add(1);
+                outcome.effect.merged = outcome.effect.merged.saturating_add(1);
                 continue;
             }
             self.even_out(left, right);
-            effect.borrowed = effect.borrowed.saturating_add(1);
+            outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
             self.pool.unpin(left);
             // The right one is pinned until it has its place again, under its new key.
-            if self.place(ground, path, right_index as usize, Item::Page(right, len), effect)? {
+            if self.place(ground, path, right_index as usize, Item::Page(right, len), outcome)? {
                 return Ok(());
             }
         }
@@ -124,7 +125,7 @@ impl Tree<'_> {
         &mut self,
         ground: &mut G,
         path: &mut Path,
-        effect: &mut Effect,
+        outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let Some(Turn { frame, .. }) = path.pop() else { return Ok(()) };
         self.pool.unpin(frame);
@@ -145,7 +146,7 @@ impl Tree<'_> {
             let (_, child) = self.child_of(ground, frame, |_| 0)?;
             self.root.page = child;
             self.root.height = self.root.height.saturating_sub(1);
-            effect.collapsed = true;
+            outcome.effect.collapsed = true;
             let below = self.pool.peek(child.block);
             if below != NONE {
                 self.pool.set_parent(below, NONE);

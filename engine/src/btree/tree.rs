@@ -8,7 +8,7 @@ use super::node::{self, Pointer};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
-    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Unfit, Verified,
+    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
 };
 use crate::pool::{Frames, NO_BLOCK, NONE, Pool, PoolInfo, State};
 use crate::volume::{Buffer, Fault, VolumeInfo};
@@ -186,7 +186,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
             _ => Input::Logged { from: place.start as u32, len: place.len() as u32 },
         });
         let key = buffer.get(key).unwrap_or_default();
-        tree.apply(ground, &Op { key, value }).map(|_| ())
+        tree.apply(ground, &Op { key, value }, &mut |_, _| {}).map(|_| ())
     }
 
     fn replayed(&mut self) {
@@ -229,8 +229,13 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         Ok(())
     }
 
-    fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault> {
-        self.view().apply(ground, op)
+    fn apply<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        op: &Op<'_>,
+        promoted: Promoted<'_>,
+    ) -> Result<Effect, Fault> {
+        self.view().apply(ground, op, promoted)
     }
 
     fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {

@@ -116,6 +116,9 @@ impl Input<'_> {
     }
 }
 
+/// Is told each key that a split promotes, and the level that it comes from.
+pub type Promoted<'a> = &'a mut dyn FnMut(u8, &[u8]);
+
 /// A change: a value for a key, or none.
 #[derive(Clone, Copy, Debug)]
 pub struct Op<'a> {
@@ -297,7 +300,12 @@ pub trait Index {
     /// Looks whether the way to this key is whole, so that a change will find it.
     fn prepare<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault>;
     /// Makes a change.
-    fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<Effect, Fault>;
+    fn apply<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        op: &Op<'_>,
+        promoted: Promoted<'_>,
+    ) -> Result<Effect, Fault>;
     /// Adds a pair behind the last one; `false`: its key is not greater than that one's.
     fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault>;
     /// Forgets all pairs, and all pages.

@@ -5,7 +5,7 @@ use super::op::{MAX_HEAD, head, read_head};
 use super::{Batch, Effect, Error, Index, Store};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
-use crate::index::{Input, Op};
+use crate::index::{Input, Op, Promoted};
 use crate::volume::{self, Buffer, Fault, Volume};
 
 /// Blocks that puts leave free beside what a delete may need.
@@ -23,9 +23,21 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         key: &[u8],
         value: &[u8],
     ) -> Result<Effect, Error<D::Error>> {
+        self.put_and_tell(volume, key, value, &mut |_, _| {})
+    }
+
+    /// [`put`](Self::put), and `promoted` is told each key that a split promotes: with the level of the pages that were split, 0
+    /// for leaves, from there up.
+    pub fn put_and_tell<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        key: &[u8],
+        value: &[u8],
+        promoted: &mut dyn FnMut(u8, &[u8]),
+    ) -> Result<Effect, Error<D::Error>> {
         self.check_writable(volume)?;
         self.check_op(volume, key, Some(value.len()))?;
-        let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value);
+        let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value, promoted);
         done.map_err(|fault| self.explain(volume, fault))
     }
 
@@ -38,7 +50,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<Effect, Error<D::Error>> {
         self.check_writable(volume)?;
         self.check_op(volume, key, None)?;
-        let done = self.change(volume, &Op { key, value: None }, &[]);
+        let done = self.change(volume, &Op { key, value: None }, &[], &mut |_, _| {});
         done.map_err(|fault| self.explain(volume, fault))
     }
 
@@ -103,6 +115,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         op: &Op<'_>,
         value: &[u8],
+        promoted: Promoted<'_>,
     ) -> Result<Effect, Fault> {
         let blocks = self.index.blocks_for_value(op.key.len(), value.len());
         self.pace(volume, self.index.pace().saturating_add(blocks))?;
@@ -124,7 +137,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 done?;
             }
         }
-        self.apply(volume, op)
+        self.apply(volume, op, promoted)
     }
 
     fn write_staged<D: BlockDevice, V: Buffer, const N: usize>(
@@ -159,7 +172,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         let mut left = staged;
         while let Some((op, rest)) = next_op(left) {
-            match self.apply(volume, &op) {
+            match self.apply(volume, &op, &mut |_, _| {}) {
                 Ok(_) | Err(Fault::Damaged) => {}
                 Err(fault) => return Err(fault),
             }
@@ -176,8 +189,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         op: &Op<'_>,
+        promoted: Promoted<'_>,
     ) -> Result<Effect, Fault> {
-        let done = self.with_index(volume, None, |index, base| index.apply(base, op));
+        let done = self.with_index(volume, None, |index, base| index.apply(base, op, promoted));
         match done {
             Ok(_) => {}
             Err(Fault::Damaged) => self.stuck = self.stuck.or(Some(volume.medium.detail)),
