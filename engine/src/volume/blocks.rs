@@ -16,7 +16,7 @@ use crate::device::BlockDevice;
 use crate::space::{BlockRegion, UNIT};
 
 /// The longest root of a store, in bytes.
-pub(crate) const STORE_ROOT: usize = 112;
+pub(crate) const STORE_ROOT: usize = 120;
 /// Its length, and room for it.
 type RootArea = [u8; STORE_ROOT + 1];
 
