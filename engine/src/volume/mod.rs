@@ -88,7 +88,7 @@ pub struct VolumeInfo {
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Bytes of memory that a volume on `device` needs: one unit of the device or a publish with `LOGS` logs, whichever
     /// is more, and a bit for each segment where there are more than 128. Where there are blocks, 512 bytes or one unit at
-    /// least, and 113 bytes more.
+    /// least, and 121 bytes more.
     pub fn memory_needed(device: &Geometry, options: &FormatOptions) -> usize {
         let format = Format::plan::<()>(*device, options).unwrap_or(Format::none());
         let scratch = Self::scratch_needed(device, format.block_size != 0);
