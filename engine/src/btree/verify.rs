@@ -1,6 +1,6 @@
 //! A walk over everything: to find what is damaged, and to drop it.
 
-use super::node::{self, Pointer, Value};
+use super::node::{self, Cell, Pointer, Value};
 use super::tree::{Path, Tree, Turn};
 use crate::index::{Damage, Ground, IndexInfo, Verified};
 use crate::pool::{NO_BLOCK, NONE};
@@ -93,7 +93,7 @@ impl Tree<'_> {
                         continue;
                     }
                     if walk.prune {
-                        self.drop_child(ground, path)?;
+                        self.replace_child(ground, path, level.wrapping_sub(1))?;
                         continue;
                     }
                 }
@@ -101,11 +101,6 @@ impl Tree<'_> {
                     // Done with this one.
                     self.pool.unpin(frame);
                     path.pop();
-                    if walk.prune && node::count(self.pool.page(frame)) == 0 {
-                        self.drop_page(ground, frame)?;
-                        self.drop_child(ground, path)?;
-                        continue;
-                    }
                     let counts = &mut walk.counts;
                     let count = if level == 0 { &mut counts.leaves } else { &mut counts.inner };
                     *count = count.wrapping_add(1);
@@ -245,20 +240,31 @@ impl Tree<'_> {
         Ok(true)
     }
 
-    /// Takes the child out that the way leads to; the next one takes its key along with its place.
-    fn drop_child<G: Ground>(&mut self, ground: &mut G, path: &Path) -> Result<(), Fault> {
+    /// Puts an empty page in the place of the child that the way leads to, or above leaves a chain of pages to an empty leaf: so
+    /// the keys that lead there stay right. The next changes nearby merge it away.
+    fn replace_child<G: Ground>(&mut self, ground: &mut G, path: &Path, level: u8) -> Result<(), Fault> {
         self.dirty_path(ground, path)?;
         let Some(Turn { frame, index }) = path.last().copied() else { return Ok(()) };
-        let page = self.pool.page_mut(frame);
-        let index = index as usize;
-        if index == 0
-            && let Some(next) = node::child(page, 1)
-        {
-            node::set_child(page, 0, next);
-            node::remove(page, 1);
-        } else {
-            node::remove(page, index);
+        let mut top = self.new_page(ground, 0)?;
+        for above in 1..=level {
+            let at = match self.new_page(ground, above) {
+                Ok(at) => at,
+                Err(fault) => {
+                    self.pool.unpin(top);
+                    return Err(fault);
+                }
+            };
+            let child = Pointer { block: self.pool.frame(top).block, crc: 0 };
+            let (page, parent, scratch) = self.pool.pages_and_scratch(at, frame);
+            node::insert(page, scratch, 0, &Cell::Child { key: node::key(parent, index as usize), child });
+            self.pool.set_parent(top, at);
+            self.pool.unpin(top);
+            top = at;
         }
+        let child = Pointer { block: self.pool.frame(top).block, crc: 0 };
+        node::set_child(self.pool.page_mut(frame), index as usize, child);
+        self.pool.set_parent(top, frame);
+        self.pool.unpin(top);
         Ok(())
     }
 }
