@@ -85,7 +85,7 @@ impl Tree<'_> {
                 .and_then(|(_, pointer)| self.fetch(ground, pointer, level));
             let sibling = match sibling {
                 Ok(sibling) => sibling,
-                Err(Fault::Damaged | Fault::Device) => return Ok(()),
+                Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => return Ok(()),
                 Err(fault) => return Err(fault),
             };
             self.pool.pin(sibling);

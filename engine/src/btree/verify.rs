@@ -135,7 +135,7 @@ impl Tree<'_> {
         };
         let frame = match good {
             Ok(frame) => frame,
-            Err(Fault::Damaged | Fault::Device) => {
+            Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => {
                 walk.report(Damage::Page { address, level });
                 return Ok(false);
             }
@@ -160,6 +160,9 @@ impl Tree<'_> {
             return Ok(false);
         }
         walk.found.pages = walk.found.pages.wrapping_add(1);
+        walk.found.tree_pages = walk.found.tree_pages.wrapping_add(1);
+        let used = page.len().saturating_sub(node::room(page)) as u64;
+        walk.found.used = walk.found.used.wrapping_add(used);
         if !at_edge && node::used(page) < node::min_used(page.len()) {
             walk.found.sparse = walk.found.sparse.wrapping_add(1);
         }
@@ -225,7 +228,7 @@ impl Tree<'_> {
             }
             match self.read_link(ground, link) {
                 Ok(next) => link = next,
-                Err(Fault::Damaged | Fault::Device) => {
+                Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => {
                     walk.report(Damage::Value { address });
                     // Not counted, as its cell goes.
                     let counted = if walk.prune { 0 } else { blocks };

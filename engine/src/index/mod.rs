@@ -179,6 +179,10 @@ pub struct Verified {
     pub pages: u64,
     /// Pairs in them.
     pub pairs: u64,
+    /// Pages of the tree, without those of long values.
+    pub tree_pages: u64,
+    /// Bytes in use in the pages of the tree, headers counted.
+    pub used: u64,
     /// Pages below the minimum occupancy that don't lie at the right edge of the tree. None, unless it was salvaged.
     pub sparse: u64,
     /// What is wrong.
@@ -241,6 +245,8 @@ pub trait Ground {
     fn generation(&self) -> u32;
     /// Nothing may be written.
     fn is_read_only(&self) -> bool;
+    /// A write has failed for good.
+    fn is_poisoned(&self) -> bool;
     /// Where a block is on the device, for reports.
     fn address(&self, block: u32) -> u64;
     /// Reads a whole block.

@@ -74,6 +74,18 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if clean && !self.log.is_in_flight() { self.publish(volume) } else { Ok(()) }
     }
 
+    /// The last checkpoint: nothing is left of the log.
+    pub(super) fn finish<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
+        self.blocks.before_publish(volume)?;
+        let mut root = [0; crate::volume::STORE_ROOT];
+        let len = self.encode_root(self.log.end(), &mut root);
+        self.log.finish(volume, root.get(..len).unwrap_or_default())
+    }
+
     /// Publishes the index, of which no page is dirty, as the state behind all entries of the log.
     pub(super) fn publish<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,

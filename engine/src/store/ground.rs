@@ -35,6 +35,10 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         self.overlay.is_some()
     }
 
+    fn is_poisoned(&self) -> bool {
+        self.volume.is_poisoned()
+    }
+
     fn address(&self, block: u32) -> u64 {
         address(self.volume, block)
     }

@@ -247,8 +247,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
     }
 
-    /// Checkpoints what has changed, closes the log, and gives the memory back. Then the next open replays nothing. After a
-    /// store was opened for reading, nothing is written.
+    /// Checkpoints what has changed and empties the log, by one publish, and gives the memory back. The next open then reads
+    /// neither log nor pages. Nothing is written if nothing has changed since, or if the store was opened for reading.
     pub fn close<D: BlockDevice, V: Buffer, const N: usize>(
         mut self,
         volume: &mut Volume<D, V, N>,
@@ -256,11 +256,15 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.read_only {
             return Ok((self.index, self.log.into_buffer()));
         }
-        if self.stuck.is_none() && self.is_ahead() {
-            self.checkpoint(volume)?;
+        if self.stuck.is_none() && (self.is_ahead() || self.log.start() != self.log.end()) {
+            self.check_writable(volume)?;
+            self.finish(volume).map_err(|fault| self.explain(volume, fault))?;
         }
-        let buffer = self.log.close(volume)?;
-        Ok((self.index, buffer))
+        if self.stuck.is_some() {
+            let buffer = self.log.close(volume)?;
+            return Ok((self.index, buffer));
+        }
+        Ok((self.index, self.log.into_buffer()))
     }
 
     /// The published index does not say all that this one does.

@@ -5,7 +5,7 @@ use super::release::Released;
 use super::{Cursor, Entry, Log};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
-use crate::space::SegmentHeader;
+use crate::space::{Link, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
 
 /// Entries to be appended as one batch.
@@ -110,6 +110,41 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let release = frees.then(|| self.drop_before(volume, &head));
         volume.publish()?;
         Ok(release.map_or(Released::default(), |release| self.free_released(volume, release)))
+    }
+
+    /// Closes the log with nothing in it: sets the store's root, which says all that the entries have said, and gives every
+    /// segment back, by one publish. What was written to blocks before is durable, too. The next open reads no segment.
+    pub(crate) fn finish<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        root: &[u8],
+    ) -> Result<(), Fault> {
+        let syncs = self.dirty || self.in_flight || self.unsure;
+        self.try_commit(volume)?;
+        if !syncs {
+            volume.medium.sync()?;
+        }
+        self.note(volume)?;
+        let (dead, end) = (self.last.at, self.end);
+        let mut kept = 0;
+        if let Some(root) = volume.root_mut(self.id) {
+            kept = root.head_life.saturating_sub(1);
+            (root.start, root.end, root.closed) = (end, end, true);
+            (root.head_life, root.head_ordinal, root.head_trail) =
+                (root.head_life.max(dead.life.saturating_add(1)), 0, 0);
+            root.tail = SegmentHeader { log: self.id, ..SegmentHeader::default() };
+            // As the scan of the pool would find it.
+            (root.newest, root.next, root.sealed, root.odd) = (Link::NONE, Link::NONE, false, false);
+            (root.sum, root.trail) = (0, 0);
+        }
+        volume.set_store_root(root);
+        volume.publish()?;
+        self.free_chain(volume, dead, kept);
+        self.start = end;
+        self.last = SegmentHeader::default();
+        self.begun = false;
+        self.turn = self.turn.wrapping_add(1);
+        Ok(())
     }
 }
 
