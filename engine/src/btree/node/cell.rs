@@ -83,6 +83,7 @@ impl<'a> Cell<'a> {
     }
 
     /// Bytes that it takes in a page, its slot included.
+    #[inline(never)]
     pub(crate) fn size(&self) -> usize {
         let key = self.key().len();
         let behind = match self {

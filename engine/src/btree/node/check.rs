@@ -1,9 +1,7 @@
 //! Whether a page is what it should be.
 
 use super::search::{extent, key, value};
-use super::{
-    COUNT, FLAGS, GARBAGE, HEADER, HEAP, SLOT, count, gap, half_at, heap, level, max_cell, max_key, slot,
-};
+use super::{FLAGS, GARBAGE, HEADER, HEAP, SLOT, count, half_at, heap, level, max_cell, max_key, slot};
 use crate::codec::{Checksum, put_word, word_at};
 
 fn checksum(page: &[u8], volume_id: u32, block: u32) -> u32 {
@@ -46,10 +44,9 @@ pub(crate) fn is_ordered(page: &[u8], low: &[u8], high: Option<&[u8]>) -> bool {
         last = Some(if first { low } else { key });
     }
     page.get(FLAGS) == Some(&0)
-        && half_at(page, COUNT) == count
         && (count > 0 || !inner)
         && page.len() > HEADER
         && half_at(page, HEAP) == heap(page) & 0xFFFF
-        && heap(page) == slot(count).wrapping_add(gap(page))
+        && heap(page) >= slot(count)
         && heap(page).wrapping_add(bytes) == page.len()
 }

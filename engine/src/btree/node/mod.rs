@@ -114,6 +114,7 @@ pub(crate) fn level(page: &[u8]) -> u8 {
 }
 
 /// Number of cells.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) fn count(page: &[u8]) -> usize {
     half_at(page, COUNT).min(usable(page.len()) / SLOT)
 }
@@ -142,6 +143,7 @@ fn gap(page: &[u8]) -> usize {
 }
 
 /// Where the cells begin.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 fn heap(page: &[u8]) -> usize {
     match half_at(page, HEAP) {
         0 => page.len(),
@@ -155,11 +157,13 @@ const fn slot(i: usize) -> usize {
 }
 
 /// The two bytes at `at`; 0 if they are not there.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 fn half_at(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |half| u16::from_le_bytes(*half).into())
 }
 
 /// Writes the low two bytes of `value`: so 65536, the end of the largest page, becomes 0.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 fn set_half(bytes: &mut [u8], at: usize, value: usize) {
     if let Some(half) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *half = (value as u16).to_le_bytes();

@@ -36,6 +36,7 @@ fn size_of(page: &[u8], i: usize) -> usize {
 }
 
 /// How many of `count` cells, `total` bytes of them, come closest to one half. At least one, and not all of them.
+#[inline(never)]
 fn middle(count: usize, total: usize, size: &dyn Fn(usize) -> usize) -> usize {
     let mut before = 0_usize;
     for i in 0..count {

@@ -31,6 +31,9 @@ fn any_page() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![1 => noise, 2 => damaged]
 }
 
+/// To a page, another, and scratch.
+type Change<'a> = dyn Fn(&mut [u8], &mut [u8], &mut [u8]) + 'a;
+
 /// All that can be asked of a page.
 fn ask(page: &[u8], i: usize, wanted: &[u8]) {
     let cells = count(page);
@@ -59,7 +62,7 @@ proptest! {
         let (page, other) = pages;
         let mut scratch = vec![0; if short { 100 } else { 70_000 }];
         ask(&page, i, &pair.key);
-        let changed = |change: &dyn Fn(&mut [u8], &mut [u8], &mut [u8])| {
+        let changed = |change: &Change| {
             let (mut page, mut other, mut scratch) = (page.clone(), other.clone(), scratch.clone());
             change(&mut page, &mut other, &mut scratch);
             ask(&page, i, &child.key);

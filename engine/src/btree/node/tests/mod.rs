@@ -4,6 +4,7 @@ mod garbage;
 mod halves;
 mod layout;
 mod model;
+mod order;
 
 use std::vec;
 use std::vec::Vec;

@@ -94,6 +94,7 @@ proptest! {
                 Step::Remove(_) | Step::Overwrite(..) => remove(&mut page, 0),
             }
             assert_is(&page, &cells);
+            prop_assert!(!cells.is_empty() || room(&page) == gap(&page), "an empty page has no holes");
             prop_assert_eq!((super::level(&page), generation(&page)), (level, last_generation));
         }
         for i in 0..cells.len() {
