@@ -219,7 +219,7 @@ fn salvage_drops_what_is_damaged_and_nothing_else() {
         for (key, value) in &map {
             match get(&mut volume, &mut store, key) {
                 Ok(found) if !store.info(&mut volume).unwrap().stuck => {
-                    assert_eq!(found.as_ref(), Some(value))
+                    assert_eq!(found.as_ref(), Some(value));
                 }
                 Ok(found) => assert!(found.is_some()),
                 Err(Error::Corrupt { address }) => {
