@@ -1,4 +1,4 @@
-//! A segment that is lost whole takes its own entries with it and no others.
+//! A segment that is lost whole takes its own entries with it and no others, and a misdirected write those it harmed.
 use esker::device::{Geometry, Ram};
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::{Error, Log};
@@ -73,4 +73,40 @@ fn what_is_not_in_it_stays_readable() {
     assert!(lost_of.windows(2).all(|pair| pair[0].1 + 1 >= pair[1].0), "{lost_of:?}");
     assert_eq!(lost_of.windows(2).filter(|pair| pair[0].1 + 1 != pair[1].0).count(), 1, "{lost_of:?}");
     println!("{} segments with entries, each lost once", lost_of.len());
+}
+
+/// The first write to a segment goes to where the seal of the one before it has just been put, and that one to where the
+/// first write belongs. Then neither tells of the last segment any more, and there is much in it.
+#[test]
+fn a_header_in_the_place_of_the_seal_is_found() {
+    let geometry = Geometry::blocks(64 << 10, 512);
+    let options = FormatOptions { volume_id: 5, segment_size: SEGMENT as u32, ..FormatOptions::default() };
+    let device = Ram::new(vec![0; geometry.capacity as usize], geometry);
+    let mut volume: Vol = Volume::format(device, vec![0; 512], &options).unwrap();
+    volume.create_log(0).unwrap();
+    let mut log: Log<_> = Log::open(&mut volume, 0, vec![0; 512]).unwrap();
+    for offset in 0..27 {
+        log.append(&mut volume, &[offset; 300]).unwrap();
+        log.commit(&mut volume).unwrap();
+    }
+    let pool = volume.info().pool_address as usize;
+    let mut image = volume.into_device().into_inner();
+    let (before, behind) = image.split_at_mut(pool + 3 * SEGMENT);
+    before[pool + 3 * SEGMENT - 512..].swap_with_slice(&mut behind[..512]);
+
+    let mut out = [0; 300];
+    for add in 0..2 {
+        let mut volume: Vol = Volume::open(Ram::new(image, geometry), vec![0; 512]).unwrap();
+        let mut log: Log<_> = Log::open(&mut volume, 0, vec![0; 512]).unwrap();
+        assert_eq!(log.end(), 27 + add);
+        for offset in 0..27 {
+            match log.read(&mut volume, offset, &mut out) {
+                Ok(_) => assert_eq!(out, [offset as u8; 300]),
+                Err(error) => assert!(offset == 21 && matches!(error, Error::Corrupt { .. }), "{error:?}"),
+            }
+        }
+        log.append(&mut volume, b"and on").unwrap();
+        log.commit(&mut volume).unwrap();
+        image = volume.into_device().into_inner();
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) struct LogRoot {
     pub(crate) tail: SegmentHeader,
     pub(crate) snapshot: Option<SnapshotRoot>,
     /// From here on found by the scan of the pool, not published: the last segment, the trail behind it, whether it is
-    /// sealed, and the segment behind it if its header is missing.
+    /// full, and the segment behind it if its header is missing.
     pub(crate) newest: Link,
     pub(crate) trail: u32,
     pub(crate) sealed: bool,

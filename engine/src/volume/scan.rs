@@ -101,13 +101,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if newest.is_none() {
             return;
         }
-        let (mut header, mut seal) = (SegmentHeader::default(), Seal::default());
+        let mut header = SegmentHeader::default();
         let (mut sealed, mut next) = (false, Link::NONE);
         self.set_used(newest.segment, true);
         // Lives rise from seal to seal, so this comes to an end.
-        while self.read_seal(newest, true, &mut seal) {
+        while self.next_header(newest, id, &mut header) {
             sealed = true;
-            let named = seal.next;
+            let named = header.at;
             if named.life <= newest.life || named.segment >= self.segments.count() {
                 break;
             }
@@ -216,6 +216,34 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let address = self.address(at.segment, end.saturating_sub(slots));
         let sum = self.medium.checksum(Seal::sum(self.format.volume_id, at.segment), address, slots);
         sum.is_ok_and(|sum| Seal::verify(&bytes, sum))
+    }
+
+    /// What the header behind the segment at `at` must say, by the seal of that one. Where the seal should stand, the
+    /// header itself may: of two writes in a row, the second went to the place of the first.
+    #[inline(never)]
+    pub(crate) fn next_header(&mut self, at: Link, log: u16, header: &mut SegmentHeader) -> bool {
+        let mut seal = Seal::default();
+        if self.read_seal(at, true, &mut seal) {
+            header.copy_from(&seal.header);
+            (header.previous, header.jump) = (at, Link::NONE);
+            header.trail = header.trail_after();
+            header.ordinal = header.ordinal.wrapping_add(1);
+            (header.at, header.epoch) = (seal.next, seal.epoch);
+            (header.first, header.window) = (seal.end, seal.window);
+            return true;
+        }
+        let mut bytes = [0; SEGMENT_HEADER];
+        let sector = self.format.geometry.write_unit.max(512);
+        let address = self.address(at.segment, self.format.segment.saturating_sub(sector));
+        let volume_id = self.format.volume_id;
+        if self.medium.read(address, &mut bytes, 0).is_err() {
+            return false;
+        }
+        // For which segment it was written it does not say, but its checksum does.
+        header.decode(&mut bytes, volume_id, 0);
+        header.previous == at
+            && header.log == log
+            && (0..self.segments.count()).any(|segment| header.decode(&mut bytes, volume_id, segment))
     }
 
     /// Reads the header of the last segment of a log before `life`, by reading them all: for when the chain is broken.

@@ -10,8 +10,8 @@
 //!               8  8 generation  the greatest one counts
 //!              16  . roots       varints, see `roots`, and the store's root
 //! ```
-//! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full
-//! and only while the other one holds everything; after a cut between the two, the home that fell behind goes first.
+//! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full, or
+//! has fallen behind, and only when the other one holds generation g. So what an erase left is told by its generation.
 
 use super::format::{FORMAT_RECORD, Format, read_format};
 use super::medium::{Buffer, PAGE};
@@ -28,7 +28,7 @@ pub(crate) const HEADER: usize = 16;
 pub(crate) struct Homes {
     /// Address in each home (those of both fit into 32 bits); 0: the home must be made anew first.
     next: [u32; 2],
-    /// The home that is written first.
+    /// The home that is written first, if it has room or neither has.
     first: usize,
     /// Address of the newest publish that was found at open.
     newest: u32,
@@ -82,6 +82,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let [first, second] = found;
             self.homes.differ = first != second;
             self.homes.first = usize::from(second <= first);
+            if self.homes.differ && self.medium.geometry().must_erase() {
+                // The home that fell behind may have been in the middle of an erase, and look blank where it is not.
+                self.set_next(self.homes.first, 0);
+            }
             let address = self.homes.newest;
             let mut publish = PublishHeader::default();
             if !self.publish_at(address, &mut publish) {
@@ -188,13 +192,25 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn publish(&mut self) -> Result<(), Fault> {
         self.medium.check()?;
         self.generation = self.generation.wrapping_add(1);
-        let first = self.homes.first;
-        for home in [first, 1_usize.wrapping_sub(first)] {
+        let (mut first, mut second) = (self.homes.first, 1_usize.wrapping_sub(self.homes.first));
+        // A home is made anew while the other one holds everything, and holds it surely: what was read at open may be a
+        // publish that a cut has torn, and not be there the next time. So the other one takes the new publish first.
+        let len = self.build_publish();
+        let size = align_up(len, self.granule());
+        if self.room(first) < size && self.room(second) >= size {
+            (first, second) = (second, first);
+        }
+        // For that, one of them must always have room. Filled in step they would be full at once.
+        let most = self.room(first).max(self.room(second));
+        if self.medium.geometry().must_erase() && most < size.wrapping_mul(2) {
+            self.set_next(second, 0);
+        }
+        for home in [first, second] {
             let bit = 1_u8.wrapping_shl(home as u32);
             if self.homes.bad & bit != 0 {
                 continue;
             }
-            if let Err(error) = self.publish_home(home) {
+            if let Err(error) = self.publish_home(home, len) {
                 // A home that fails at the first publish after an open has failed for good, or is about to; with the
                 // other one the volume goes on. Later failures poison like any other.
                 let probing = !self.homes.settled && self.homes.bad == 0;
@@ -211,21 +227,23 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         Ok(())
     }
 
-    fn publish_home(&mut self, home: usize) -> Result<(), Fault> {
+    /// Writes what was built to one home.
+    #[inline(never)]
+    fn publish_home(&mut self, home: usize, len: u32) -> Result<(), Fault> {
         let (start, area) = self.home(home);
         let must_erase = self.medium.geometry().must_erase();
-        let mut at = self.homes.next.get(home).copied().unwrap_or(0);
-        let mut len = self.build_publish();
+        let mut at = self.next(home);
         let size = align_up(len, self.granule());
         let anew = at == 0;
-        if anew || at.wrapping_sub(start).wrapping_add(size) > self.format.home {
+        if self.room(home) < size {
             at = area;
             if must_erase {
                 self.medium.erase(u64::from(start), self.format.home)?;
             }
             if anew || must_erase {
-                self.write_format(start)?;
-                len = self.build_publish();
+                let done = self.write_format(start);
+                self.build_publish();
+                done?;
             }
         }
         let sum = self.publish_sum(at);
@@ -236,6 +254,20 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.sync()?;
         self.set_next(home, at.wrapping_add(size));
         Ok(())
+    }
+
+    /// Bytes behind the publishes that a home holds; 0 if it must be made anew.
+    #[inline(never)]
+    fn room(&self, home: usize) -> u32 {
+        let end = self.home(home).0.wrapping_add(self.format.home);
+        match self.next(home) {
+            0 => 0,
+            at => end.saturating_sub(at),
+        }
+    }
+
+    fn next(&self, home: usize) -> u32 {
+        self.homes.next.get(home).copied().unwrap_or(0)
     }
 
     fn set_next(&mut self, home: usize, at: u32) {

@@ -13,7 +13,7 @@ use super::walk::{Unwritten, Walk};
 use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
-use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
+use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
 use crate::volume::{Buffer, Copy, Fault, Format, PAGE, Volume};
 
 /// Reads one segment from its start to its last whole record, in steps.
@@ -237,15 +237,8 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         log.full = copy != Copy::First || sealed;
         let mut bare = log.full && !sealed;
         self.phase = Phase::Tail;
-        let mut seal = Seal::default();
-        if !next.is_none() && volume.read_seal(newest, false, &mut seal) {
-            self.other.copy_from(header);
-            // What the damaged header must have said.
-            (header.previous, header.jump) = (newest, Link::NONE);
-            header.trail = header.trail_after();
-            header.ordinal = header.ordinal.wrapping_add(1);
-            (header.at, header.epoch) = (next, seal.epoch);
-            (header.first, header.window) = (seal.end, seal.window);
+        if !next.is_none() && volume.next_header(newest, log.id, &mut self.other) {
+            core::mem::swap(header, &mut self.other);
             self.phase = Phase::Next;
             bare = true;
         }

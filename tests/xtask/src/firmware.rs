@@ -22,37 +22,23 @@ const CORTEX_M3: &str = "thumbv7m-none-eabi";
 /// A Cortex-M0: loads and stores are all it has of atomics.
 const CORTEX_M0: &str = "thumbv6m-none-eabi";
 
+/// An image of `tests/firmware`.
+const fn probe(arguments: &'static [&'static str]) -> Job {
+    Job { folder: "tests/firmware", target: CORTEX_M3, arguments, profile: "release" }
+}
+
 /// The images whose size is measured.
-pub const PROBES: Job = Job {
-    folder: "tests/firmware",
-    target: CORTEX_M3,
-    arguments: &["--release", "--bin", "empty", "--bin", "wal"],
-    profile: "release",
-};
+pub const PROBES: Job = probe(&["--release", "--bin", "empty", "--bin", "wal"]);
 
 /// The image that measures instructions and stack.
-pub const COST: Job = Job {
-    folder: "tests/firmware",
-    target: CORTEX_M3,
-    arguments: &["--release", "--bin", "cost", "--features", "fast-crc"],
-    profile: "release",
-};
+pub const COST: Job = probe(&["--release", "--bin", "cost", "--features", "fast-crc"]);
 
 /// The image that links only if no panic is reachable.
-pub const PANIC_FREE: Job = Job {
-    folder: "tests/firmware",
-    target: CORTEX_M3,
-    arguments: &["--release", "--bin", "panic-free", "--features", "panic-free"],
-    profile: "release",
-};
+pub const PANIC_FREE: Job = probe(&["--release", "--bin", "panic-free", "--features", "panic-free"]);
 
 /// The same, with a panic in it that depends on what the device says: it must not link.
-pub const PLANTED_PANIC: Job = Job {
-    folder: "tests/firmware",
-    target: CORTEX_M3,
-    arguments: &["--release", "--bin", "panic-free", "--features", "panic-free,planted"],
-    profile: "release",
-};
+pub const PLANTED_PANIC: Job =
+    probe(&["--release", "--bin", "panic-free", "--features", "panic-free,planted"]);
 
 /// The data logger, for each board.
 pub const LOGGER: Job = Job {
