@@ -7,10 +7,12 @@
 mod arguments;
 mod failure;
 mod input;
+mod making;
 mod output;
 mod pages;
 mod progress;
 mod signals;
+mod volume;
 mod wal;
 
 use std::process::ExitCode;

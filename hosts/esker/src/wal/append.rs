@@ -9,13 +9,15 @@ use esker::wal::{Error, Info};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::create::{Fresh, open_or_create};
-use super::volume::{Log, NO_NEWLINE, Volume, log_ids, open_log, with_slots};
+use super::create::open_or_create;
+use super::volume::{Log, NO_NEWLINE, log_ids, open_log, with_slots};
 use crate::arguments::{AppendArguments, Format};
 use crate::failure::Failure;
 use crate::input::{Input, Reader, Step, Survey};
+use crate::making::Fresh;
 use crate::progress;
 use crate::signals::Interrupt;
+use crate::volume::Volume;
 use esker_linux::DeviceError;
 
 pub fn run(arguments: &AppendArguments) -> Result<(), Failure> {

@@ -7,12 +7,11 @@ use esker::wal::{Info, SnapshotInfo};
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 
-use super::volume::{
-    Snapshot, Volume, has_snapshot, log_ids, log_memory, open_log, open_to_read, with_slots,
-};
+use super::volume::{Snapshot, has_snapshot, log_ids, log_memory, open_log, with_slots};
 use crate::arguments::InfoArguments;
 use crate::failure::Failure;
 use crate::output;
+use crate::volume::{Volume, open_to_read};
 
 /// What there is to say about a log.
 struct LogInfo {

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::volume::{Volume, no_such_offset, open_log, open_to_write, with_slots};
+use super::volume::{no_such_offset, open_log, with_slots};
 use crate::arguments::ReleaseArguments;
 use crate::failure::Failure;
 use crate::output::{self, count};
+use crate::volume::{Volume, open_to_write};
 
 pub fn run(arguments: &ReleaseArguments) -> Result<(), Failure> {
     let mut volume = open_to_write(&arguments.device)?;
