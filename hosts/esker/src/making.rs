@@ -17,6 +17,11 @@ use crate::volume::{Volume, volume_memory};
 pub struct Fresh(Option<PathBuf>);
 
 impl Fresh {
+    /// A file that was just made.
+    pub fn file(path: &Path) -> Self {
+        Self(Some(path.to_owned()))
+    }
+
     /// The file was there before: it stays.
     pub fn nothing() -> Self {
         Self(None)

@@ -14,6 +14,7 @@ use super::damage::{Damage, Found, Place, Walk, place};
 use super::volume::{Log, MANY_SLOTS, Snapshot, has_snapshot, log_ids, log_memory, open_log, with_slots};
 use crate::arguments::SalvageArguments;
 use crate::failure::Failure;
+use crate::kv::log_of_store;
 use crate::making::Make;
 use crate::output::count;
 use crate::signals::Interrupt;
@@ -34,6 +35,12 @@ pub fn run(arguments: &SalvageArguments) -> Result<(), Failure> {
         return Err(Failure::at(out, "is DEV itself; name another OUT"));
     }
     let mut from = open_to_read(device)?;
+    if log_of_store(&from).is_some() {
+        return Err(Failure::at(
+            device,
+            "it holds a key-value store, of which this would save the log alone; `esker kv salvage` is for stores",
+        ));
+    }
     let info = from.info();
     let at = Device::survey(out).map_err(|error| Failure::at(out, error))?;
     let capacity = size.unwrap_or(info.geometry.capacity);

@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::damage::place;
 use super::volume::{
-    Log, MANY_SLOTS, Snapshot, has_snapshot, log_memory, no_such_offset, open_log, with_slots,
+    Log, MANY_SLOTS, Snapshot, has_snapshot, log_memory, no_such_offset, open_log, refuse_log_of_store,
+    with_slots,
 };
 use crate::arguments::{GetArguments, PutArguments};
 use crate::failure::Failure;
@@ -26,6 +27,7 @@ pub fn put(arguments: &PutArguments) -> Result<(), Failure> {
     let PutArguments { device, .. } = arguments;
     let input = Input::open(&arguments.file, device)?;
     let mut volume = open_to_write(device)?;
+    refuse_log_of_store(device, &volume, arguments.log)?;
     with_slots!(volume, put_file(arguments, &input, &mut volume))
 }
 

@@ -7,6 +7,7 @@ use esker::wal::{self, Cursor, Entry};
 use esker_linux::{AlignedBuffer, DeviceError};
 
 use crate::failure::Failure;
+use crate::kv::log_of_store;
 use crate::volume::Volume;
 
 /// Writes of this size are as fast as larger ones.
@@ -60,6 +61,17 @@ pub fn open_log<const SLOTS: usize>(
         wal::Error::Volume(volume::Error::NoSuchLog) => Failure::at(path, no_such_log(volume, id)),
         error => Failure::log(path, &error),
     })
+}
+
+/// What the log of a key-value store says is the store's alone to change.
+pub fn refuse_log_of_store(path: &Path, volume: &Volume, id: u16) -> Result<(), Failure> {
+    if log_of_store(volume) != Some(id) {
+        return Ok(());
+    }
+    Err(Failure::at(
+        path,
+        format_args!("log {id} is that of the key-value store here (`esker kv`); name another with `--log`"),
+    ))
 }
 
 /// The logs that users made: ids from 32,768 on are the engine's own.
