@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use esker::store;
 use esker::volume;
 use esker::wal;
 
@@ -34,6 +35,11 @@ impl Failure {
     /// The command line is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { words: message.into(), status: 2 }
+    }
+
+    /// There is no such key: no failure of anything, and told apart from all of them.
+    pub fn absent(device: &Path) -> Self {
+        Self { status: 3, ..Self::at(device, "no such key") }
     }
 
     /// A signal has ended it: the exit status is what a shell would report.
@@ -100,6 +106,57 @@ impl Failure {
     pub fn log(device: &Path, error: &wal::Error<DeviceError>) -> Self {
         match error {
             wal::Error::Volume(error) => Self::volume(device, error),
+            error => Self::at(device, error),
+        }
+    }
+
+    /// What a key-value store answered.
+    pub fn store(device: &Path, error: &store::Error<DeviceError>) -> Self {
+        use store::Error;
+        match error {
+            Error::Log(wal::Error::Full { .. }) => Self::at(
+                device,
+                "the store's log is full and nothing of it can be given back; make one with more room (`--log-size`, \
+                 `--size`), and `dump` this one into it",
+            ),
+            Error::Log(wal::Error::Corrupt { address, .. }) => Self::at(
+                device,
+                format_args!(
+                    "the store's log is damaged, see address {address}; `esker kv salvage` drops what can't be read"
+                ),
+            ),
+            Error::Log(error) => Self::log(device, error),
+            Error::NoStore => Self::at(
+                device,
+                "a volume with logs and no key-value store; name another DEV, or make a store with `esker kv create`",
+            ),
+            Error::OtherKind { found } => Self::at(
+                device,
+                format_args!(
+                    "the store here is of a kind that this esker does not know ({found}); use a newer one"
+                ),
+            ),
+            Error::MemoryTooSmall { pages, .. } => Self::at(
+                device,
+                format_args!(
+                    "the cache is too small: this store needs {pages} bytes at least (`--cache {pages}`)"
+                ),
+            ),
+            Error::Full => Self::at(
+                device,
+                "the store is full; delete pairs, or `dump` it and `load` that into a larger one",
+            ),
+            Error::Corrupt { address } => Self::at(
+                device,
+                format_args!("the page at address {address} is damaged; `esker kv verify` lists all that is"),
+            ),
+            Error::Stuck { address } => Self::at(
+                device,
+                format_args!(
+                    "the page at address {address} is damaged, so nothing can be changed until `esker kv salvage` has \
+                     dropped it; reading works"
+                ),
+            ),
             error => Self::at(device, error),
         }
     }

@@ -1,4 +1,4 @@
-//! The program `esker`: logs on files and disks, from the command line.
+//! The program `esker`: logs and key-value stores on files and disks, from the command line.
 //!
 //! Every failure is one line on standard error and a non-zero exit status; whatever can be checked before a device is
 //! touched, is.
@@ -7,10 +7,14 @@
 mod arguments;
 mod failure;
 mod input;
+mod kv;
+mod making;
 mod output;
 mod pages;
+mod pairs;
 mod progress;
 mod signals;
+mod volume;
 mod wal;
 
 use std::process::ExitCode;
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Wal { command } => wal::run(command),
+        Command::Kv { command } => kv::run(command),
         Command::Bench(arguments) => arguments.run().map_err(|failure| match failure.signal() {
             Some(signal) => Failure::signalled(signal, failure.to_string()),
             None => Failure::new(failure.to_string()),

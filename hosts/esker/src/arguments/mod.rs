@@ -1,5 +1,7 @@
 //! The command line: what `--help`, the completions and the manual pages are made from.
 
+mod kv;
+mod pairs;
 mod values;
 mod wal;
 
@@ -12,6 +14,12 @@ use esker_bench::cli::BenchArguments;
 
 use crate::failure::Failure;
 
+pub use kv::{
+    CheckpointArguments, DumpArguments, Engine, KvCommand, KvCreateArguments, KvDelArguments, KvGetArguments,
+    KvInfoArguments, KvPutArguments, KvSalvageArguments, KvVerifyArguments, LoadArguments, ScanArguments,
+    StoreArguments,
+};
+pub use pairs::{Encoding, Given, PairFormat, RangeArguments, format_for};
 pub use values::Format;
 pub use wal::{
     AppendArguments, CatArguments, CreateArguments, GetArguments, InfoArguments, Layout, Output,
@@ -19,17 +27,19 @@ pub use wal::{
     WalCommand,
 };
 
-/// Esker, a storage engine: logs on files and disks
+/// Esker, a storage engine: logs and key-value stores on files and disks
 #[derive(Debug, Parser)]
 #[command(
     name = "esker",
     version,
     arg_required_else_help = true,
     after_help = "Exit status: 0 when done, 1 when it could not be done or damage was found (one line on standard error \
-        says why), 2 for a wrong command line, 130 when interrupted.\n\n\
+        says why), 2 for a wrong command line, 3 when there is no such key, 130 when interrupted.\n\n\
         Examples:\n  \
         esker wal append events.esker events.txt\n  \
         esker wal cat events.esker\n  \
+        esker kv create --engine btree users.esker\n  \
+        esker kv load users.esker users.csv\n  \
         esker bench sync\n  \
         esker completions bash > /etc/bash_completion.d/esker\n  \
         esker man wal append | man -l -"
@@ -70,6 +80,12 @@ pub enum Command {
     Wal {
         #[command(subcommand)]
         command: WalCommand,
+    },
+    /// Work with key-value stores
+    #[command(arg_required_else_help = true)]
+    Kv {
+        #[command(subcommand)]
+        command: KvCommand,
     },
     /// Measure what it costs to make entries durable on this machine
     Bench(Box<BenchArguments>),

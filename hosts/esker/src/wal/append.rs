@@ -9,19 +9,22 @@ use esker::wal::{Error, Info};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::create::{Fresh, open_or_create};
-use super::volume::{Log, NO_NEWLINE, Volume, log_ids, open_log, with_slots};
+use super::create::open_or_create;
+use super::volume::{Log, NO_NEWLINE, log_ids, open_log, refuse_log_of_store, with_slots};
 use crate::arguments::{AppendArguments, Format};
 use crate::failure::Failure;
 use crate::input::{Input, Reader, Step, Survey};
+use crate::making::Fresh;
 use crate::progress;
 use crate::signals::Interrupt;
+use crate::volume::Volume;
 use esker_linux::DeviceError;
 
 pub fn run(arguments: &AppendArguments) -> Result<(), Failure> {
     let mut input = Input::open(&arguments.file, &arguments.device)?;
     let survey = input.survey(arguments.format, arguments.skip)?;
     let (volume, fresh) = open_or_create(arguments, survey.as_ref())?;
+    refuse_log_of_store(&arguments.device, &volume, arguments.log)?;
     // Not before: until here there is nothing to bring to an end, and a large device is long in the making.
     let interrupt = Interrupt::watch()?;
     with_slots!(volume, append(arguments, &interrupt, &input, survey, volume, fresh))

@@ -7,10 +7,11 @@ use esker::wal::Error;
 use esker_linux::DeviceError;
 
 use super::entries;
-use super::volume::{Log, MANY_SLOTS, Volume, next, no_such_offset, open_log, open_to_read};
+use super::volume::{Log, MANY_SLOTS, next, no_such_offset, open_log};
 use crate::arguments::{CatArguments, Output, ReadArguments};
 use crate::failure::Failure;
 use crate::output;
+use crate::volume::{Volume, open_to_read};
 
 pub fn run(arguments: &CatArguments) -> Result<(), Failure> {
     let device = &arguments.device;

@@ -1,19 +1,19 @@
-//! `esker wal create`, and making a device for what is to be stored on it.
+//! `esker wal create`, and how large a device and its segments are to be.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use esker::device::Geometry;
 use esker::volume::{Error, FormatOptions, VolumeInfo};
-use esker_linux::{Access, Device, DeviceError, FileDevice, Place, Replace, contents};
-use rustix::rand::{GetRandomFlags, getrandom};
+use esker_linux::{Access, Device, DeviceError, Place, contents};
 use serde_json::json;
 
-use super::volume::{LARGE_SEGMENT, Volume, volume_memory};
+use super::volume::LARGE_SEGMENT;
 use crate::arguments::{AppendArguments, CreateArguments, Layout};
 use crate::failure::Failure;
 use crate::input::Survey;
-use crate::{output, progress};
+use crate::making::{Fresh, Make, make, units};
+use crate::output;
+use crate::volume::{Volume, volume_memory};
 
 const MIB: u64 = 1 << 20;
 const LEAST: u64 = 8 * MIB;
@@ -24,7 +24,7 @@ pub fn run(arguments: &CreateArguments) -> Result<(), Failure> {
     let CreateArguments { device: path, layout, force, direct, json } = arguments;
     let place = Device::survey(path).map_err(|error| Failure::at(path, error))?;
     let plan = Plan::new(path, &place, layout, None)?;
-    let (volume, mut fresh) = make(path, &place, &plan, Make { force: *force, direct: *direct })?;
+    let (volume, mut fresh) = plan.make(path, &place, Make { force: *force, direct: *direct })?;
     fresh.keep();
     let VolumeInfo { geometry, segment_size, segments, volume_id, .. } = volume.info();
     let value = json!({
@@ -44,24 +44,6 @@ pub fn run(arguments: &CreateArguments) -> Result<(), Failure> {
     output::line(*json, &value, &words)
 }
 
-/// A file that is removed again unless it is [kept](Self::keep): so a command that fails leaves no half-made device.
-#[derive(Debug)]
-pub struct Fresh(Option<PathBuf>);
-
-impl Fresh {
-    pub fn keep(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
 /// Opens the volume to append to, or makes one if there is no such file, or if it may be formatted.
 pub fn open_or_create(
     arguments: &AppendArguments,
@@ -71,7 +53,7 @@ pub fn open_or_create(
     let place = Device::survey(path).map_err(|error| Failure::at(path, error))?;
     let make = |force| {
         let plan = Plan::new(path, &place, layout, survey)?;
-        make(path, &place, &plan, Make { force, direct: *direct })
+        plan.make(path, &place, Make { force, direct: *direct })
     };
     if matches!(place, Place::Nothing) {
         return make(false);
@@ -94,41 +76,9 @@ pub fn open_or_create(
             let device = device
                 .and_then(|device| if *direct { device.direct().map_err(Error::Device) } else { Ok(device) });
             let volume = device.and_then(|device| Volume::open(device, volume_memory()));
-            Ok((volume.map_err(|error| Failure::volume(path, &error))?, Fresh(None)))
+            Ok((volume.map_err(|error| Failure::volume(path, &error))?, Fresh::nothing()))
         }
     }
-}
-
-/// How a device is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Make {
-    /// Whatever it holds. Without, it must hold nothing.
-    pub force: bool,
-    /// Past the page cache.
-    pub direct: bool,
-}
-
-/// Makes the device and formats it.
-pub fn make(path: &Path, place: &Place, plan: &Plan, how: Make) -> Result<(Volume, Fresh), Failure> {
-    let replace = if how.force { Replace::Anything } else { Replace::Blank };
-    let busy = progress::busy("making the device");
-    let device = Device::create(path, plan.geometry, replace);
-    busy.finish_and_clear();
-    let device = device.map_err(|error| match error {
-        DeviceError::Occupied(found) => {
-            Failure::at(path, format_args!("it holds {found}; `--force` formats it, and all of that is lost"))
-        }
-        error => Failure::at(path, error),
-    })?;
-    let fresh = Fresh(matches!(place, Place::Nothing).then(|| path.to_owned()));
-    let device = if how.direct { device.direct().map_err(|error| Failure::at(path, error))? } else { device };
-    let mut id = [0; 4];
-    getrandom(&mut id, GetRandomFlags::empty())
-        .map_err(|error| Failure::new(format!("can't get a random number for the volume: {error}")))?;
-    let volume_id = u32::from_le_bytes(id);
-    let options = FormatOptions { volume_id, segment_size: plan.segment_size, ..FormatOptions::default() };
-    let volume = Volume::format(device, volume_memory(), &options);
-    Ok((volume.map_err(|error| Failure::volume(path, &error))?, fresh))
 }
 
 /// Geometry and layout of a new volume.
@@ -139,25 +89,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Makes the device and formats it.
+    pub fn make(&self, path: &Path, place: &Place, how: Make) -> Result<(Volume, Fresh), Failure> {
+        let options = FormatOptions { segment_size: self.segment_size, ..FormatOptions::default() };
+        make(path, place, self.geometry, &options, how)
+    }
+
     /// For what is known of the place and of what is to be stored. What the user has set is kept.
     fn new(path: &Path, place: &Place, layout: &Layout, survey: Option<&Survey>) -> Result<Self, Failure> {
-        let (geometry, held) = match place {
-            Place::Disk(disk) => (disk.geometry(), Some(disk.capacity)),
-            Place::File { len } if *len > 0 && survey.is_none() => {
-                (Geometry::blocks(0, FileDevice::BLOCK), Some(*len))
-            }
-            Place::File { .. } | Place::Nothing => (Geometry::blocks(0, FileDevice::BLOCK), None),
-        };
-        let geometry = match (layout.write_unit, layout.erase_unit) {
-            (unit, Some(erase)) if erase > 0 => {
-                Geometry::flash(0, unit.unwrap_or(geometry.write_unit), erase)
-            }
-            (Some(unit), _) => Geometry { read_unit: unit, write_unit: unit, ..geometry },
-            _ => geometry,
-        };
-        // The capacity is still to be found.
+        let (geometry, held) = units(path, place, layout.write_unit, layout.erase_unit)?;
+        // A file that is overwritten with a known input becomes as large as that needs.
+        let held = held.filter(|_| survey.is_none() || matches!(place, Place::Disk(_)));
         let block = u64::from(geometry.block());
-        Geometry { capacity: block, ..geometry }.check().map_err(|error| Failure::at(path, error))?;
 
         let longest = survey.map_or(0, |survey| survey.longest);
         let given = layout.size.or(held.map(|held| held / block * block));

@@ -3,7 +3,8 @@
 use esker::volume;
 use esker::wal::{Cursor, Entry, Error};
 
-use super::volume::{Log, Volume, next};
+use super::volume::{Log, next};
+use crate::volume::Volume;
 use esker_linux::DeviceError;
 use serde_json::{Value, json};
 
@@ -158,8 +159,9 @@ mod tests {
     use esker::volume::FormatOptions;
     use esker_linux::{Access, Device, Replace};
 
-    use super::super::volume::{FEW_SLOTS, log_memory, volume_memory};
+    use super::super::volume::{FEW_SLOTS, log_memory};
     use super::*;
+    use crate::volume::volume_memory;
 
     type SmallLog = Log<FEW_SLOTS>;
 

@@ -7,17 +7,19 @@ use esker::wal::{Info, SnapshotInfo};
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 
-use super::volume::{
-    Snapshot, Volume, has_snapshot, log_ids, log_memory, open_log, open_to_read, with_slots,
-};
+use super::volume::{Snapshot, has_snapshot, log_ids, log_memory, open_log, with_slots};
 use crate::arguments::InfoArguments;
 use crate::failure::Failure;
+use crate::kv::log_of_store;
 use crate::output;
+use crate::volume::{Volume, open_to_read};
 
 /// What there is to say about a log.
 struct LogInfo {
     log: Info,
     snapshot: Option<SnapshotInfo>,
+    /// It belongs to the key-value store on the volume.
+    of_store: bool,
 }
 
 pub fn run(arguments: &InfoArguments) -> Result<(), Failure> {
@@ -46,7 +48,7 @@ fn log_info<const SLOTS: usize>(
     } else {
         None
     };
-    Ok(LogInfo { log, snapshot })
+    Ok(LogInfo { log, snapshot, of_store: log_of_store(volume) == Some(id) })
 }
 
 fn as_json(volume: &VolumeInfo, logs: &[LogInfo]) -> String {
@@ -72,9 +74,10 @@ fn as_json(volume: &VolumeInfo, logs: &[LogInfo]) -> String {
     format!("{value:#}\n")
 }
 
-fn log_json(LogInfo { log, snapshot }: &LogInfo) -> Value {
+fn log_json(LogInfo { log, snapshot, of_store }: &LogInfo) -> Value {
     json!({
         "id": log.id,
+        "of_store": of_store,
         "start": log.start,
         "end": log.end,
         "durable": log.durable,
@@ -127,7 +130,7 @@ fn as_table(volume: &VolumeInfo, logs: &[LogInfo]) -> String {
     text
 }
 
-fn log_table(text: &mut String, LogInfo { log, snapshot }: &LogInfo) {
+fn log_table(text: &mut String, LogInfo { log, snapshot, of_store }: &LogInfo) {
     let offsets = match log.end - log.start {
         0 => format!("none, the next is {}", log.end),
         1 => format!("{}, 1 entry", log.start),
@@ -140,7 +143,8 @@ fn log_table(text: &mut String, LogInfo { log, snapshot }: &LogInfo) {
         entries => format!("{entries} entries"),
     };
     let cut = report.cut.map_or_else(|| "nothing".to_owned(), |address| format!("at address {address}"));
-    let _ = writeln!(text, "log {}", log.id);
+    let of_store = if *of_store { ", of the key-value store" } else { "" };
+    let _ = writeln!(text, "log {}{of_store}", log.id);
     row(text, "offsets", offsets);
     row(text, "segments", log.segments);
     row(text, "left in the last", bytes(log.left.into()));

@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use super::volume::{Volume, no_such_offset, open_log, open_to_write, with_slots};
+use super::volume::{no_such_offset, open_log, refuse_log_of_store, with_slots};
 use crate::arguments::ReleaseArguments;
 use crate::failure::Failure;
 use crate::output::{self, count};
+use crate::volume::{Volume, open_to_write};
 
 pub fn run(arguments: &ReleaseArguments) -> Result<(), Failure> {
     let mut volume = open_to_write(&arguments.device)?;
+    refuse_log_of_store(&arguments.device, &volume, arguments.log)?;
     with_slots!(volume, release(arguments, &mut volume))
 }
 

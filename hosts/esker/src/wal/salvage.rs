@@ -9,15 +9,16 @@ use esker_linux::{Device, DeviceError};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::create::{Make, Plan, make};
+use super::create::Plan;
 use super::damage::{Damage, Found, Place, Walk, place};
-use super::volume::{
-    Log, MANY_SLOTS, Snapshot, Volume, has_snapshot, log_ids, log_memory, open_log, open_to_read, with_slots,
-};
+use super::volume::{Log, MANY_SLOTS, Snapshot, has_snapshot, log_ids, log_memory, open_log, with_slots};
 use crate::arguments::SalvageArguments;
 use crate::failure::Failure;
+use crate::kv::log_of_store;
+use crate::making::Make;
 use crate::output::count;
 use crate::signals::Interrupt;
+use crate::volume::{Volume, open_to_read};
 use crate::{input, output, progress};
 
 /// Stands in OUT, as the user word of an empty entry, for an entry that was dropped.
@@ -34,12 +35,18 @@ pub fn run(arguments: &SalvageArguments) -> Result<(), Failure> {
         return Err(Failure::at(out, "is DEV itself; name another OUT"));
     }
     let mut from = open_to_read(device)?;
+    if log_of_store(&from).is_some() {
+        return Err(Failure::at(
+            device,
+            "it holds a key-value store, of which this would save the log alone; `esker kv salvage` is for stores",
+        ));
+    }
     let info = from.info();
     let at = Device::survey(out).map_err(|error| Failure::at(out, error))?;
     let capacity = size.unwrap_or(info.geometry.capacity);
     let geometry = Geometry { capacity, ..info.geometry };
     let plan = Plan { geometry, segment_size: info.segment_size };
-    let (mut to, mut fresh) = make(out, &at, &plan, Make { force: *force, direct: false })?;
+    let (mut to, mut fresh) = plan.make(out, &at, Make { force: *force, direct: false })?;
     // Not before: a large device is long in the making.
     let interrupt = Interrupt::watch()?;
     let mut saved = Vec::new();

@@ -10,13 +10,14 @@ use serde_json::json;
 
 use super::damage::place;
 use super::volume::{
-    Log, MANY_SLOTS, Snapshot, Volume, has_snapshot, log_memory, no_such_offset, open_log, open_to_read,
-    open_to_write, with_slots,
+    Log, MANY_SLOTS, Snapshot, has_snapshot, log_memory, no_such_offset, open_log, refuse_log_of_store,
+    with_slots,
 };
 use crate::arguments::{GetArguments, PutArguments};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::output::count;
+use crate::volume::{Volume, open_to_read, open_to_write};
 use crate::{output, progress};
 
 /// Long enough that heads don't count, short enough that what is damaged is a small part.
@@ -26,6 +27,7 @@ pub fn put(arguments: &PutArguments) -> Result<(), Failure> {
     let PutArguments { device, .. } = arguments;
     let input = Input::open(&arguments.file, device)?;
     let mut volume = open_to_write(device)?;
+    refuse_log_of_store(device, &volume, arguments.log)?;
     with_slots!(volume, put_file(arguments, &input, &mut volume))
 }
 

@@ -7,12 +7,11 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::damage::{Damage, Found, Place, Walk, place};
-use super::volume::{
-    Log, MANY_SLOTS, Snapshot, Volume, has_snapshot, log_ids, log_memory, open_log, open_to_read,
-};
+use super::volume::{Log, MANY_SLOTS, Snapshot, has_snapshot, log_ids, log_memory, open_log};
 use crate::arguments::VerifyArguments;
 use crate::failure::Failure;
 use crate::output::count;
+use crate::volume::{Volume, open_to_read};
 use crate::{output, progress};
 use esker_linux::DeviceError;
 

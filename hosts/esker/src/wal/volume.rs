@@ -1,19 +1,14 @@
-//! From a path to an open volume and log.
+//! The logs of a volume.
 
 use std::path::Path;
 
 use esker::volume;
 use esker::wal::{self, Cursor, Entry};
-use esker_linux::{Access, AlignedBuffer, Device, DeviceError};
+use esker_linux::{AlignedBuffer, DeviceError};
 
 use crate::failure::Failure;
-
-/// So many logs can be on a volume, a snapshot counts as one. Their roots must fit the superblock of the smallest
-/// devices.
-const LOGS: usize = 16;
-
-/// Enough to read ahead with, and for any unit and any number of segments.
-const VOLUME_MEMORY: usize = (1 << 20) + (128 << 10);
+use crate::kv::log_of_store;
+use crate::volume::Volume;
 
 /// Writes of this size are as fast as larger ones.
 const LOG_MEMORY: usize = 1 << 20;
@@ -33,10 +28,7 @@ pub const NO_NEWLINE: u64 = u64::from_le_bytes(*b"no-eol\0\0");
 /// Bit 15 of a log's id tells the log that holds its snapshot.
 const SNAPSHOT: u16 = 0x8000;
 
-/// A volume on a file or a disk.
-pub type Volume = volume::Volume<Device, AlignedBuffer, LOGS>;
-
-/// A log of it.
+/// A log of a volume.
 pub type Log<const SLOTS: usize> = wal::Log<AlignedBuffer, SLOTS>;
 
 /// The snapshot of a log.
@@ -55,29 +47,8 @@ macro_rules! with_slots {
 }
 pub(super) use with_slots;
 
-/// Page-aligned, so that nothing is copied on the way to a disk.
-pub fn volume_memory() -> AlignedBuffer {
-    AlignedBuffer::new(VOLUME_MEMORY)
-}
-
 pub fn log_memory() -> AlignedBuffer {
     AlignedBuffer::new(LOG_MEMORY)
-}
-
-/// Opens the volume for reading only.
-pub fn open_to_read(path: &Path) -> Result<Volume, Failure> {
-    open(path, Access::ReadOnly)
-}
-
-/// Opens the volume for writing.
-pub fn open_to_write(path: &Path) -> Result<Volume, Failure> {
-    open(path, Access::ReadWrite)
-}
-
-fn open(path: &Path, access: Access) -> Result<Volume, Failure> {
-    Device::open(path, access)
-        .and_then(|device| Volume::open(device, volume_memory()))
-        .map_err(|error| Failure::volume(path, &error))
 }
 
 /// Opens a log of the volume, which recovers it; writes nothing.
@@ -90,6 +61,17 @@ pub fn open_log<const SLOTS: usize>(
         wal::Error::Volume(volume::Error::NoSuchLog) => Failure::at(path, no_such_log(volume, id)),
         error => Failure::log(path, &error),
     })
+}
+
+/// What the log of a key-value store says is the store's alone to change.
+pub fn refuse_log_of_store(path: &Path, volume: &Volume, id: u16) -> Result<(), Failure> {
+    if log_of_store(volume) != Some(id) {
+        return Ok(());
+    }
+    Err(Failure::at(
+        path,
+        format_args!("log {id} is that of the key-value store here (`esker kv`); name another with `--log`"),
+    ))
 }
 
 /// The logs that users made: ids from 32,768 on are the engine's own.

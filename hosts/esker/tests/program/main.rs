@@ -4,6 +4,7 @@ mod commands;
 mod damage;
 mod disks;
 mod kills;
+mod kv;
 mod limits;
 mod loops;
 mod refusals;

@@ -1,0 +1,77 @@
+//! What an operation did to the tree, in words and as JSON.
+
+use esker::store::{Effect, Found};
+use serde_json::{Value, json};
+
+use crate::output::count;
+
+/// A put or a delete.
+pub fn words(effect: &Effect) -> String {
+    let Effect { splits, borrowed, merged, grown, collapsed, depth, reads, writes, .. } = *effect;
+    let mut did = Vec::new();
+    if splits > 0 {
+        let (pages, keys) = (count(splits.into(), "page"), count(splits.into(), "key"));
+        did.push(format!("split {pages} and promoted {keys}"));
+    }
+    if borrowed > 0 {
+        did.push(format!("{} borrowed from a sibling", count(borrowed.into(), "page")));
+    }
+    if merged > 0 {
+        did.push(format!("{} merged with a sibling", count(merged.into(), "page")));
+    }
+    if grown {
+        did.push("a new root above the old one".to_owned());
+    }
+    if collapsed {
+        did.push("the root collapsed into its only child".to_owned());
+    }
+    if did.is_empty() {
+        did.push("no page split, borrowed or merged".to_owned());
+    }
+    let (read, written) = (count(reads.into(), "page"), count(writes.into(), "page"));
+    format!("{}; depth {depth}; read {read}, wrote {written}", did.join(", "))
+}
+
+/// The same, for programs.
+pub fn as_json(effect: &Effect) -> Value {
+    json!({
+        "found": effect.found,
+        "splits": effect.splits,
+        "promoted": effect.splits,
+        "borrowed": effect.borrowed,
+        "merged": effect.merged,
+        "grown": effect.grown,
+        "collapsed": effect.collapsed,
+        "depth": effect.depth,
+        "reads": effect.reads,
+        "writes": effect.writes,
+    })
+}
+
+/// A get.
+pub fn get_words(found: &Found) -> String {
+    format!(
+        "depth {}; read {} for {}",
+        found.depth,
+        count(found.reads.into(), "page"),
+        count(found.len as u64, "byte")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_happened_and_nothing_else() {
+        let effect = Effect { splits: 2, grown: true, depth: 3, reads: 1, ..Effect::default() };
+        assert_eq!(
+            words(&effect),
+            "split 2 pages and promoted 2 keys, a new root above the old one; depth 3; read 1 page, wrote 0 pages"
+        );
+        let effect = Effect { depth: 1, ..Effect::default() };
+        assert_eq!(words(&effect), "no page split, borrowed or merged; depth 1; read 0 pages, wrote 0 pages");
+        let effect = Effect { merged: 1, collapsed: true, ..Effect::default() };
+        assert!(words(&effect).starts_with("1 page merged with a sibling, the root collapsed"));
+    }
+}
