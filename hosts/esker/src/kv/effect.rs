@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 
 use crate::output::count;
 
-/// A put or a delete.
-pub fn words(effect: &Effect) -> String {
+/// A put or a delete. `promoted`: the keys that splits have promoted, and the levels that these come from.
+pub fn words(effect: &Effect, promoted: &[(u8, String)]) -> String {
     let Effect { splits, borrowed, merged, grown, collapsed, depth, reads, writes, .. } = *effect;
     let mut did = Vec::new();
     if splits > 0 {
         let (pages, keys) = (count(splits.into(), "page"), count(splits.into(), "key"));
-        did.push(format!("split {pages} and promoted {keys}"));
+        let names: Vec<_> = promoted.iter().map(|(_, key)| key.as_str()).collect();
+        let names = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+        did.push(format!("split {pages} and promoted {keys}{names}"));
     }
     if borrowed > 0 {
         did.push(format!("{} borrowed from a sibling", count(borrowed.into(), "page")));
@@ -33,11 +35,12 @@ pub fn words(effect: &Effect) -> String {
 }
 
 /// The same, for programs.
-pub fn as_json(effect: &Effect) -> Value {
+pub fn as_json(effect: &Effect, promoted: &[(u8, String)]) -> Value {
+    let keys: Vec<_> = promoted.iter().map(|(level, key)| json!({ "level": level, "key": key })).collect();
     json!({
         "found": effect.found,
         "splits": effect.splits,
-        "promoted": effect.splits,
+        "promoted": keys,
         "borrowed": effect.borrowed,
         "merged": effect.merged,
         "grown": effect.grown,
@@ -66,12 +69,15 @@ mod tests {
     fn it_says_what_happened_and_nothing_else() {
         let effect = Effect { splits: 2, grown: true, depth: 3, reads: 1, ..Effect::default() };
         assert_eq!(
-            words(&effect),
-            "split 2 pages and promoted 2 keys, a new root above the old one; depth 3; read 1 page, wrote 0 pages"
+            words(&effect, &[(0, "b".to_owned()), (1, "m".to_owned())]),
+            "split 2 pages and promoted 2 keys (b, m), a new root above the old one; depth 3; read 1 page, wrote 0 pages"
         );
         let effect = Effect { depth: 1, ..Effect::default() };
-        assert_eq!(words(&effect), "no page split, borrowed or merged; depth 1; read 0 pages, wrote 0 pages");
+        assert_eq!(
+            words(&effect, &[]),
+            "no page split, borrowed or merged; depth 1; read 0 pages, wrote 0 pages"
+        );
         let effect = Effect { merged: 1, collapsed: true, ..Effect::default() };
-        assert!(words(&effect).starts_with("1 page merged with a sibling, the root collapsed"));
+        assert!(words(&effect, &[]).starts_with("1 page merged with a sibling, the root collapsed"));
     }
 }

@@ -50,8 +50,9 @@ pub fn salvage(arguments: &KvSalvageArguments) -> Result<(), Failure> {
     let verified = opened.store.salvage(&mut opened.volume, Some(&mut bitmap), report);
     busy.finish_and_clear();
     let verified = verified.map_err(|error| opened.fail(&error))?;
+    let page = opened.volume.info().block_size.into();
     opened.close()?;
-    let findings = Findings { verified, damages: dropped };
+    let findings = Findings { verified, damages: dropped, page };
     let what = if *force { "dropped" } else { "to be dropped" };
     output::print(&if *json { findings.as_json() } else { findings.as_words(what) })?;
     if *force || findings.damages.is_empty() {

@@ -13,6 +13,7 @@ use crate::arguments::{KvDelArguments, KvPutArguments};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::output;
+use crate::pairs::shown;
 
 pub fn put(arguments: &KvPutArguments) -> Result<(), Failure> {
     let KvPutArguments { store, key, value, value_file, explain, encoding, json } = arguments;
@@ -39,13 +40,16 @@ pub fn put(arguments: &KvPutArguments) -> Result<(), Failure> {
             value
         }
     };
-    let effect = opened.store.put(&mut opened.volume, &key, &value);
+    let mut promoted = Vec::new();
+    let effect = opened.store.put_and_tell(&mut opened.volume, &key, &value, &mut |level, key| {
+        promoted.push((level, shown(key)));
+    });
     let effect = effect.map_err(|error| match too_long(&key, &value, &error) {
         Some(why) => Failure::new(why),
         None => opened.fail(&error),
     })?;
     let words = if effect.found { "replaced the value" } else { "stored a new pair" };
-    finish(opened, &effect, words, *explain, *json)
+    finish(opened, &effect, &promoted, words, *explain, *json)
 }
 
 pub fn del(arguments: &KvDelArguments) -> Result<(), Failure> {
@@ -58,21 +62,23 @@ pub fn del(arguments: &KvDelArguments) -> Result<(), Failure> {
         None => opened.fail(&error),
     })?;
     let words = if effect.found { "deleted" } else { "there was no such key" };
-    finish(opened, &effect, words, *explain, *json)
+    finish(opened, &effect, &[], words, *explain, *json)
 }
 
 /// Makes it durable and tells what was done.
 fn finish(
     mut opened: Opened,
     effect: &Effect,
+    promoted: &[(u8, String)],
     words: &str,
     explain: bool,
     json: bool,
 ) -> Result<(), Failure> {
     opened.commit()?;
     opened.close()?;
-    let words = if explain { format!("{words}: {}", effect::words(effect)) } else { words.to_owned() };
-    output::line(json, &effect::as_json(effect), &words)
+    let words =
+        if explain { format!("{words}: {}", effect::words(effect, promoted)) } else { words.to_owned() };
+    output::line(json, &effect::as_json(effect, promoted), &words)
 }
 
 /// What is wrong with a pair, if it is the pair's fault.

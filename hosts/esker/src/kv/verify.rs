@@ -34,6 +34,8 @@ pub fn run(arguments: &KvVerifyArguments) -> Result<(), Failure> {
 pub struct Findings {
     pub verified: Verified,
     pub damages: Vec<Damage>,
+    /// Bytes of a page.
+    pub page: u64,
 }
 
 impl Findings {
@@ -45,18 +47,28 @@ impl Findings {
         let verified = opened.store.verify(&mut opened.volume, Some(&mut bitmap), report);
         busy.finish_and_clear();
         let verified = verified.map_err(|error| opened.fail(&error))?;
-        Ok(Self { verified, damages })
+        let page = opened.volume.info().block_size.into();
+        Ok(Self { verified, damages, page })
     }
 
     /// `what` became of the damages.
     pub fn as_words(&self, what: &str) -> String {
         let Verified { pages, pairs, .. } = self.verified;
         let mut text = format!("{} on {} can be read\n", count(pairs, "pair"), count(pages, "page"));
+        if let Some(fill) = self.fill() {
+            let _ = writeln!(text, "pages of the tree are filled to {fill:.0} %");
+        }
         for damage in &self.damages {
             // A `String` takes everything.
             let _ = writeln!(text, "{what}: {}", Shown(*damage));
         }
         text
+    }
+
+    /// Of the pages of the tree, in percent.
+    fn fill(&self) -> Option<f64> {
+        let bytes = self.verified.tree_pages.checked_mul(self.page)?;
+        (bytes > 0).then(|| self.verified.used as f64 * 100.0 / bytes as f64)
     }
 
     pub fn as_json(&self) -> String {
@@ -67,6 +79,7 @@ impl Findings {
             "pairs": pairs,
             "pages": pages,
             "sparse_pages": sparse,
+            "fill_percent": self.fill(),
             "damaged": damages,
         });
         format!("{value:#}\n")

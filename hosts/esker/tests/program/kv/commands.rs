@@ -77,7 +77,10 @@ fn what_the_tree_did_is_told() {
         let effect = json(&place, &format!("kv put dev key{n:03} {} --json", "v".repeat(60)));
         splits += effect["splits"].as_u64().unwrap();
         grown += u64::from(effect["grown"] == true);
-        assert_eq!(effect["promoted"], effect["splits"]);
+        assert_eq!(
+            effect["promoted"].as_array().map(Vec::len),
+            effect["splits"].as_u64().map(|n| n as usize)
+        );
     }
     let tree = json(&place, "kv info dev --json")["tree"].clone();
     assert!(splits > 3 && grown >= 1, "{splits} {grown}");
@@ -86,7 +89,7 @@ fn what_the_tree_did_is_told() {
     // A page is split for the next one at the right edge, where there is no room.
     let words = (40..60).map(|n| text(&place, &format!("kv put dev key{n:03} {} --explain", "v".repeat(60))));
     let words: Vec<String> = words.collect();
-    assert!(words.iter().any(|words| words.contains("split 1 page and promoted 1 key; depth ")), "{words:?}");
+    assert!(words.iter().any(|words| words.contains("split 1 page and promoted 1 key (")), "{words:?}");
     let (mut merged, mut collapsed) = (0, 0);
     for n in 0..60 {
         let effect = json(&place, &format!("kv del dev key{n:03} --json"));
