@@ -78,6 +78,7 @@ impl Tree<'_> {
             return Ok(());
         }
         let top = self.root.height.saturating_sub(1);
+        self.make_free(ground)?;
         if !self.enter(ground, walk, path, self.root.page, top)? {
             return Ok(());
         }
@@ -87,6 +88,7 @@ impl Tree<'_> {
             if level == 0 {
                 self.check_values(ground, walk, path, frame)?;
             }
+            self.make_free(ground)?;
             match node::child(self.pool.page(frame), index as usize) {
                 Some(child) if level > 0 => {
                     if self.enter(ground, walk, path, child, level.wrapping_sub(1))? {
@@ -110,6 +112,13 @@ impl Tree<'_> {
                 above.index = above.index.wrapping_add(1);
             }
         }
+        Ok(())
+    }
+
+    /// Makes a frame free. What goes wrong when a page is written to that end must not look like damage of the next one.
+    fn make_free<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let free = self.take_frame(ground)?;
+        self.pool.give_free(free);
         Ok(())
     }
 

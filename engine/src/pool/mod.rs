@@ -243,6 +243,12 @@ impl Pool<'_> {
         Some(at)
     }
 
+    /// Gives back a frame that was taken and holds nothing.
+    pub(crate) fn give_free(&mut self, at: u32) {
+        let older = core::mem::replace(&mut self.state.free, at);
+        self.frame_mut(at).older = older;
+    }
+
     /// The page that goes next: of those that nobody holds on to and that point to no dirty one, the one that was
     /// longest not asked for. With `clean`, only one that need not be written.
     pub(crate) fn victim(&self, clean: bool) -> Option<u32> {

@@ -46,7 +46,7 @@ pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
     generation: u64,
     scanned: u32,
     /// The life that the next segment will be given.
-    next_life: u32,
+    pub(crate) next_life: u32,
     /// Something could not be read when the pool was scanned.
     pub(crate) missed: bool,
     pub(crate) segments: Segments,

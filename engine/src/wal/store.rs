@@ -125,13 +125,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             volume.medium.sync()?;
         }
         self.note(volume)?;
-        let (dead, end) = (self.last.at, self.end);
+        let (dead, end, none_yet) = (self.last.at, self.end, volume.next_life);
         let mut kept = 0;
         if let Some(root) = volume.root_mut(self.id) {
             kept = root.head_life.saturating_sub(1);
             (root.start, root.end, root.closed) = (end, end, true);
-            (root.head_life, root.head_ordinal, root.head_trail) =
-                (root.head_life.max(dead.life.saturating_add(1)), 0, 0);
+            // Also segments that a cut has taken from the log, behind its last one, are its own no more.
+            (root.head_life, root.head_ordinal, root.head_trail) = (none_yet, 0, 0);
             root.tail = SegmentHeader { log: self.id, ..SegmentHeader::default() };
             // As the scan of the pool would find it.
             (root.newest, root.next, root.sealed, root.odd) = (Link::NONE, Link::NONE, false, false);
