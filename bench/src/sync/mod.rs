@@ -14,7 +14,6 @@ mod peers;
 mod report;
 mod rounds;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +24,8 @@ pub use report::{Report, Row};
 pub use rounds::run;
 
 use contestant::Make;
+
+use crate::failure::Failure;
 
 /// What is measured, and how long.
 #[derive(Clone, Debug)]
@@ -64,10 +65,7 @@ impl Options {
     pub(crate) fn go_on(&self) -> Result<(), Failure> {
         match self.signal.load(Ordering::Relaxed) {
             0 => Ok(()),
-            signal => Err(Failure {
-                words: "interrupted; nothing was measured".into(),
-                signal: signal.try_into().ok(),
-            }),
+            signal => Err(Failure::interrupted(signal)),
         }
     }
 }
@@ -102,39 +100,6 @@ pub const CONTESTANTS: &[(&str, Make, bool)] = &[
     #[cfg(feature = "peers")]
     ("raft-engine", peers::RaftEngine::open, false),
 ];
-
-/// Why there is no measurement: one line.
-#[derive(Debug)]
-pub struct Failure {
-    words: String,
-    signal: Option<u8>,
-}
-
-impl Failure {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { words: message.into(), signal: None }
-    }
-
-    pub(crate) fn at(path: &std::path::Path, why: &dyn fmt::Display) -> Self {
-        Self::new(format!("{}: {why}", path.display()))
-    }
-
-    /// The signal that has ended it, if one has.
-    pub fn signal(&self) -> Option<u8> {
-        self.signal
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A path may hold anything, a newline as well; this stays one line.
-        self.words.chars().try_for_each(|c| {
-            if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
-        })
-    }
-}
-
-impl std::error::Error for Failure {}
 
 #[cfg(test)]
 mod tests;

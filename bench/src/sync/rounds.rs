@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::contestant::{Contestant, DeviceCounts, Make, Setting, Strategy};
 use super::floor::Floor;
 use super::measure::{histogram, phase};
 use super::report::{Report, Row};
 use super::{CONTESTANTS, Failure, Options};
+use crate::folder;
+use crate::progress::progress;
 use crate::statistics::{estimate, median, spread};
 
 /// Above this the rounds of the floor differ so much that the absolute figures mean little.
@@ -40,17 +41,8 @@ struct Cell {
 /// An option can't be, there is no room for the files, a contestant failed, or a signal came.
 pub fn run(options: &Options) -> Result<Report, Failure> {
     check(options)?;
-    let folder = match &options.directory {
-        Some(directory) => tempfile::tempdir_in(directory).map_err(|error| Failure::at(directory, &error))?,
-        None => tempfile::tempdir().map_err(|error| Failure::at(&std::env::temp_dir(), &error))?,
-    };
-    let mut warnings = Vec::new();
-    if !is_on_disk(folder.path()) {
-        warnings.push(format!(
-            "{} is in memory, where a sync costs nothing; name a folder on a disk with --directory",
-            folder.path().display()
-        ));
-    }
+    let folder = folder::make(options.directory.as_deref())?;
+    let mut warnings = Vec::from_iter(folder::warning(folder.path()));
     let (opened, mut cells) = open(options, folder.path())?;
     // Whatever was written to make the files must not be synced by whom is measured.
     let synced = std::fs::File::open(folder.path()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
@@ -259,18 +251,4 @@ fn best_peer<'a>(cells: &'a [Cell], cell: &Cell) -> Option<&'a Cell> {
     };
     let rate = |cell: &Cell| median(&cell.per_second).unwrap_or(0.0);
     cells.iter().filter(same).max_by(|a, b| rate(a).total_cmp(&rate(b)))
-}
-
-/// Whether a sync there means anything.
-fn is_on_disk(folder: &Path) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    !rustix::fs::statfs(folder).is_ok_and(|found| [TMPFS, RAMFS].contains(&(found.f_type as u64)))
-}
-
-/// Nothing unless standard error is a terminal.
-fn progress(phases: u64) -> ProgressBar {
-    let template = "{wide_bar} {pos}/{len} {msg:32} {eta} left";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(Some(phases), ProgressDrawTarget::stderr()).with_style(style)
 }

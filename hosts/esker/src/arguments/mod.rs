@@ -41,6 +41,7 @@ pub use wal::{
         esker kv create --engine btree users.esker\n  \
         esker kv load users.esker users.csv\n  \
         esker bench sync\n  \
+        esker bench kv\n  \
         esker completions bash > /etc/bash_completion.d/esker\n  \
         esker man wal append | man -l -"
 )]
@@ -87,7 +88,7 @@ pub enum Command {
         #[command(subcommand)]
         command: KvCommand,
     },
-    /// Measure what it costs to make entries durable on this machine
+    /// Measure what it costs to make entries durable, and to keep pairs of keys and values, on this machine
     Bench(Box<BenchArguments>),
     Completions(CompletionsArguments),
     Man(ManArguments),

@@ -7,6 +7,7 @@ mod kills;
 mod kv;
 mod limits;
 mod loops;
+mod measures;
 mod refusals;
 mod round_trips;
 mod signals;

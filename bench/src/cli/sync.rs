@@ -1,36 +1,13 @@
-//! The command line of the measurements, for a program to take in.
+//! `bench sync`.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use clap::Args;
 
-use crate::priority::raise_priority;
-use crate::sync::{self, Failure, Options};
-
-/// `bench`: without a subcommand, all that there is.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct BenchArguments {
-    /// What to measure [default: everything]
-    #[command(subcommand)]
-    pub what: Option<BenchCommand>,
-    /// Without a subcommand.
-    #[command(flatten)]
-    pub sync: SyncArguments,
-}
-
-/// What can be measured.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// What it costs to make entries durable, by sync strategy and number of threads
-    Sync(SyncArguments),
-}
+use super::{slow, told, watch};
+use crate::Failure;
+use crate::sync::{self, Options};
 
 /// `bench sync`.
 #[derive(Debug, Args)]
@@ -94,52 +71,22 @@ pub struct SyncArguments {
     pub output: Option<PathBuf>,
 }
 
-impl BenchArguments {
-    /// Measures, and prints the report to standard output.
-    ///
-    /// # Errors
-    /// One line that says what is wrong.
-    pub fn run(&self) -> Result<(), Failure> {
-        match &self.what {
-            Some(BenchCommand::Sync(arguments)) => arguments.run(),
-            None => self.sync.run(),
-        }
-    }
-}
-
 impl SyncArguments {
     /// Measures, and prints the report to standard output.
     ///
     /// # Errors
     /// One line that says what is wrong.
     pub fn run(&self) -> Result<(), Failure> {
-        let raised = !self.no_realtime && raise_priority();
+        let slow = slow(self.no_realtime);
         let options = self.options();
-        watch(&options.signal).map_err(|error| Failure::new(format!("can't watch for signals: {error}")))?;
+        watch(&options.signal)?;
         let mut report = sync::run(&options)?;
-        if !raised && !self.no_realtime {
-            report.warnings.push(
-                "real-time priority is not allowed here: on a busy machine the times are those of the scheduler"
-                    .into(),
-            );
-        }
-        let json = serde_json::to_string_pretty(&report)
-            .map_err(|error| Failure::new(format!("the report: {error}")))?;
-        if let Some(path) = &self.output {
-            std::fs::write(path, format!("{json}\n")).map_err(|error| Failure::at(path, &error))?;
-        }
-        let mut out = io::stdout();
-        let printed = if self.json { writeln!(out, "{json}") } else { writeln!(out, "{report}") };
-        match printed {
-            // Who closed the pipe has read enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(format!("standard output: {error}")))
-            }
-            _ => Ok(()),
-        }
+        report.warnings.extend(slow);
+        told(&report, self.json, self.output.as_deref())
     }
 
-    fn options(&self) -> Options {
+    /// What they come to.
+    pub(super) fn options(&self) -> Options {
         let defaults = Options::default();
         Options {
             directory: self.directory.clone(),
@@ -157,45 +104,5 @@ impl SyncArguments {
             direct: self.direct,
             signal: defaults.signal,
         }
-    }
-}
-
-/// Takes note of SIGINT and SIGTERM, so that the files are removed. The second one ends the program at once.
-fn watch(signal: &Arc<AtomicUsize>) -> io::Result<()> {
-    let armed = Arc::new(AtomicBool::new(false));
-    for number in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset.
-        flag::register_conditional_default(number, Arc::clone(&armed))?;
-        flag::register(number, Arc::clone(&armed))?;
-        flag::register_usize(number, Arc::clone(signal), number as usize)?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Program {
-        #[command(flatten)]
-        bench: BenchArguments,
-    }
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Program::command().debug_assert();
-        let program = Program::parse_from(["bench", "sync", "--threads", "1,2", "--json"]);
-        let Some(BenchCommand::Sync(arguments)) = program.bench.what else { panic!("no sync") };
-        assert!(arguments.json && arguments.threads == [1, 2]);
-        assert_eq!(Program::parse_from(["bench", "--rounds", "3"]).bench.sync.rounds, 3);
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_library() {
-        let program = Program::parse_from(["bench"]);
-        assert_eq!(format!("{:?}", program.bench.sync.options()), format!("{:?}", Options::default()));
     }
 }

@@ -1,0 +1,171 @@
+//! `bench kv`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{slow, told, watch};
+use crate::Failure;
+use crate::kv::workload::Amounts;
+use crate::kv::{self, Options, Simulated};
+
+/// `bench kv`.
+#[derive(Debug, Args)]
+#[command(
+    long_about = "What it costs to keep pairs of keys and values, beside other stores (in a build with `--features peers`).\n\n\
+        The tasks are those of redb's own benchmark. Everything is measured in rounds, beside a floor: a preallocated file \
+        that the same bytes are written to, and synced as often. Each store has a process of its own in each round, and every \
+        value that is read is checked. Compare the ratios and the processor time; the rates are this machine's, as loaded as \
+        it is. Takes a few minutes with all stores.",
+    after_help = "Examples:\n  \
+        esker bench kv\n  \
+        esker bench kv --pairs 200000,600000 --json > kv.json\n  \
+        esker bench kv --sim nor --pairs 1000,5000\n  \
+        esker bench kv --stores esker,redb --workloads single,batches --loop --directory /mnt/disk"
+)]
+pub struct KvArguments {
+    /// Folder on the disk to measure; what is made there is removed again [default: the temporary folder]
+    #[arg(long, visible_alias = "dir", value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Who takes part beside the floor, separated by commas [default: all that were built in]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub stores: Option<Vec<String>>,
+    /// What they do: load-sorted, load-batches, load-random, reopen, get, absent, scan, single, batches, nosync, remove,
+    /// compact [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub workloads: Option<Vec<String>>,
+    /// Numbers of pairs; with more than fit into the cache, reads go to the system's cache or to the disk [default: 200000]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub pairs: Option<Vec<u32>>,
+    /// Bytes of a key [default: 24]
+    #[arg(long, value_name = "BYTES")]
+    pub key_size: Option<usize>,
+    /// Bytes of a value [default: 150]
+    #[arg(long, value_name = "BYTES")]
+    pub value_size: Option<usize>,
+    /// Bytes of memory for each store's cache and buffers, 64 MiB by default (LMDB has none of its own: it takes the
+    /// system's)
+    #[arg(long, value_name = "BYTES")]
+    pub cache: Option<usize>,
+    /// Rounds [default: 3]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
+    /// Pairs in a transaction of load-sorted, load-random and remove [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub bulk: Option<u32>,
+    /// Pairs in a batch [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u32>,
+    /// Batches in batches [default: 200]
+    #[arg(long, value_name = "N")]
+    pub batches: Option<u32>,
+    /// Transactions in single [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub singles: Option<u32>,
+    /// Transactions in nosync [default: 50000]
+    #[arg(long, value_name = "N")]
+    pub nosyncs: Option<u32>,
+    /// Reads in get and in absent [default: 200000]
+    #[arg(long, value_name = "N")]
+    pub reads: Option<u32>,
+    /// Scans in scan [default: 50000]
+    #[arg(long, value_name = "N")]
+    pub scans: Option<u32>,
+    /// Sessions in reopen [default: 5]
+    #[arg(long, value_name = "N")]
+    pub reopens: Option<u32>,
+    /// Bytes of a page of esker's tree [default: 4096, or 512 on a simulated SD card]
+    #[arg(long, value_name = "BYTES")]
+    pub block_size: Option<u32>,
+    /// Bytes of esker's device [default: what the pairs need]
+    #[arg(long, value_name = "BYTES")]
+    pub capacity: Option<u64>,
+    /// Simulate the device: nor, sd or nvme. Calls and bytes are exact then, times are a model's; the other defaults are
+    /// what such a device is usually given
+    #[arg(long = "sim", value_name = "DEVICE", conflicts_with_all = ["direct", "loop_device", "directory"])]
+    pub simulated: Option<Simulated>,
+    /// Write and read esker's file past the page cache (`O_DIRECT`)
+    #[arg(long)]
+    pub direct: bool,
+    /// Make the files on a loop device, whose writes and flushes are counted exactly for every store (needs root)
+    #[arg(long = "loop")]
+    pub loop_device: bool,
+    /// Count instructions with callgrind (needs valgrind): everything is fifty times slower, and times mean nothing
+    #[arg(long, conflicts_with_all = ["simulated", "loop_device"])]
+    pub callgrind: bool,
+    /// Leave the scheduling priority as it is, instead of asking for real time
+    #[arg(long)]
+    pub no_realtime: bool,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON to a file as well
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Serve a measurement under way: this is how it starts its processes
+    #[arg(long, hide = true)]
+    pub worker: bool,
+}
+
+impl KvArguments {
+    /// Measures, and prints the report to standard output.
+    ///
+    /// # Errors
+    /// One line that says what is wrong.
+    pub fn run(&self) -> Result<(), Failure> {
+        if self.worker {
+            return kv::serve();
+        }
+        let slow = slow(self.no_realtime);
+        let options = self.options();
+        watch(&options.signal)?;
+        let mut report = kv::run(&options)?;
+        report.warnings.extend(slow);
+        told(&report, self.json, self.output.as_deref())
+    }
+
+    /// What they come to.
+    pub(super) fn options(&self) -> Options {
+        let defaults = self.simulated.map_or_else(Options::default, Simulated::options);
+        let amounts = defaults.amounts;
+        Options {
+            directory: self.directory.clone(),
+            stores: self.stores.clone().unwrap_or(defaults.stores),
+            workloads: self.workloads.clone().unwrap_or(defaults.workloads),
+            pairs: self.pairs.clone().unwrap_or(defaults.pairs),
+            key_size: self.key_size.unwrap_or(defaults.key_size),
+            value_size: self.value_size.unwrap_or(defaults.value_size),
+            cache: self.cache.unwrap_or(defaults.cache),
+            amounts: Amounts {
+                bulk: self.bulk.unwrap_or(amounts.bulk),
+                batch: self.batch.unwrap_or(amounts.batch),
+                batches: self.batches.unwrap_or(amounts.batches),
+                singles: self.singles.unwrap_or(amounts.singles),
+                nosyncs: self.nosyncs.unwrap_or(amounts.nosyncs),
+                reads: self.reads.unwrap_or(amounts.reads),
+                scans: self.scans.unwrap_or(amounts.scans),
+                reopens: self.reopens.unwrap_or(amounts.reopens),
+                ..amounts
+            },
+            block_size: self.block_size,
+            capacity: self.capacity,
+            simulated: self.simulated,
+            rounds: self.rounds.unwrap_or(defaults.rounds),
+            direct: self.direct,
+            loop_device: self.loop_device,
+            callgrind: self.callgrind,
+            worker: Some(this_program(self.callgrind)),
+            signal: defaults.signal,
+        }
+    }
+}
+
+/// The program that runs, as it was loaded, and the words that led here. `by_name`: another program is to start it.
+fn this_program(by_name: bool) -> (PathBuf, Vec<OsString>) {
+    let before = std::env::args_os().skip(1).take_while(|word| word != "kv");
+    let arguments = before.chain(["kv".into(), "--worker".into()]).collect();
+    // Its file may have another name by now, or be gone.
+    let loaded = PathBuf::from("/proc/self/exe");
+    (if by_name { std::env::current_exe().unwrap_or(loaded) } else { loaded }, arguments)
+}
