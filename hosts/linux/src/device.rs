@@ -124,6 +124,16 @@ impl Device {
         }
     }
 
+    /// Tells the kernel that this will be read here and there, as a store does it. Else it reads ahead, up to megabytes, and
+    /// keeps that in pieces so large that each small write into one costs tens of microseconds.
+    #[must_use]
+    pub fn at_random(self) -> Self {
+        match self {
+            Self::File(file) => Self::File(file.at_random()),
+            Self::Disk(disk) => Self::Disk(disk.at_random()),
+        }
+    }
+
     /// What the device was opened for.
     pub fn access(&self) -> Access {
         either!(self, device => device.access())

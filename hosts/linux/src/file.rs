@@ -146,6 +146,14 @@ impl FileDevice {
         self.handle.is_direct()
     }
 
+    /// Tells the kernel that this will be read here and there, as a store does it. Else it reads ahead, up to megabytes, and
+    /// keeps that in pieces so large that each small write into one costs tens of microseconds.
+    #[must_use]
+    pub fn at_random(self) -> Self {
+        self.handle.advise_random();
+        self
+    }
+
     /// What the device was opened for.
     pub fn access(&self) -> Access {
         self.handle.access()

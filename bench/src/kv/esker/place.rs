@@ -74,7 +74,7 @@ impl FilePlace {
             FileDevice::create(path, self.geometry)
         };
         let device = if self.direct { device.and_then(FileDevice::direct) } else { device };
-        let device = device.map_err(|error| Failure::at(path, &error))?;
+        let device = device.map_err(|error| Failure::at(path, &error))?.at_random();
         Ok(Metered { device, total: Total::clone(&self.total) })
     }
 

@@ -129,6 +129,8 @@ fn open_volume(arguments: &StoreArguments, access: Access) -> Result<Volume, Fai
         Access::ReadWrite => Layered::plain(device),
     };
     let device = Device::open(path, access).and_then(|device| {
+        // What only reads may well read all of it.
+        let device = if access == Access::ReadWrite { device.at_random() } else { device };
         if arguments.direct { device.direct().map_err(volume::Error::Device) } else { Ok(device) }
     });
     device.and_then(|device| Volume::open(layered(device), volume_memory())).map_err(|error| match error {

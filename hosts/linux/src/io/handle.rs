@@ -39,6 +39,11 @@ impl Handle {
         Ok(())
     }
 
+    /// Tells the kernel that reads will be here and there. It is free not to listen.
+    pub(crate) fn advise_random(&self) {
+        let _ = rustix::fs::fadvise(self.file(), 0, None, rustix::fs::Advice::Random);
+    }
+
     /// Whether everything goes past the page cache.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.is_some()
