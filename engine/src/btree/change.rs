@@ -51,7 +51,7 @@ impl Tree<'_> {
         self.check_frames(ground)?;
         let mut path = Path::new();
         if !self.is_empty() {
-            let done = self.descend(ground, &mut path, |page| node::count(page).saturating_sub(1));
+            let done = self.descend(ground, &mut path, &|page| node::count(page).saturating_sub(1));
             let leaf = path.last().map_or(crate::pool::NONE, |turn| turn.frame);
             let page = self.pool.page(leaf);
             let last = node::key(page, node::count(page).saturating_sub(1));
@@ -104,7 +104,7 @@ impl Tree<'_> {
             self.pool.unpin(at);
         }
         let done = self
-            .descend(ground, &mut path, |page| node::child_index(page, cell.key()))
+            .descend(ground, &mut path, &|page| node::child_index(page, cell.key()))
             .and_then(|()| self.put_at(ground, &mut path, cell, outcome));
         self.release(&path);
         done

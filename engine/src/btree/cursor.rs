@@ -99,7 +99,7 @@ impl Tree<'_> {
         forward: bool,
     ) -> Result<Option<(u32, usize)>, Fault> {
         let key = key.get(..place.len).unwrap_or_default();
-        self.descend(ground, path, |page| match place.bound {
+        self.descend(ground, path, &|page| match place.bound {
             Bound::Unbounded if forward => 0,
             Bound::Unbounded => node::count(page).saturating_sub(1),
             Bound::Excluded(()) if !forward => {

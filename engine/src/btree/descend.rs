@@ -16,22 +16,20 @@ impl Tree<'_> {
             if level == 0 {
                 return Ok(at);
             }
-            pointer = self.child_of(ground, at, |page| node::child_index(page, key))?.1;
+            pointer = self.child_of(ground, at, node::child_index(self.pool.page(at), key))?;
             level = level.wrapping_sub(1);
         }
     }
 
-    /// The child of a page that `choose` names.
+    /// Child `index` of a page.
     pub(super) fn child_of<G: Ground>(
         &self,
         ground: &mut G,
         at: u32,
-        choose: impl FnOnce(&[u8]) -> usize,
-    ) -> Result<(usize, Pointer), Fault> {
-        let page = self.pool.page(at);
-        let index = choose(page);
-        match node::child(page, index) {
-            Some(pointer) => Ok((index, pointer)),
+        index: usize,
+    ) -> Result<Pointer, Fault> {
+        match node::child(self.pool.page(at), index) {
+            Some(pointer) => Ok(pointer),
             None => Err(ground.damaged(self.pool.frame(at).block)),
         }
     }
@@ -93,7 +91,7 @@ impl Tree<'_> {
         &mut self,
         ground: &mut G,
         path: &mut Path,
-        choose: impl Fn(&[u8]) -> usize,
+        choose: &dyn Fn(&[u8]) -> usize,
     ) -> Result<(), Fault> {
         let mut pointer = self.root.page;
         let mut level = self.root.height.saturating_sub(1);
@@ -107,16 +105,17 @@ impl Tree<'_> {
             if level == 0 {
                 return Ok(());
             }
-            let (index, child) = self.child_of(ground, frame, &choose)?;
+            let index = choose(self.pool.page(frame));
             if let Some(turn) = path.last_mut() {
                 turn.index = index as u32;
             }
-            pointer = child;
+            pointer = self.child_of(ground, frame, index)?;
             level = level.wrapping_sub(1);
         }
     }
 
     /// Lets go of the pages on a way.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn release(&mut self, path: &Path) {
         for turn in path {
             self.pool.unpin(turn.frame);

@@ -64,7 +64,7 @@ impl Tree<'_> {
             let part = part.get_mut(..left.saturating_sub(from)).unwrap_or_default();
             match input {
                 Input::Bytes(bytes) => {
-                    if let Some(bytes) = bytes.get(from..left) {
+                    if let Some(bytes) = bytes.get(from..).unwrap_or_default().get(..part.len()) {
                         part.copy_from_slice(bytes);
                     }
                 }

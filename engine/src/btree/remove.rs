@@ -20,7 +20,7 @@ impl Tree<'_> {
         }
         let mut path = Path::new();
         let done = self
-            .descend(ground, &mut path, |page| node::child_index(page, key))
+            .descend(ground, &mut path, &|page| node::child_index(page, key))
             .and_then(|()| self.remove_at(ground, &mut path, key, outcome));
         self.release(&path);
         done
@@ -81,8 +81,8 @@ impl Tree<'_> {
             let right_index = above.index.max(1);
             let beside = if above.index == 0 { 1 } else { above.index.wrapping_sub(1) };
             let sibling = self
-                .child_of(ground, above.frame, |_| beside as usize)
-                .and_then(|(_, pointer)| self.fetch(ground, pointer, level));
+                .child_of(ground, above.frame, beside as usize)
+                .and_then(|pointer| self.fetch(ground, pointer, level));
             let sibling = match sibling {
                 Ok(sibling) => sibling,
                 Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => return Ok(()),
@@ -143,7 +143,7 @@ impl Tree<'_> {
             if node::count(page) > 1 {
                 return Ok(());
             }
-            let (_, child) = self.child_of(ground, frame, |_| 0)?;
+            let child = self.child_of(ground, frame, 0)?;
             self.root.page = child;
             self.root.height = self.root.height.saturating_sub(1);
             outcome.effect.collapsed = true;

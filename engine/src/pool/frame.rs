@@ -39,6 +39,20 @@ pub(super) enum Place {
 }
 
 impl Frame {
+    /// What lent memory begins with. All zeros, so that an image with static memory does not have to carry it.
+    pub const BLANK: Self = Self {
+        block: 0,
+        bucket: 0,
+        next: 0,
+        newer: 0,
+        older: 0,
+        dirty_newer: 0,
+        dirty_older: 0,
+        parent: 0,
+        ..Self::EMPTY
+    };
+
+    /// It holds nothing.
     pub(super) const EMPTY: Self = Self {
         block: NO_BLOCK,
         bucket: NONE,
@@ -58,7 +72,7 @@ impl Frame {
 
 impl Default for Frame {
     fn default() -> Self {
-        Self::EMPTY
+        Self::BLANK
     }
 }
 

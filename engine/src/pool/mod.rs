@@ -115,22 +115,26 @@ impl Pool<'_> {
         self.state.free = last;
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn frame(&self, at: u32) -> &Frame {
         self.frames.get(at as usize).unwrap_or(&self.state.nowhere)
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn frame_mut(&mut self, at: u32) -> &mut Frame {
         self.frames.get_mut(at as usize).unwrap_or(&mut self.state.nowhere)
     }
 
     /// The page in a frame.
-    #[inline]
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn page(&self, at: u32) -> &[u8] {
         let from = (at as usize).wrapping_add(1).wrapping_mul(self.state.size);
         self.pages.get(from..from.wrapping_add(self.state.size)).unwrap_or_default()
     }
 
-    #[inline]
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn page_mut(&mut self, at: u32) -> &mut [u8] {
         let from = (at as usize).wrapping_add(1).wrapping_mul(self.state.size);
         self.pages.get_mut(from..from.wrapping_add(self.state.size)).unwrap_or_default()
@@ -143,6 +147,7 @@ impl Pool<'_> {
     }
 
     /// The page in a frame, and the scratch page.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn page_and_scratch(&mut self, at: u32) -> (&mut [u8], &mut [u8]) {
         let size = self.state.size;
         let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
@@ -169,6 +174,7 @@ impl Pool<'_> {
     }
 
     /// The frame that holds a block, without counting this as a use.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn peek(&self, block: u32) -> u32 {
         let mut at = self.frame(self.bucket(block)).bucket;
         while at != NONE {
@@ -320,16 +326,19 @@ impl Pool<'_> {
     }
 
     /// Holds on to a page: it is not evicted until [`unpin`](Self::unpin).
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn pin(&mut self, at: u32) {
         let frame = self.frame_mut(at);
         frame.pins = frame.pins.saturating_add(1);
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn unpin(&mut self, at: u32) {
         let frame = self.frame_mut(at);
         frame.pins = frame.pins.saturating_sub(1);
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn is_dirty(&self, at: u32) -> bool {
         self.frame(at).dirty
     }

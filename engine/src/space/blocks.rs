@@ -212,6 +212,7 @@ impl Blocks {
     }
 
     /// Blocks that may be taken before the next publish.
+    #[inline(never)]
     fn pool(&self) -> u32 {
         let stacks = self.settled.numbers.saturating_add(self.drain.numbers);
         let fresh = self.fresh.len() as u32;
@@ -221,6 +222,7 @@ impl Blocks {
     /// Blocks that [`allocate`](Self::allocate) gives out before the next publish: so many at least, and at 0 none. If
     /// nothing is freed meanwhile, each one that is given out takes one off at most. (Units that turn out to be damaged take
     /// off more.)
+    #[inline(never)]
     pub(crate) fn available(&self) -> u32 {
         // Of each unit that is drained a block may have to be freed.
         let units = self.settled.units.saturating_add(self.drain.units);

@@ -9,15 +9,6 @@ use crate::wal::{self, Entry};
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Applies the log from the checkpoint on. An operation on a damaged page is left out, and the store is stuck. An entry that
     /// is damaged itself ends the recovery, unless `pass` says to go on without it.
-    pub(super) fn recover<D: BlockDevice, V: Buffer, const N: usize>(
-        mut self,
-        volume: &mut Volume<D, V, N>,
-        pass: &mut dyn FnMut(Damage) -> bool,
-    ) -> Result<Self, Error<D::Error>> {
-        self.replay(volume, pass)?;
-        Ok(self)
-    }
-
     pub(super) fn replay<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,

@@ -2,7 +2,7 @@
 
 use super::ground::{Base, address};
 use super::op::MAX_HEAD;
-use super::{Error, Index, IndexInfo, Kind};
+use super::{Damage, Error, Index, IndexInfo, Kind};
 use crate::codec::Varints;
 use crate::device::BlockDevice;
 use crate::index::Unfit;
@@ -115,6 +115,16 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// What the volume's root says of its store; `None`: there is none.
+    fn of<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> Option<Self> {
+        if volume.store_root().is_empty() {
+            return None;
+        }
+        let mut head = Self::default();
+        head.fields(&mut Varints::read(&mut root_bytes(volume)));
+        Some(head)
+    }
+
     fn fields(&mut self, fields: &mut Varints<'_>) {
         fields.u32(&mut self.kind);
         fields.u32(&mut self.log);
@@ -133,24 +143,26 @@ const _: () = assert!(HEAD + BLOCKS_ROOT + INDEX_ROOT <= ROOT);
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// What the volume says of the store on it; `None`: there is none.
     pub fn root<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> Option<Root> {
-        root(volume)
+        let head = Head::of(volume)?;
+        Some(Root { kind: Kind::of(head.kind as u8), log: head.log as u16, checkpoint: head.position })
     }
 
     /// Makes an empty store, durable on return, on a volume that was formatted with a block size; and the log with this id
     /// for it, unless there is one that is empty and was never used. Two publishes.
+    #[inline(never)]
     pub fn create<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         log: u16,
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
+        let mut index = index;
         if volume.block_count() == 0 {
             return Err(Error::NoStore);
         }
         if !volume.store_root().is_empty() {
             return Err(Error::StoreExists);
         }
-        let mut index = index;
         begin(volume, &mut index)?;
         match volume.create_log(log) {
             // A cut may have come between the two publishes: then the log is there, and empty.
@@ -161,11 +173,12 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if log.end() != 0 {
             return Err(volume::Error::LogExists.into());
         }
-        let blocks = Blocks::new(volume.block_count());
-        let mut store = Self::assemble(index, log, blocks, Head { generation: 1, ..Head::default() });
+        let mut store = Self::new(index, log, volume.block_count());
         store.index.replayed();
-        store.publish(volume).map_err(|fault| store.explain(volume, fault))?;
-        Ok(store)
+        match store.publish(volume) {
+            Ok(()) => Ok(store),
+            Err(fault) => Err(store.explain(volume, fault)),
+        }
     }
 
     /// Opens the store: applies what the log says since the last checkpoint. Writes only if that needs more room than the
@@ -178,7 +191,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
-        Self::load(volume, index, buffer)?.recover(volume, &mut |_| false)
+        Self::load(volume, index, buffer, false, &mut |_| false)
     }
 
     /// Opens the store and never writes anything. What the log says since the last checkpoint must fit into the pool, and have
@@ -188,57 +201,68 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
-        let mut store = Self::load(volume, index, buffer)?;
-        store.read_only = true;
-        store.recover(volume, &mut |_| false)
+        Self::load(volume, index, buffer, true, &mut |_| false)
     }
 
-    /// The published store, before the log is applied.
+    /// The published store, and what the log says of it. `pass`: see [`replay`](Self::replay).
+    ///
+    /// The store is put together once, in the place where it is handed out from: it is too large to be moved about on a
+    /// small stack.
+    #[inline(never)]
     pub(super) fn load<D: BlockDevice, V: Buffer, const N: usize>(
         volume: &mut Volume<D, V, N>,
         index: I,
         buffer: W,
+        read_only: bool,
+        pass: &mut dyn FnMut(Damage) -> bool,
     ) -> Result<Self, Error<D::Error>> {
         let mut index = index;
-        let mut bytes = [0; ROOT];
-        let root = volume.store_root();
-        let Some(place) = bytes.get_mut(..root.len()).filter(|_| !root.is_empty()) else {
-            return Err(Error::NoStore);
-        };
-        place.copy_from_slice(root);
-        let mut fields = Varints::read(&mut bytes);
-        let mut head = Head::default();
-        head.fields(&mut fields);
+        let Some(head) = Head::of(volume) else { return Err(Error::NoStore) };
         if head.kind != u32::from(I::KIND.number()) {
             return Err(Error::OtherKind { found: head.kind as u8 });
         }
-        let mut blocks = Blocks::new(volume.block_count());
-        let possible = blocks.decode(&mut fields);
         begin(volume, &mut index)?;
-        index.read_root(&mut fields);
         let log = Log::open(volume, head.log as u16, buffer)?;
-        if !possible {
+        let mut store = Self::new(index, log, volume.block_count());
+        store.read_only = read_only;
+        match store.read_root(volume).and_then(|()| store.replay(volume, pass)) {
+            Ok(()) => Ok(store),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Of a store that was put together just now: the blocks and the index as they were published.
+    fn read_root<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        let (mut head, mut bytes) = (Head::default(), root_bytes(volume));
+        let mut fields = Varints::read(&mut bytes);
+        head.fields(&mut fields);
+        if !self.blocks.decode(&mut fields) {
             return Err(Error::Corrupt { address: address(volume, 0) });
         }
-        if head.position > log.end() {
+        self.index.read_root(&mut fields);
+        if head.position > self.log.end() {
             // It ended there at least when this was published.
             let address = volume.info().pool_address;
             return Err(wal::Error::Corrupt { address, offset: Some(head.position) }.into());
         }
-        head.generation = head.generation.wrapping_add(1);
-        Ok(Self::assemble(index, log, blocks, head))
+        (self.position, self.room) = (head.position, self.blocks.available());
+        self.generation = head.generation.wrapping_add(1);
+        Ok(())
     }
 
-    fn assemble(index: I, log: Log<W, SLOTS>, blocks: Blocks, head: Head) -> Self {
-        let room = blocks.available();
+    /// An empty store.
+    fn new(index: I, log: Log<W, SLOTS>, blocks: u32) -> Self {
         Self {
             index,
             log,
-            blocks,
-            generation: head.generation,
-            position: head.position,
+            blocks: Blocks::new(blocks),
+            generation: 1,
+            position: 0,
             writing: false,
-            room,
+            room: 0,
             overlay: u32::MAX,
             read_only: false,
             stuck: None,
@@ -294,7 +318,18 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         replayed: Option<&Cursor>,
         call: impl FnOnce(&mut I, &mut Base<'_, D, V, W, N, SLOTS>) -> R,
     ) -> R {
-        let mut base = Base {
+        let (index, mut base) = self.split(volume, replayed);
+        call(index, &mut base)
+    }
+
+    /// The index, and what it stands on. (Where code must be small, it is there once.)
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn split<'a, D: BlockDevice, V: Buffer, const N: usize>(
+        &'a mut self,
+        volume: &'a mut Volume<D, V, N>,
+        replayed: Option<&'a Cursor>,
+    ) -> (&'a mut I, Base<'a, D, V, W, N, SLOTS>) {
+        let base = Base {
             volume,
             blocks: &mut self.blocks,
             log: &self.log,
@@ -303,7 +338,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             forgiving: self.forgiving,
             overlay: self.read_only.then_some(&mut self.overlay),
         };
-        call(&mut self.index, &mut base)
+        (&mut self.index, base)
     }
 
     /// The public error for a fault of the index or its blocks.
@@ -412,15 +447,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     }
 }
 
-/// See [`Store::root`].
-pub(super) fn root<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> Option<Root> {
+/// The store's root, and zeros behind it.
+fn root_bytes<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> [u8; ROOT] {
     let mut bytes = [0; ROOT];
     let root = volume.store_root();
-    let place = bytes.get_mut(..root.len()).filter(|_| !root.is_empty())?;
-    place.copy_from_slice(root);
-    let mut head = Head::default();
-    head.fields(&mut Varints::read(&mut bytes));
-    Some(Root { kind: Kind::of(head.kind as u8), log: head.log as u16, checkpoint: head.position })
+    if let Some(place) = bytes.get_mut(..root.len()) {
+        place.copy_from_slice(root);
+    }
+    bytes
 }
 
 /// Makes the index ready for the volume's blocks.

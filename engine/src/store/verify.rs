@@ -107,7 +107,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         report: &mut dyn FnMut(Damage),
     ) -> Result<Self, Error<D::Error>> {
         let mut passed = false;
-        let mut store = Self::load(volume, index, buffer)?.recover(volume, &mut |damage| {
+        let mut store = Self::load(volume, index, buffer, false, &mut |damage| {
             report(damage);
             passed = true;
             true

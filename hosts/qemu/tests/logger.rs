@@ -5,6 +5,7 @@ use esker::volume::Volume;
 use esker::wal::Log;
 use esker_qemu::boards::{emcraft_sf2, lm3s6965evb};
 use esker_qemu::logger::{EVENTS, Memory, RUN, SAMPLE, SAMPLES, Stamp, check_sample, run, sample};
+use esker_qemu::settings::{self, NoSettings};
 
 #[test]
 fn runs_follow_each_other_while_old_samples_go() {
@@ -14,9 +15,14 @@ fn runs_follow_each_other_while_old_samples_go() {
     ];
     for (geometry, layout, blank) in parts {
         let mut part = Ram::new(vec![blank; 1 << 20], geometry);
-        let mut memory = Memory::new();
+        let (mut memory, mut settings) = (Memory::new(), settings::Memory::new());
         for _ in 0..100 {
-            assert!(run(&mut part, &layout, &mut memory), "{geometry:?}");
+            let done = if layout.block_size == 0 {
+                run(&mut part, &layout, &mut memory, &mut NoSettings)
+            } else {
+                run(&mut part, &layout, &mut memory, &mut settings.on_btree())
+            };
+            assert!(done, "{geometry:?}");
         }
         let mut volume = Volume::<_, _>::open(&mut part, vec![0; 4096]).unwrap();
         let log: Log<_> = Log::open(&mut volume, SAMPLES, vec![0; 4096]).unwrap();
@@ -34,12 +40,12 @@ fn runs_follow_each_other_while_old_samples_go() {
 fn a_wrong_sample_is_noticed() {
     let mut part = Ram::new(vec![0; 1 << 20], Geometry::blocks(0, 512));
     let mut memory = Memory::new();
-    assert!(run(&mut part, &lm3s6965evb::LAYOUT, &mut memory));
+    assert!(run(&mut part, &lm3s6965evb::LAYOUT, &mut memory, &mut NoSettings));
     {
         let mut volume = Volume::<_, _>::open(&mut part, vec![0; 4096]).unwrap();
         let mut log: Log<_> = Log::open(&mut volume, SAMPLES, vec![0; 4096]).unwrap();
         log.append(&mut volume, &sample(Stamp { boot: 1, number: 0 })).unwrap();
         log.close(&mut volume).unwrap();
     }
-    assert!(!run(&mut part, &lm3s6965evb::LAYOUT, &mut memory));
+    assert!(!run(&mut part, &lm3s6965evb::LAYOUT, &mut memory, &mut NoSettings));
 }

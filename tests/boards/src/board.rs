@@ -11,6 +11,8 @@ pub struct Board {
     pub size: u64,
     /// What a new medium is filled with.
     pub blank: u8,
+    /// It has settings beside its logs.
+    pub settings: bool,
     /// Bytes of RAM that the image may take, stack and all.
     pub ram: u64,
     /// Arguments of `esker wal append` that make a volume as this board would have it.
@@ -24,7 +26,8 @@ pub const BOARDS: [Board; 2] = [
         interface: "sd",
         size: 4 << 20,
         blank: 0,
-        ram: 12 << 10,
+        settings: true,
+        ram: 28 << 10,
         layout: &["--size", "4M", "--segment-size", "16K", "--write-unit", "512"],
     },
     Board {
@@ -32,6 +35,7 @@ pub const BOARDS: [Board; 2] = [
         interface: "mtd",
         size: 16 << 20,
         blank: 0xFF,
+        settings: false,
         ram: 12 << 10,
         layout: &["--size", "16M", "--segment-size", "64K", "--write-unit", "4", "--erase-unit", "64K"],
     },

@@ -15,8 +15,8 @@ use crate::{Arguments, Failure};
 
 /// The first writes after recovery: new epochs, the first commit.
 const SHORT: u64 = 4;
-/// The writes of formatting, about.
-const FORMAT: u64 = 16;
+/// The writes of formatting, and of making logs and a store, about.
+const FORMAT: u64 = 24;
 
 /// What was tried.
 #[derive(Default)]
@@ -72,20 +72,21 @@ impl Chain<'_> {
     fn run(&mut self, wanted: u32, rng: &mut Rng) -> Result<(), Failure> {
         self.renew()?;
         // A whole run says how many writes there are to choose from.
-        let writes = self.boot(None)?;
+        let mut writes = self.boot(None)?;
         // Formatting is cut, too: a tenth of the cuts begin with a medium that is new, or nearly.
         let fresh = wanted / 10;
         while self.tally.cuts < wanted {
             if self.tally.cuts < fresh && self.promise.made() || self.tally.cuts == fresh {
                 self.renew()?;
             }
-            let last = match rng.up_to(1) {
+            let last = match rng.up_to(2) {
                 _ if self.tally.cuts < fresh => FORMAT,
                 0 => SHORT,
                 _ => writes,
             };
             let cut = Cut { at: 1 + rng.up_to(last - 1), tear: rng.clone() };
-            self.boot(Some(cut))?;
+            // A run that has much to recover takes more.
+            writes = writes.max(self.boot(Some(cut))?);
         }
         self.boot(None)?;
         Ok(())
@@ -124,7 +125,7 @@ impl Chain<'_> {
         }
         self.promise.hear(&outcome.messages)?;
         if !outcome.cut {
-            outcome.finished(self.machine.board.ram)?;
+            outcome.finished(self.machine.board)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use defmt_decoder::{DecodeError, Table};
+use esker_qemu::settings::STEPS;
 
 use crate::Failure;
 use crate::board::Board;
@@ -158,9 +159,13 @@ impl Machine<'_> {
 }
 
 impl Outcome {
-    /// An error unless the run went to its end and well, in no more memory than `ram` bytes. Returns how many it took,
-    /// static and stack.
-    pub fn finished(&self, ram: u64) -> Result<(u64, u64), Failure> {
+    /// An error unless the run went to its end and well, with settings if the board has any, in no more memory than it
+    /// should take. Returns how many bytes it took, static and stack.
+    pub fn finished(&self, board: &Board) -> Result<(u64, u64), Failure> {
+        let ram = board.ram;
+        if board.settings && !self.messages.contains(&Message::SettingsDurable { step: STEPS }) {
+            return Err(format!("the run did not change all settings; {}", self.story()).into());
+        }
         let memory = self.messages.iter().find_map(|message| match message {
             Message::Memory { fixed, stack } => Some((*fixed, *stack)),
             _ => None,

@@ -15,6 +15,7 @@ mod message;
 mod nbd;
 mod promise;
 mod rng;
+mod settings;
 mod trips;
 
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! What the logger says, as far as the harness acts on it. The texts are those of `hosts/qemu/src/logger`.
+//! What the logger says, as far as the harness acts on it. The texts are those of `hosts/qemu/src/logger`
+//! and `settings`.
 
 /// A message of a board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,12 @@ pub enum Message {
     Durable { log: u16, end: u64 },
     /// Entries before this one may be gone from now on.
     Released { log: u16, before: u64 },
+    /// So many settings are there after opening.
+    SettingsThere { pairs: u64 },
+    /// From now on settings are changed, step by step, as of this start.
+    SettingsStarted { boot: u32 },
+    /// What the steps before this one have changed is durable.
+    SettingsDurable { step: u32 },
     /// The end of a run in which all went well.
     Done,
     /// The run did not go well, for this reason.
@@ -37,6 +44,11 @@ impl Message {
             ["log", id, "released", "before", before] => {
                 (|| Some(Self::Released { log: log(id)?, before: number(before)? }))()
             }
+            ["settings", "hold", pairs, "pairs"] => number(pairs).map(|pairs| Self::SettingsThere { pairs }),
+            ["settings", "start", boot] => boot.parse().ok().map(|boot| Self::SettingsStarted { boot }),
+            ["settings", "durable", "to", "step", step] => {
+                step.parse().ok().map(|step| Self::SettingsDurable { step })
+            }
             ["memory", fixed, "and", "stack", stack] => {
                 (|| Some(Self::Memory { fixed: number(fixed)?, stack: number(stack)? }))()
             }
@@ -59,6 +71,9 @@ mod tests {
         let durable = Message::Durable { log: 0, end: 8 };
         assert_eq!(Message::parse("log 0 durable to 8"), durable);
         assert_eq!(Message::parse("log 0 released before 5"), Message::Released { log: 0, before: 5 });
+        assert_eq!(Message::parse("settings hold 12 pairs"), Message::SettingsThere { pairs: 12 });
+        assert_eq!(Message::parse("settings start 3"), Message::SettingsStarted { boot: 3 });
+        assert_eq!(Message::parse("settings durable to step 4"), Message::SettingsDurable { step: 4 });
         assert_eq!(Message::parse("done"), Message::Done);
         let memory = Message::Memory { fixed: 2048, stack: 4000 };
         assert_eq!(Message::parse("memory 2048 and stack 4000"), memory);

@@ -13,14 +13,16 @@ use esker_qemu::logger::{EVENTS, SAMPLES, check_event, check_sample};
 
 use crate::Failure;
 use crate::message::Message;
+use crate::settings::{Pairs, Settings};
 
 type Disk = Volume<FileDevice, Vec<u8>, 16>;
 type Journal = Log<Vec<u8>, 16>;
 
-/// Of all logs, since the medium was new.
+/// Of all logs and the settings, since the medium was new.
 #[derive(Debug, Default)]
 pub struct Promise {
     logs: [Entries; 2],
+    settings: Settings,
     /// The logger has opened the volume once: from then on it is there.
     made: bool,
 }
@@ -58,6 +60,7 @@ impl Promise {
     /// Takes note of what was said in a run; an error if it contradicts what was promised before.
     pub fn hear(&mut self, messages: &[Message]) -> Result<(), Failure> {
         for message in messages {
+            self.settings.hear(message)?;
             match message {
                 Message::There { log, start, end } => {
                     let entries = self.entries(*log)?;
@@ -83,7 +86,7 @@ impl Promise {
                     entries.released = entries.released.max(*before);
                 }
                 Message::Failed(why) => return Err(format!("the board says: {why}").into()),
-                Message::Done | Message::Memory { .. } | Message::Other => {}
+                _ => {}
             }
         }
         Ok(())
@@ -92,6 +95,11 @@ impl Promise {
     /// Whether the logger has opened the volume once: from then on it must be there.
     pub fn made(&self) -> bool {
         self.made
+    }
+
+    /// All settings, as they were at the last check.
+    pub fn settings(&self) -> &Pairs {
+        self.settings.pairs()
     }
 
     /// Entries appended by others, on Linux, as of `boot`: they are durable.
@@ -107,7 +115,8 @@ impl Promise {
     }
 
     /// Reads the whole medium as Linux does; says where each log begins and ends.
-    pub fn check(&self, path: &Path) -> Result<[(u64, u64); 2], Failure> {
+    pub fn check(&mut self, path: &Path) -> Result<[(u64, u64); 2], Failure> {
+        self.settings.check(path)?;
         let opened =
             FileDevice::open(path, Access::ReadOnly).and_then(|device| Disk::open(device, vec![0; 64 << 10]));
         let mut volume = match opened {

@@ -14,7 +14,7 @@ use crate::cuts::blank;
 use crate::machine::{Machine, Outcome};
 use crate::message::Message;
 use crate::promise::Promise;
-use crate::{Arguments, Failure};
+use crate::{Arguments, Failure, settings};
 
 /// A log that the boards don't know.
 const NOTES: u16 = 7;
@@ -62,6 +62,10 @@ impl Trip<'_> {
         let [(_, end), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1)])?;
 
+        if self.machine.board.settings {
+            promise.hear(&settings::run_on_linux(&medium)?)?;
+            promise.check(&medium)?;
+        }
         continue_samples(&medium)?;
         let continued = end + u64::from(CONTINUED);
         promise.add(SAMPLES, end, continued, LINUX)?;
@@ -75,16 +79,24 @@ impl Trip<'_> {
             return Err(format!("the board did not find the {CONTINUED} samples that Linux appended").into());
         }
         let [(_, last), _] = promise.check(&medium)?;
+        self.compare_settings(&medium, &promise)?;
         self.compare(&medium, &[(0, end, 1), (end, continued, LINUX), (continued, last, 2)])?;
         self.compare_notes(&medium, &notes)?;
-        outcome.finished(self.machine.board.ram)
+        outcome.finished(self.machine.board)
     }
 
-    /// Linux makes the volume; the board adds its logs to it.
+    /// Linux makes the volume, and settings if the board has any; the board adds its logs to it.
     fn made_on_linux(&self) -> Result<(), Failure> {
         let medium = self.dir.join("linux.img");
         let mut promise = Promise::default();
-        let notes = self.append_notes(&medium, self.machine.board.layout)?;
+        let mut layout = self.machine.board.layout;
+        if self.machine.board.settings {
+            settings::make(&medium, self.machine.board.size)?;
+            promise.hear(&settings::run_on_linux(&medium)?)?;
+            promise.check(&medium)?;
+            layout = &[];
+        }
+        let notes = self.append_notes(&medium, layout)?;
         self.boot(&medium, &mut promise)?;
         let [(_, end), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1)])?;
@@ -95,7 +107,7 @@ impl Trip<'_> {
     fn boot(&self, medium: &Path, promise: &mut Promise) -> Result<Outcome, Failure> {
         let outcome = self.machine.run(medium, None)?;
         promise.hear(&outcome.messages)?;
-        outcome.finished(self.machine.board.ram)?;
+        outcome.finished(self.machine.board)?;
         Ok(outcome)
     }
 
@@ -112,6 +124,23 @@ impl Trip<'_> {
             return Err("`esker wal cat` prints other samples than were written".into());
         }
         if self.cat(medium, EVENTS)?.is_empty() { Err("there are no events".into()) } else { Ok(()) }
+    }
+
+    /// Whether `esker kv dump` prints the settings that must be there, and `esker kv verify` finds nothing wrong.
+    fn compare_settings(&self, medium: &Path, promise: &Promise) -> Result<(), Failure> {
+        if !self.machine.board.settings {
+            return Ok(());
+        }
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let expected: String =
+            promise.settings().iter().map(|(key, value)| format!("{}\t{}\n", hex(key), hex(value))).collect();
+        let arguments = ["kv", "dump", "--format", "tsv", "--encoding", "hex"].map(OsStr::new);
+        let printed = self.esker(&[&arguments[..], &[medium.as_os_str()]].concat())?;
+        if expected.is_empty() || printed != expected.as_bytes() {
+            return Err("`esker kv dump` prints other settings than were stored".into());
+        }
+        self.esker(&["kv".as_ref(), "verify".as_ref(), medium.as_os_str()])?;
+        Ok(())
     }
 
     /// Lines, appended by the program; what they were.

@@ -43,7 +43,7 @@ pub fn run(arguments: &QemuArguments) -> Result<(), Failure> {
     let images = firmware::build(&firmware::LOGGER)?;
     let build = &mut cargo();
     // Not optimised: the tests have built most of it so already, and the time goes into the boards.
-    build.args(["build", "--quiet", "-p", "esker-linux", "-p", "esker-boards"]);
+    build.args(["build", "--quiet", "-p", "esker-program", "-p", "esker-boards"]);
     call(build)?;
     let programs = target_dir()?.join("debug");
 

@@ -133,6 +133,7 @@ pub(crate) fn room(page: &[u8]) -> usize {
 }
 
 /// Bytes that cells and slots take.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) fn used(page: &[u8]) -> usize {
     usable(page.len()).saturating_sub(room(page))
 }

@@ -5,6 +5,7 @@
 mod image {
     use cortex_m_rt::entry;
     use esker_qemu::boards::emcraft_sf2::{LAYOUT, device};
+    use esker_qemu::settings::NoSettings;
     use esker_qemu::{logger, platform};
 
     #[entry]
@@ -13,7 +14,7 @@ mod image {
         static mut MEMORY: logger::Memory = logger::Memory::new();
         // SAFETY: an image for this board begins here, once.
         let done = match unsafe { device(platform::wait_for_medium) } {
-            Ok(device) => logger::run(device, &LAYOUT, MEMORY),
+            Ok(device) => logger::run(device, &LAYOUT, MEMORY, &mut NoSettings),
             Err(_) => false,
         };
         let (fixed, stack) = platform::memory_used();

@@ -5,15 +5,17 @@
 mod image {
     use cortex_m_rt::entry;
     use esker_qemu::boards::lm3s6965evb::{LAYOUT, device};
-    use esker_qemu::{logger, platform};
+    use esker_qemu::{logger, platform, settings};
 
     #[entry]
     fn main() -> ! {
-        // `entry` makes this the only reference to it.
+        // `entry` makes these the only references to them.
         static mut MEMORY: logger::Memory = logger::Memory::new();
+        static mut SETTINGS: settings::Memory = settings::Memory::new();
+
         // SAFETY: an image for this board begins here, once.
         let done = match unsafe { device() } {
-            Ok(device) => logger::run(device, &LAYOUT, MEMORY),
+            Ok(device) => logger::run(device, &LAYOUT, MEMORY, &mut SETTINGS.on_btree()),
             Err(_) => false,
         };
         let (fixed, stack) = platform::memory_used();

@@ -1,4 +1,5 @@
-//! The application: a data logger with two logs on one volume, one of samples and one of events.
+//! The application: a data logger with two logs on one volume, one of samples and one of events; and on a board that has
+//! them, settings beside (module [`settings`](crate::settings)).
 //!
 //! A run opens the volume, or formats a device that holds none; looks at the newest samples; logs that it was started,
 //! then samples; reads back what it wrote; tells what that cost; and ends. Every message that says that something is
@@ -7,8 +8,11 @@
 mod sample;
 
 use esker::device::{BlockDevice, Counted};
+use esker::store::Error;
 use esker::volume::{self, FormatOptions, Volume};
-use esker::wal::{Error, Log};
+use esker::wal::{self, Log};
+
+use crate::settings::Settings;
 
 pub use sample::{EVENT, SAMPLE, Stamp, What, check_event, check_sample, event, sample};
 
@@ -27,14 +31,15 @@ const LOOK_BACK: u64 = 128;
 /// With fewer free segments than this, the older half of each log is given up.
 const LOW: u32 = 4;
 
-/// A volume of at most three logs: a third one may come from elsewhere.
-type Disk<'a, D> = Volume<&'a mut Counted<D>, &'a mut [u8], 3>;
+/// A volume of at most four logs: ours, that of the settings, and a fourth one may come from elsewhere.
+pub type Disk<'a, D> = Volume<&'a mut Counted<D>, &'a mut [u8], 4>;
 type Journal<'a> = Log<&'a mut [u8], 8>;
 
-/// All the memory that is lent to the engine.
+/// All the memory that is lent to the engine for volume and logs.
 #[derive(Debug)]
 pub struct Memory {
-    volume: [u8; 1024],
+    /// A publish that says where four logs and a store begin, in whole blocks of a card; and what is kept of it.
+    volume: [u8; 1152],
     samples: [u8; 512],
     events: [u8; 512],
 }
@@ -42,7 +47,7 @@ pub struct Memory {
 impl Memory {
     /// Zeros.
     pub const fn new() -> Self {
-        Self { volume: [0; 1024], samples: [0; 512], events: [0; 512] }
+        Self { volume: [0; 1152], samples: [0; 512], events: [0; 512] }
     }
 }
 
@@ -64,6 +69,8 @@ pub enum Failure<E> {
         /// The entry.
         offset: u64,
     },
+    /// A setting is not what was written.
+    WrongSetting,
 }
 
 impl<E, T: Into<Error<E>>> From<T> for Failure<E> {
@@ -73,8 +80,13 @@ impl<E, T: Into<Error<E>>> From<T> for Failure<E> {
 }
 
 /// One run. Whether all went well.
-pub fn run<D: BlockDevice>(device: D, layout: &FormatOptions, memory: &mut Memory) -> bool {
-    match try_run(device, layout, memory) {
+pub fn run<D: BlockDevice>(
+    device: D,
+    layout: &FormatOptions,
+    memory: &mut Memory,
+    settings: &mut impl Settings,
+) -> bool {
+    match try_run(device, layout, memory, settings) {
         Ok(()) => {
             info!("done");
             true
@@ -89,7 +101,7 @@ pub fn run<D: BlockDevice>(device: D, layout: &FormatOptions, memory: &mut Memor
 /// What a support engineer needs; what to do about it is in the documentation of [`Error`].
 fn tell<E>(failure: &Failure<E>) {
     match failure {
-        Failure::Engine(Error::Volume(error)) => match error {
+        Failure::Engine(Error::Log(wal::Error::Volume(error))) => match error {
             volume::Error::Device(_) => info!("failed: the device"),
             volume::Error::Version { .. } => info!("failed: the volume is of another version"),
             volume::Error::Geometry { .. } => info!("failed: the volume is of another device"),
@@ -97,9 +109,13 @@ fn tell<E>(failure: &Failure<E>) {
             volume::Error::MemoryTooSmall { .. } => info!("failed: too little memory was lent"),
             _ => info!("failed: the volume"),
         },
-        Failure::Engine(Error::Corrupt { .. }) => info!("failed: an entry is damaged"),
-        Failure::Engine(Error::Full { .. }) => info!("failed: no room is left"),
-        Failure::Engine(_) => info!("failed: the log"),
+        Failure::Engine(Error::Log(wal::Error::Corrupt { .. })) => info!("failed: an entry is damaged"),
+        Failure::Engine(Error::Log(wal::Error::Full { .. })) => info!("failed: no room is left"),
+        Failure::Engine(Error::Log(_)) => info!("failed: the log"),
+        Failure::Engine(Error::Corrupt { .. } | Error::Stuck { .. }) => info!("failed: a page is damaged"),
+        Failure::Engine(Error::Full) => info!("failed: no room is left for settings"),
+        Failure::Engine(_) => info!("failed: the settings"),
+        Failure::WrongSetting => info!("failed: a setting is wrong"),
         Failure::Wrong { log: _log, offset: _offset } => {
             info!("failed: log {=u16} has a wrong entry {=u64}", _log, _offset);
         }
@@ -110,6 +126,7 @@ fn try_run<D: BlockDevice>(
     device: D,
     layout: &FormatOptions,
     memory: &mut Memory,
+    settings: &mut impl Settings,
 ) -> Result<(), Failure<D::Error>> {
     let mut device = Counted::new(device);
     make_volume(&mut device, layout, &mut memory.volume)?;
@@ -122,7 +139,7 @@ fn try_run<D: BlockDevice>(
     }
     let samples = Log::open(&mut volume, SAMPLES, &mut memory.samples[..])?;
     let events = Log::open(&mut volume, EVENTS, &mut memory.events[..])?;
-    Logger { volume, samples, events, boot: 0 }.run()
+    Logger { volume, samples, events, settings, boot: 0 }.run()
 }
 
 /// Formats the device if it holds no volume. Not inlined: its stack is free again when the logger runs.
@@ -144,17 +161,19 @@ fn make_volume<D: BlockDevice>(
 }
 
 /// Everything that is open.
-struct Logger<'a, D: BlockDevice> {
+struct Logger<'a, D: BlockDevice, S> {
     volume: Disk<'a, D>,
     samples: Journal<'a>,
     events: Journal<'a>,
+    settings: &'a mut S,
     boot: u32,
 }
 
-impl<D: BlockDevice> Logger<'_, D> {
+impl<D: BlockDevice, S: Settings> Logger<'_, D, S> {
     /// All that a run does.
     fn run(mut self) -> Result<(), Failure<D::Error>> {
         self.tell_what_is_there();
+        self.settings.open(&mut self.volume)?;
         self.boot = self.last_boot()?.wrapping_add(1);
         info!("start {=u32}", self.boot);
         let from = self.samples.end().saturating_sub(LOOK_BACK).max(self.samples.start());
@@ -167,6 +186,7 @@ impl<D: BlockDevice> Logger<'_, D> {
             self.samples.append(&mut self.volume, &sample(stamp))?;
             if done % BATCH == 0 {
                 self.commit()?;
+                self.settings.change(&mut self.volume)?;
             }
             if done % PROGRESS == 0 {
                 self.note(What::Progress)?;
@@ -175,6 +195,7 @@ impl<D: BlockDevice> Logger<'_, D> {
         self.commit()?;
         self.check_samples(first)?;
         self.note(What::Stopped)?;
+        self.settings.close(&mut self.volume)?;
         self.tell_costs();
 
         self.samples.close(&mut self.volume)?;

@@ -26,7 +26,8 @@ impl Stamp {
         }
     }
 
-    fn take(bytes: &[u8]) -> Option<Self> {
+    /// What stands in front of these bytes.
+    pub fn take(bytes: &[u8]) -> Option<Self> {
         let (boot, rest) = bytes.split_first_chunk()?;
         let (number, _) = rest.split_first_chunk()?;
         Some(Self { boot: u32::from_le_bytes(*boot), number: u32::from_le_bytes(*number) })

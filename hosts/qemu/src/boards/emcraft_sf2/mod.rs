@@ -16,6 +16,7 @@ const CAPACITY: u32 = 16 * 1024 * 1024;
 pub type Device = NorFlashDevice<S25fl<Quirks<MssSpi>, CAPACITY>>;
 
 /// A segment for each sector, so that one erase makes room for the next; 512 KiB of the part are the logger's.
+/// No blocks for settings: a B-tree writes single pages, and here an erase takes 64 KiB at once.
 pub const LAYOUT: FormatOptions = FormatOptions {
     volume_id: 0x0E5C_0002,
     segment_size: 64 * 1024,

@@ -13,6 +13,7 @@ use esker::volume::FormatOptions;
 
 use crate::drivers::pl022::Pl022;
 use crate::drivers::register::Register;
+use crate::settings::PAGE;
 use quirks::Quirks;
 
 const SSI0: usize = 0x4000_8000;
@@ -27,13 +28,13 @@ type Spi = Quirks<ExclusiveDevice<Pl022, CardSelect, NoDelay>>;
 /// What the logger keeps its volume on.
 pub type Device = SdmmcDevice<SdCard<Spi, Pause>>;
 
-/// 256 KiB of the card in segments of 16 KiB is the logger's.
+/// 256 KiB of the card in segments of 16 KiB is the logger's; the rest is for settings.
 pub const LAYOUT: FormatOptions = FormatOptions {
     volume_id: 0x0E5C_0001,
     segment_size: 16 * 1024,
     pool_size: 256 * 1024,
     reserve: 1,
-    block_size: 0,
+    block_size: PAGE as u32,
 };
 
 /// Sets up what the device needs, and the card.

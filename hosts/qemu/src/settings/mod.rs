@@ -1,0 +1,248 @@
+//! The device's settings: a store of keys and values, on the volume of the logger's logs.
+//!
+//! A run looks at all of them, changes some while samples are taken, and reads back what it has changed. What it says to be
+//! *durable* must be there after a power cut at any later moment; and of a step, all changes or none.
+
+mod step;
+
+use esker::btree::{BTree, Frame};
+use esker::device::BlockDevice;
+use esker::store::{Batch, Index, Store};
+
+use crate::logger::{self, Disk, Failure, Stamp};
+pub use step::{BOOT, CHANGES, Change, KEY, VALUE, check, step};
+
+/// Log of the store.
+pub const SETTINGS: u16 = 2;
+/// Steps in a run.
+pub const STEPS: u32 = 50;
+/// Steps that become durable together.
+const TOGETHER: u32 = 2;
+/// After so many steps it is quiet for a moment: part of a checkpoint is done.
+const QUIET: u32 = 30;
+
+/// Bytes of a block, which is a page of the tree.
+pub const PAGE: usize = 512;
+/// Pages in memory.
+const FRAMES: usize = 23;
+/// Bytes of the longest key that such a page can hold: a cursor wants so many.
+const CURSOR: usize = 48;
+
+/// What an application asks of its settings. The logger calls these in the course of a run.
+pub trait Settings {
+    /// At the start.
+    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>>;
+    /// Now and then.
+    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>>;
+    /// At the end.
+    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>>;
+}
+
+/// For a board that has none.
+#[derive(Debug)]
+pub struct NoSettings;
+
+impl Settings for NoSettings {
+    fn open<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        Ok(())
+    }
+
+    fn change<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        Ok(())
+    }
+
+    fn close<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        Ok(())
+    }
+}
+
+/// All the memory that is lent to a store on a B-tree.
+#[derive(Debug)]
+pub struct Memory {
+    /// One is for rearranging others.
+    pages: [u8; (FRAMES + 1) * PAGE],
+    frames: [Frame; FRAMES],
+    log: [u8; PAGE],
+}
+
+/// What a board with settings lends in all, volume and logs included.
+const _: () = assert!(size_of::<Memory>() + size_of::<logger::Memory>() <= 16 * 1024);
+
+impl Memory {
+    /// Blank.
+    pub const fn new() -> Self {
+        Self { pages: [0; (FRAMES + 1) * PAGE], frames: [Frame::BLANK; FRAMES], log: [0; PAGE] }
+    }
+
+    /// Settings on a B-tree in this memory.
+    pub fn on_btree(&mut self) -> StoredSettings<'_, BTree<&mut [u8], &mut [Frame]>> {
+        StoredSettings::new(BTree::new(&mut self.pages[..], &mut self.frames[..]), &mut self.log[..])
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type Opened<'m, I> = Store<I, &'m mut [u8], 8>;
+
+/// Settings in a store on an index of any kind.
+pub struct StoredSettings<'m, I> {
+    /// What a store takes along when it is opened.
+    lent: Option<(I, &'m mut [u8])>,
+    store: Option<Opened<'m, I>>,
+    boot: u32,
+    /// Steps done.
+    done: u32,
+}
+
+impl<'m, I: Index> StoredSettings<'m, I> {
+    /// With memory for the index, and for the store's log.
+    pub fn new(index: I, log: &'m mut [u8]) -> Self {
+        Self { lent: Some((index, log)), store: None, boot: 0, done: 0 }
+    }
+
+    /// Looks at all settings, and finds out which start this is.
+    #[inline(never)]
+    fn look<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let mut value = [0; 8];
+        let last = match store.get(volume, BOOT, &mut value)? {
+            Some(_) => check(BOOT, &value).ok_or(Failure::WrongSetting)?.boot,
+            None => 0,
+        };
+        self.boot = last.wrapping_add(1);
+        let _pairs = check_all(store, volume)?;
+        info!("settings hold {=u32} pairs", _pairs);
+        info!("settings start {=u32}", self.boot);
+        // Where power often goes, no run gets to its end, and each start would have to replay what all of them have logged.
+        let info = store.info(volume)?;
+        if info.log.end.saturating_sub(info.checkpoint) > u64::from(STEPS) {
+            store.checkpoint(volume)?;
+        }
+        Ok(())
+    }
+}
+
+impl<I: Index> Settings for StoredSettings<'_, I> {
+    // Not inlined: each one's stack is free again when the next is called.
+    #[inline(never)]
+    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        if volume.info().blocks == 0 {
+            info!("settings have no room on this volume");
+            return Ok(());
+        }
+        let Some((index, log)) = self.lent.take() else { return Ok(()) };
+        let opened = if Opened::<I>::root(volume).is_none() {
+            Store::create(volume, SETTINGS, index, log)
+        } else {
+            Store::open(volume, index, log)
+        };
+        // In this form it is moved once: it is large for a stack.
+        self.store = match opened {
+            Ok(store) => Some(store),
+            Err(error) => return Err(error.into()),
+        };
+        self.look(volume)
+    }
+
+    #[inline(never)]
+    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if self.done >= STEPS {
+            return Ok(());
+        }
+        let steps = self.done..self.done.saturating_add(TOGETHER);
+        for number in steps.clone() {
+            let stamp = Stamp { boot: self.boot, number };
+            take_step(store, volume, stamp)?;
+            check_step(store, volume, stamp)?;
+        }
+        store.commit(volume)?;
+        self.done = steps.end;
+        info!("settings durable to step {=u32}", self.done);
+        if steps.contains(&QUIET) {
+            store.checkpoint_step(volume)?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        let Some(mut store) = self.store.take() else { return Ok(()) };
+        check_all(&mut store, volume)?;
+        let _info = store.info(volume)?;
+        info!(
+            "settings: {=u64} pairs in {=u32} leaves, depth {=u8}, {=u32} of {=u32} blocks free",
+            _info.index.pairs, _info.index.leaves, _info.index.depth, _info.free_blocks, _info.blocks
+        );
+        info!(
+            "pool: {=u64} hits, {=u64} misses, {=u64} evictions, {=u64} pages written",
+            _info.pool.hits, _info.pool.misses, _info.pool.evictions, _info.pool.written
+        );
+        self.lent = Some(store.close(volume)?);
+        Ok(())
+    }
+}
+
+/// Changes what a step changes. Several changes go into a batch: after a power cut all of them are there, or none.
+#[inline(never)]
+fn take_step<D: BlockDevice, I: Index>(
+    store: &mut Opened<'_, I>,
+    volume: &mut Disk<'_, D>,
+    stamp: Stamp,
+) -> Result<(), Failure<D::Error>> {
+    let changes = step(stamp);
+    if let [Some(change), None, None] = changes {
+        let mut value = [0; VALUE];
+        match change.value(stamp, &mut value) {
+            Some(value) => store.put(volume, change.key(), value)?,
+            None => store.delete(volume, change.key())?,
+        };
+        return Ok(());
+    }
+    let mut batch = Batch::new([0; CHANGES * (KEY + step::PART + 14)]);
+    for change in changes.into_iter().flatten() {
+        let mut value = [0; step::PART];
+        match change.value(stamp, &mut value) {
+            Some(value) => batch.put(change.key(), value)?,
+            None => batch.delete(change.key())?,
+        }
+    }
+    store.write(volume, &batch)?;
+    Ok(())
+}
+
+/// Whether the settings of a step are as it has just left them.
+#[inline(never)]
+fn check_step<D: BlockDevice, I: Index>(
+    store: &mut Opened<'_, I>,
+    volume: &mut Disk<'_, D>,
+    stamp: Stamp,
+) -> Result<(), Failure<D::Error>> {
+    for change in step(stamp).into_iter().flatten() {
+        let mut value = [0; VALUE];
+        let found = store.get(volume, change.key(), &mut value)?;
+        let is = found.and_then(|found| check(change.key(), value.get(..found.len)?));
+        if found.is_some() != change.value.is_some() || is.is_some_and(|is| is != stamp) {
+            return Err(Failure::WrongSetting);
+        }
+    }
+    Ok(())
+}
+
+/// Whether every setting is one that was written; how many there are.
+#[inline(never)]
+fn check_all<D: BlockDevice, I: Index>(
+    store: &mut Opened<'_, I>,
+    volume: &mut Disk<'_, D>,
+) -> Result<u32, Failure<D::Error>> {
+    let (mut cursor, mut value, mut pairs) = (store.cursor([0; CURSOR]), [0; VALUE], 0_u32);
+    while let Some(len) = store.next(volume, &mut cursor, &mut value)? {
+        value.get(..len).and_then(|value| check(cursor.key(), value)).ok_or(Failure::WrongSetting)?;
+        pairs = pairs.wrapping_add(1);
+    }
+    Ok(pairs)
+}
