@@ -173,7 +173,11 @@ impl FileDevice {
         // Asks for the space in one piece, and learns at once if there is not enough.
         allocate(self.handle.file(), capacity)?;
         self.fill(0..capacity, if self.geometry.must_erase() { 0xFF } else { 0 })?;
-        self.handle.sync_all()
+        self.handle.sync_all()?;
+        // The kernel keeps what was just written in pieces as large as these writes, and each small write into one of those
+        // would cost it a look at all of its parts: 15 us instead of 3 on ext4.
+        self.handle.forget();
+        Ok(())
     }
 
     fn fill(&mut self, range: Range<u64>, byte: u8) -> Result<(), DeviceError> {

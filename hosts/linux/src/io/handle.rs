@@ -44,6 +44,11 @@ impl Handle {
         let _ = rustix::fs::fadvise(self.file(), 0, None, rustix::fs::Advice::Random);
     }
 
+    /// Lets the kernel drop what it has of this in memory. It is free not to.
+    pub(crate) fn forget(&self) {
+        let _ = rustix::fs::fadvise(self.file(), 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     /// Whether everything goes past the page cache.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.is_some()
