@@ -5,6 +5,7 @@
 //! with one line of JSON, and names for each violation the command that shows it again.
 
 pub mod cli;
+pub mod cuts;
 pub mod fuzz;
 pub mod planted;
 pub mod wal;

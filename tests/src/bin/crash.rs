@@ -1,7 +1,7 @@
-//! Cuts the power in every way, everywhere: `crash -- wal [--full] [--seed N] [--replay ID] [--only NAME]`.
+//! Cuts the power in every way, everywhere: `crash -- SUITE [--full] [--seed N] [--replay ID] [--only NAME]`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    esker_tests::cli::main("crash", esker_tests::wal::crash::run)
+    esker_tests::cli::main("crash", &[("wal", esker_tests::wal::crash::run)])
 }
