@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod cuts;
+pub mod failures;
 pub mod fuzz;
 pub mod planted;
 pub mod wal;
