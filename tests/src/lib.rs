@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod cuts;
+pub mod damage;
 pub mod failures;
 pub mod fuzz;
 pub mod planted;
