@@ -9,5 +9,6 @@ pub mod cuts;
 pub mod damage;
 pub mod failures;
 pub mod fuzz;
+pub mod kv;
 pub mod planted;
 pub mod wal;

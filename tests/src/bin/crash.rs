@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use esker_tests::kv::engine::TestTree;
+use esker_tests::{cli, kv, wal};
+
 fn main() -> ExitCode {
-    esker_tests::cli::main("crash", &[("wal", esker_tests::wal::crash::run)])
+    cli::main("crash", &[("wal", wal::crash::run), ("btree", kv::crash::run::<TestTree>)])
 }
