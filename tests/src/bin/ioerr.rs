@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use esker_tests::kv::engine::TestTree;
+use esker_tests::{cli, kv, wal};
+
 fn main() -> ExitCode {
-    esker_tests::cli::main("ioerr", &[("wal", esker_tests::wal::ioerr::run)])
+    cli::main("ioerr", &[("wal", wal::ioerr::run), ("btree", kv::ioerr::run::<TestTree>)])
 }

@@ -3,8 +3,10 @@
 use esker::btree::{BTree, Frame};
 use esker::store::{Error, Store};
 use esker::volume::VolumeInfo;
-use esker_sim::SimError;
+use esker_sim::{Counts, Sim, SimError};
 
+use super::shape::Shape;
+use crate::cuts::broken_rules;
 use crate::wal::opened::{SLOTS, stop as stop_log};
 
 /// What the store answers.
@@ -67,6 +69,16 @@ pub fn stop(what: &str, error: KvError) -> Stop {
         Error::Corrupt { .. } | Error::Stuck { .. } => Stop::Device(error),
         other => Stop::Wrong(format!("{what}: {other:?}")),
     }
+}
+
+/// The device's rules were kept.
+pub fn rules(sim: &Sim) -> Run {
+    Ok(broken_rules(sim)?)
+}
+
+/// Whether one put may cost the device so much.
+pub fn affordable<I: Index>(_shape: &Shape, _cost: &Counts) -> Result<(), String> {
+    Ok(())
 }
 
 /// The device did nothing wrong, so nothing may have stopped.

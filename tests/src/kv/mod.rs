@@ -5,9 +5,12 @@
 pub mod crash;
 pub mod engine;
 pub mod goon;
+pub mod ioerr;
+pub mod loose;
 pub mod model;
 pub mod opened;
 pub mod play;
+pub mod random;
 pub mod scenarios;
 pub mod session;
 pub mod shape;

@@ -243,6 +243,11 @@ impl Model {
         content
     }
 
+    /// What every version holds, newest first.
+    pub fn histories(&self) -> impl Iterator<Item = Content> + '_ {
+        (0..self.versions.len()).rev().map(|version| self.content(version))
+    }
+
     /// What of `found` differs from the newest and the oldest allowed version, in words.
     pub fn explain(&self, cut: usize, found: Option<&Content>) -> String {
         let allowed: Vec<usize> = self.allowed(cut).collect();

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use esker::store::{Damage, Store};
+use esker::store::{Damage, Error, Store};
 use esker_sim::Sim;
 
 use super::engine::{Index, KvError, Run, Stop, TestStore, stop};
@@ -26,6 +26,8 @@ pub struct Scratch {
     pub logs: LogScratch,
     /// A value.
     pub value: Vec<u8>,
+    /// The device fails to read at times: what is reported as damaged then need not be.
+    pub reads_fail: bool,
     pairs: Vec<(Key, u64)>,
     bitmap: Vec<u8>,
 }
@@ -180,6 +182,12 @@ pub fn verify<I: Index>(
     let verified = store
         .verify(volume, Some(&mut scratch.bitmap), &mut |damage| damages.push(damage))
         .map_err(|error| stop("verify", error))?;
+    if let Some(Damage::Page { address, .. } | Damage::Value { address } | Damage::FreeList { address, .. }) =
+        damages.first()
+        && scratch.reads_fail
+    {
+        return Err(Stop::Device(Error::Corrupt { address: *address }));
+    }
     if !damages.is_empty() || verified.damages != 0 {
         damages.truncate(4);
         return Err(Stop::Wrong(format!("verify finds {damages:?}, {verified:?}, {info:?}")));

@@ -28,11 +28,8 @@ pub struct Session<I> {
     pub model: Model,
     /// The engine.
     pub store: Option<TestStore<I>>,
-    /// Volumes with nothing but a power cut behind them have no damage; where reads fail that can't be asked.
-    pub whole: bool,
-    /// Operations after which the volume was there.
-    pub formatted_at: usize,
-    scratch: Scratch,
+    /// Buffers, and how much is asked.
+    pub scratch: Scratch,
     ticket: Option<(Ticket, usize)>,
     batch: Vec<u8>,
     out: Vec<u8>,
@@ -63,8 +60,6 @@ impl<I: Index> Session<I> {
             shape,
             model,
             store,
-            whole: true,
-            formatted_at: 0,
             scratch: Scratch::default(),
             ticket: None,
             batch: vec![0; 1 << 16],
