@@ -17,7 +17,7 @@ pub type TestStore<I> = Store<I, Vec<u8>, SLOTS>;
 pub type TestTree = BTree<Vec<u8>, Vec<Frame>>;
 
 /// An index that can be tested.
-pub trait Index: Sized + 'static {
+pub trait Index: esker::store::Index + Sized + 'static {
     /// What its suite is called.
     const SUITE: &'static str;
 

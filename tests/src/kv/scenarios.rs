@@ -103,7 +103,7 @@ fn roomy(shape: Shape) -> Shape {
 
 /// So few blocks that they do not suffice.
 fn scarce(mut shape: Shape) -> Shape {
-    shape.below.blocks = 28;
+    shape.below.blocks = 40;
     shape
 }
 
