@@ -68,7 +68,6 @@ fn run_one<I: Index>(job: &Job<I>, way: &Way, nth: u64, seed: u64) -> Result<boo
     let struck = id.is_some_and(|id| sim.struck(id) > 0);
     let was_cut = cut.is_some_and(|cut| sim.struck(cut) > 0);
     match run {
-        // A part of the device that was retired, or given up because it could not be read, is missing.
         Err(Stop::Wrong(why)) if struck && way.call != Call::Sync && is_full(&why) => {}
         Err(Stop::Wrong(why)) if !(way.lies && struck) => return Err(why),
         Err(Stop::Device(error)) if !struck && !was_cut => {
@@ -100,14 +99,15 @@ fn run_one<I: Index>(job: &Job<I>, way: &Way, nth: u64, seed: u64) -> Result<boo
     if way.lies {
         after_lie(job, &session, &sim)?;
     } else {
-        afterwards(job, &session, &sim, draw)?;
+        afterwards(job, &session, &sim, (draw, way.call == Call::Read))?;
     }
     Ok(struck)
 }
 
-/// Whether a script has stopped because there was no room.
+/// Whether a script has stopped because there was no room: a part of the device was retired, or a segment whose header
+/// can't be read is not freed before the next opening.
 fn is_full(why: &str) -> bool {
-    why.contains("full")
+    why.contains("full") || why.contains("no room") || why.starts_with("the pool has ")
 }
 
 /// After a failed write or sync nothing is acknowledged any more.
@@ -126,14 +126,21 @@ fn refuses<I: Index>(session: &mut Session<I>, error: &KvError, sim: &Sim, way: 
     if !volume.is_poisoned() {
         return if way.call == Call::Read { reads_again(session, sim) } else { Ok(()) };
     }
+    // Removing what is not there changes nothing, and may be answered.
+    let mut out = vec![0; 1 << 16];
+    let mut keys = session.model.now().keys();
+    let there = keys.find(|key| matches!(store.get(volume, key, &mut out), Ok(Some(_))));
+    // Nor is a checkpoint of nothing a promise.
+    let info = store.info(volume).map_err(|error| format!("info: {error:?}"))?;
+    let ahead = info.pool.dirty != 0 || info.checkpoint != info.log.end;
     let mut batch = Batch::new([0; 64]);
     batch.put(b"too", b"late").map_err(|full| format!("{full:?}"))?;
     let answers = [
         ("put", store.put(volume, b"too", b"late").map(|_| ())),
-        ("delete", store.delete(volume, b"too").map(|_| ())),
+        ("delete", store.delete(volume, there.map_or(b"", |key| key)).map(|_| ())),
         ("write", store.write(volume, &batch)),
         ("commit", store.commit(volume)),
-        ("checkpoint", store.checkpoint(volume)),
+        ("checkpoint", if ahead { store.checkpoint(volume) } else { Err(Error::ReadOnly) }),
         ("flush", store.flush(volume).map(|_| ())),
     ];
     match answers.iter().find(|(_, answer)| answer.is_ok()) {
@@ -173,15 +180,22 @@ fn reads_again<I: Index>(session: &mut Session<I>, sim: &Sim) -> Result<(), Stri
 }
 
 /// The device works again: everything acknowledged is there, nothing else, and the store goes on.
-fn afterwards<I: Index>(job: &Job<I>, session: &Session<I>, sim: &Sim, draw: u64) -> Result<(), String> {
+fn afterwards<I: Index>(
+    job: &Job<I>,
+    session: &Session<I>,
+    sim: &Sim,
+    (draw, leaks): (u64, bool),
+) -> Result<(), String> {
     let ids = session.logs.model.logs.iter().map(|log| log.id);
     let mut opened = Opened::<I>::open(sim, &job.shape, ids).map_err(|error| format!("open: {error:?}"))?;
     let mut scratch = Scratch::default();
+    scratch.leaks = leaks;
     let cut = usize::MAX - 1;
     let found = wrong(opened.examine(&session.model, &session.logs.model, cut, &mut scratch))?;
     let model = session.model.found(found.version, found.content);
     let logs = session.logs.model.found(&found.logs);
     let mut again = Session::over(sim, job.shape, model, logs, opened);
+    again.scratch.leaks = leaks;
     let kind = (draw >> 8) % KINDS;
     wrong(goon::run(&mut again, kind, true)).map_err(|why| format!("going on ({kind}): {why}"))?;
     broken_rules(sim)

@@ -28,6 +28,8 @@ pub struct Scratch {
     pub value: Vec<u8>,
     /// The device fails to read at times: what is reported as damaged then need not be.
     pub reads_fail: bool,
+    /// A read has failed before: blocks that the free list names where it could not be read are lost until a salvage.
+    pub leaks: bool,
     pairs: Vec<(Key, u64)>,
     bitmap: Vec<u8>,
 }
@@ -182,13 +184,14 @@ pub fn verify<I: Index>(
     let verified = store
         .verify(volume, Some(&mut scratch.bitmap), &mut |damage| damages.push(damage))
         .map_err(|error| stop("verify", error))?;
-    if let Some(Damage::Page { address, .. } | Damage::Value { address } | Damage::FreeList { address, .. }) =
-        damages.first()
-        && scratch.reads_fail
-    {
-        return Err(Stop::Device(Error::Corrupt { address: *address }));
+    if scratch.reads_fail && damages.iter().any(|damage| address_of(damage).is_some()) {
+        let address = damages.iter().find_map(address_of).unwrap_or(0);
+        return Err(Stop::Device(Error::Corrupt { address }));
     }
-    if !damages.is_empty() || verified.damages != 0 {
+    if scratch.leaks {
+        damages.retain(|damage| !matches!(damage, Damage::Leaked { .. } | Damage::Structure { .. }));
+    }
+    if !damages.is_empty() || verified.damages != 0 && !scratch.leaks {
         damages.truncate(4);
         return Err(Stop::Wrong(format!("verify finds {damages:?}, {verified:?}, {info:?}")));
     }
@@ -196,4 +199,15 @@ pub fn verify<I: Index>(
         return Err(Stop::Wrong(format!("verify counts {} pairs, a scan {pairs}", verified.pairs)));
     }
     Ok(())
+}
+
+fn address_of(damage: &Damage) -> Option<u64> {
+    match damage {
+        Damage::Page { address, .. }
+        | Damage::Value { address }
+        | Damage::FreeList { address }
+        | Damage::Structure { address }
+        | Damage::Leaked { address } => Some(*address),
+        _ => None,
+    }
 }

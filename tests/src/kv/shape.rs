@@ -19,8 +19,8 @@ impl Shape {
     pub const fn of(kind: Kind) -> Self {
         let (segment, segments, block, blocks) = match kind {
             Kind::Blocks512 | Kind::Small => (2048, 10, 512, 96),
-            Kind::Blocks4096 => (16_384, 6, 4096, 40),
-            Kind::Nor4 | Kind::Nor16 => (16_384, 5, 4096, 32),
+            Kind::Blocks4096 => (16_384, 6, 4096, 64),
+            Kind::Nor4 | Kind::Nor16 => (16_384, 5, 4096, 56),
         };
         Self { below: Below { kind, segment, segments, buffers: 1, block, blocks }, extra: 0 }
     }
