@@ -68,7 +68,7 @@ fn run_one<I: Index>(job: &Job<I>, way: &Way, nth: u64, seed: u64) -> Result<boo
     let struck = id.is_some_and(|id| sim.struck(id) > 0);
     let was_cut = cut.is_some_and(|cut| sim.struck(cut) > 0);
     match run {
-        Err(Stop::Wrong(why)) if struck && way.call != Call::Sync && is_full(&why) => {}
+        Err(Stop::Wrong(why)) if (struck && way.call != Call::Sync || was_cut) && is_full(&why) => {}
         Err(Stop::Wrong(why)) if !(way.lies && struck) => return Err(why),
         Err(Stop::Device(error)) if !struck && !was_cut => {
             return Err(format!("nothing has failed, and yet {error:?}"));
@@ -77,7 +77,7 @@ fn run_one<I: Index>(job: &Job<I>, way: &Way, nth: u64, seed: u64) -> Result<boo
             for sim in [&sim, session.sim()] {
                 broken_rules(sim)?;
             }
-            refuses(&mut session, &error, &sim, way)?;
+            refuses(&mut session, &error, &sim)?;
         }
         _ => {}
     }
@@ -107,24 +107,20 @@ fn run_one<I: Index>(job: &Job<I>, way: &Way, nth: u64, seed: u64) -> Result<boo
 /// Whether a script has stopped because there was no room: a part of the device was retired, or a segment whose header
 /// can't be read is not freed before the next opening.
 fn is_full(why: &str) -> bool {
-    why.contains("full") || why.contains("no room") || why.starts_with("the pool has ")
+    ["full", "Full", "no room"].iter().any(|word| why.contains(word)) || why.starts_with("the pool has ")
 }
 
 /// After a failed write or sync nothing is acknowledged any more.
-fn refuses<I: Index>(session: &mut Session<I>, error: &KvError, sim: &Sim, way: &Way) -> Result<(), String> {
+fn refuses<I: Index>(session: &mut Session<I>, error: &KvError, sim: &Sim) -> Result<(), String> {
     let Some(store) = &mut session.store else { return Ok(()) };
     let volume = &mut session.logs.opened.volume;
-    let failed = matches!(
-        error,
-        Error::Log(wal::Error::Volume(volume::Error::Device(
-            SimError::Write { .. } | SimError::Sync | SimError::NoSpace
-        )))
-    );
-    if failed && !volume.is_poisoned() {
-        return Err(format!("{error:?}, and the volume is not poisoned"));
-    }
     if !volume.is_poisoned() {
-        return if way.call == Call::Read { reads_again(session, sim) } else { Ok(()) };
+        let sync = matches!(error, Error::Log(wal::Error::Volume(volume::Error::Device(SimError::Sync))));
+        if sync {
+            return Err(format!("{error:?}, and the volume is not poisoned"));
+        }
+        // Reads, erases, and writes before which this session has acknowledged nothing.
+        return goes_on(session, sim);
     }
     // Removing what is not there changes nothing, and may be answered.
     let mut out = vec![0; 1 << 16];
@@ -149,8 +145,8 @@ fn refuses<I: Index>(session: &mut Session<I>, error: &KvError, sim: &Sim, way: 
     }
 }
 
-/// A read has failed and the volume goes on: so must the store, or refuse, but never show anything wrong.
-fn reads_again<I: Index>(session: &mut Session<I>, sim: &Sim) -> Result<(), String> {
+/// Something has failed and the volume goes on: so must the store, or refuse, but never show anything wrong.
+fn goes_on<I: Index>(session: &mut Session<I>, sim: &Sim) -> Result<(), String> {
     sim.clear_faults();
     let Some(store) = &mut session.store else { return Ok(()) };
     let volume = &mut session.logs.opened.volume;
@@ -160,10 +156,10 @@ fn reads_again<I: Index>(session: &mut Session<I>, sim: &Sim) -> Result<(), Stri
         Ok(_) => {
             let content = scratch.take_pairs();
             let why = session.model.explain(usize::MAX - 1, Some(&content));
-            return Err(format!("after a failed read: {why}"));
+            return Err(format!("after the failure: {why}"));
         }
         Err(Stop::Device(_)) => return Ok(()),
-        Err(Stop::Wrong(why)) => return Err(format!("after a failed read: {why}")),
+        Err(Stop::Wrong(why)) => return Err(format!("after the failure: {why}")),
     }
     // The operation that failed may be there or not, but from now on it is one or the other.
     let content = scratch.take_pairs();
@@ -173,9 +169,9 @@ fn reads_again<I: Index>(session: &mut Session<I>, sim: &Sim) -> Result<(), Stri
     if let Some(version) = session.model.identify(usize::MAX - 1, Some(digest)) {
         session.model.reopened(at, version, content);
     }
-    match session.try_put(b"after a failed read", 9).and_then(|_| session.commit()) {
+    match session.try_put(b"after the failure", 9).and_then(|_| session.commit()) {
         Ok(()) | Err(Stop::Device(_)) => Ok(()),
-        Err(Stop::Wrong(why)) => Err(format!("after a failed read: {why}")),
+        Err(Stop::Wrong(why)) => Err(format!("after the failure: {why}")),
     }
 }
 
