@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use esker_sim::{CrashId, CrashState, Op, Policy, Repeats, Sim, Trace, enumerate, replay};
+use esker_sim::{CrashId, CrashState, Op, Policy, Repeats, Sim, Trace, count, enumerate, replay};
 
 use crate::cli::{Beat, Found, Settings, guarded, mix};
 
@@ -112,7 +112,7 @@ impl<'a, S: Subject> Checker<'a, S> {
 
     fn visit_all(&mut self, recorded: &Recorded<S::Model>) {
         let mut policy = policy(0, self.seed);
-        let planned = enumerate(&recorded.trace, &policy, |_| ControlFlow::Continue(())).visited;
+        let planned = count(&recorded.trace, &policy);
         let visited = self.effort.states.min(planned).max(1);
         policy = policy.stride(planned.div_ceil(visited));
         let (sample, _) = self.effort.deeper[0];
@@ -166,10 +166,10 @@ impl<'a, S: Subject> Checker<'a, S> {
             Ok(None) => return,
             Err(why) => return self.found.violations.push((format!("{id}>{kind}"), why)),
         };
-        let (_, count) = self.effort.deeper[depth];
+        let (_, ways) = self.effort.deeper[depth];
         let policy = policy(depth + 1, self.seed);
-        let planned = enumerate(&inner.trace, &policy, |_| ControlFlow::Continue(())).visited;
-        let policy = policy.stride(planned.div_ceil(count));
+        let planned = count(&inner.trace, &policy);
+        let policy = policy.stride(planned.div_ceil(ways));
         let next = self.effort.deeper.get(depth + 1).map_or(0, |(one_in, _)| *one_in);
         let summary = enumerate(&inner.trace, &policy, |state| {
             self.beat.at(state.cut() as u64, u64::from(state.id().variant));
