@@ -35,6 +35,9 @@ pub trait Image: Sync {
     /// Where it is.
     fn content(&self) -> &Content;
 
+    /// In each way, about so many damages of each size are done at most.
+    fn most(&self, full: bool) -> usize;
+
     /// Whether all of it is there when nothing is damaged.
     fn whole(&self) -> Result<(), String>;
 
@@ -236,6 +239,24 @@ pub fn run(images: &[impl Image], settings: &Settings) -> Found {
     found
 }
 
+/// How many damages of this kind there are.
+fn total(content: &Content, job: &Job) -> usize {
+    let Job { how, size, .. } = *job;
+    let units = content.bytes.len() / size;
+    match how {
+        How::Bit => content.bytes.len() * 8,
+        How::Zero | How::Ones | How::Garbage | How::Unreadable => units,
+        How::Stale => units * content.earlier.len(),
+        How::Swap | How::Copy => {
+            if units > 256 {
+                DRAWN
+            } else {
+                units * units
+            }
+        }
+    }
+}
+
 /// All damages of a job, by number; `None`: there is no such number.
 fn damage(content: &Content, job: &Job, number: usize) -> Option<Damage> {
     let Job { how, size, .. } = *job;
@@ -267,9 +288,10 @@ fn step(how: How, size: usize) -> usize {
 
 fn run_job(image: &impl Image, job: &Job, settings: &Settings, beat: &cli::Beat) -> Found {
     let content = image.content();
-    let sim = content.device();
+    let mut sim = content.device();
     let mut found = Found::default();
     let step = if settings.full { 1 } else { step(job.how, job.size) };
+    let step = step.max(total(content, job).div_ceil(image.most(settings.full)));
     let mut number = job.share + SHARES * (mix(job.size as u64, settings.seed) as usize % step);
     while let Some(damage) = damage(content, job, number) {
         number += SHARES * step;
@@ -286,7 +308,12 @@ fn run_job(image: &impl Image, job: &Job, settings: &Settings, beat: &cli::Beat)
                 break;
             }
         }
-        damage.mend(content, &sim);
+        let counts = sim.counts();
+        if counts.writes + counts.erases == 0 {
+            damage.mend(content, &sim);
+        } else {
+            sim = content.device();
+        }
     }
     found
 }

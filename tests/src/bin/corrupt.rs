@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use esker_tests::kv::engine::TestTree;
+use esker_tests::{cli, kv, wal};
+
 fn main() -> ExitCode {
-    esker_tests::cli::main("corrupt", &[("wal", esker_tests::wal::corrupt::run)])
+    cli::main("corrupt", &[("wal", wal::corrupt::run), ("btree", kv::corrupt::run::<TestTree>)])
 }

@@ -2,9 +2,11 @@
 //!
 //! Everything here is generic over the index below the store, so that each index is held to the same promises.
 
+pub mod corrupt;
 pub mod crash;
 pub mod engine;
 pub mod goon;
+pub mod image;
 pub mod ioerr;
 pub mod loose;
 pub mod model;

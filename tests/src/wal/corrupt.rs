@@ -28,6 +28,10 @@ impl damage::Image for Image {
         &self.content
     }
 
+    fn most(&self, _: bool) -> usize {
+        usize::MAX
+    }
+
     fn whole(&self) -> Result<(), String> {
         self.check().map_err(|why| format!("{why:?}"))?;
         examine(self, &self.content.device(), &[], Measure::of(self, &[], How::Bit)).map(|_| ())
