@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 /// How a checker was called.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// What is looked at: the first argument.
+    pub suite: String,
     /// Every state that counts, not a sample.
     pub full: bool,
     /// Seeds every choice.
@@ -64,10 +66,16 @@ const THREADS: usize = 2;
 /// So many violations are told in full.
 const TOLD: usize = 40;
 
-/// Parses the arguments: `wal [--full] [--seed N] [--replay ID] [--only NAME]`.
+/// A suite's name, and what a checker does for it: returns how many scenarios there were and what was found.
+pub type Suite<'a> = (&'a str, fn(&Settings) -> (usize, Found));
+
+fn names(suites: &[Suite<'_>], between: &str) -> String {
+    suites.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(between)
+}
+
+/// Parses the arguments: `SUITE [--full] [--seed N] [--replay ID] [--only NAME]`.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
     let mut settings = Settings::default();
-    let mut suite = None;
     while let Some(arg) = args.next() {
         let mut value = |name: &str| args.next().ok_or(format!("{name} wants a value"));
         match arg.as_str() {
@@ -75,23 +83,30 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
             "--seed" => settings.seed = value("--seed")?.parse().map_err(|_| "--seed wants a number")?,
             "--replay" => settings.replay = Some(value("--replay")?),
             "--only" => settings.only = Some(value("--only")?),
-            name if suite.is_none() && !name.starts_with('-') => suite = Some(name.to_owned()),
+            name if settings.suite.is_empty() && !name.starts_with('-') => {
+                name.clone_into(&mut settings.suite)
+            }
             other => return Err(format!("unknown argument {other}")),
         }
     }
-    match suite.as_deref() {
-        Some("wal") => Ok(settings),
-        Some(other) => Err(format!("unknown suite {other}: there is wal")),
-        None => Err("name a suite: wal".into()),
-    }
+    Ok(settings)
 }
 
-/// The `main` of a checker. `run` gets the settings and returns how many scenarios there were and what was found.
-pub fn main(checker: &str, run: impl FnOnce(&Settings) -> (usize, Found)) -> ExitCode {
-    let settings = match parse(std::env::args().skip(1)) {
-        Ok(settings) => settings,
+/// The `main` of a checker.
+pub fn main(checker: &str, suites: &[Suite<'_>]) -> ExitCode {
+    let called = parse(std::env::args().skip(1)).and_then(|settings| {
+        let known = suites.iter().find(|(name, _)| *name == settings.suite);
+        match known {
+            Some((_, run)) => Ok((settings, run)),
+            None if settings.suite.is_empty() => Err(format!("name a suite: {}", names(suites, " or "))),
+            None => Err(format!("unknown suite {}: there is {}", settings.suite, names(suites, " and "))),
+        }
+    });
+    let (settings, run) = match called {
+        Ok(called) => called,
         Err(why) => {
-            eprintln!("{why}\nusage: {checker} wal [--full] [--seed N] [--replay ID] [--only NAME]");
+            let suites = names(suites, "|");
+            eprintln!("{why}\nusage: {checker} {suites} [--full] [--seed N] [--replay ID] [--only NAME]");
             return ExitCode::from(2);
         }
     };
@@ -105,7 +120,8 @@ fn conclude(checker: &str, settings: &Settings, scenarios: usize, found: &Found,
         let seed = if settings.seed == 0 { String::new() } else { format!(" --seed {}", settings.seed) };
         eprintln!("VIOLATION {id}: {why}");
         eprintln!(
-            "  cargo run --profile checked -p esker-tests --bin {checker} -- wal{seed} --replay '{id}'"
+            "  cargo run --profile checked -p esker-tests --bin {checker} -- {}{seed} --replay '{id}'",
+            settings.suite
         );
     }
     if found.violations.len() > TOLD {
@@ -114,8 +130,9 @@ fn conclude(checker: &str, settings: &Settings, scenarios: usize, found: &Found,
     let mut line = String::new();
     let _ = write!(
         line,
-        "{{\"suite\":\"wal\",\"checker\":\"{checker}\",\"scenarios\":{scenarios},\"states\":{},\"recovery_states\":{},\
+        "{{\"suite\":\"{}\",\"checker\":\"{checker}\",\"scenarios\":{scenarios},\"states\":{},\"recovery_states\":{},\
          \"violations\":{},\"seconds\":{:.1},\"seed\":{}}}",
+        settings.suite,
         found.states,
         found.recovery_states,
         found.violations.len(),

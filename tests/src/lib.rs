@@ -5,6 +5,10 @@
 //! with one line of JSON, and names for each violation the command that shows it again.
 
 pub mod cli;
+pub mod cuts;
+pub mod damage;
+pub mod failures;
 pub mod fuzz;
+pub mod kv;
 pub mod planted;
 pub mod wal;

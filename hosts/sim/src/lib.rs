@@ -20,7 +20,7 @@ mod trace;
 
 pub use condition::{Programming, Reading};
 pub use counts::{CostModel, Counts};
-pub use crash::{CrashId, CrashState, ParseCrashIdError, Policy, Repeats, Summary, enumerate, replay};
+pub use crash::{CrashId, CrashState, ParseCrashIdError, Policy, Repeats, Summary, count, enumerate, replay};
 pub use damage::HalfErased;
 pub use error::{OnViolation, SimError, Violation, ViolationKind};
 pub use fault::{Applied, Fault, FaultId};

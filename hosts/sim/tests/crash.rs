@@ -372,7 +372,7 @@ fn shares_add_up_and_limits_hold() {
         let some = go(&trace, &Policy::thorough().max_states(100), |_| {});
         assert!((30..=200).contains(&some.visited), "{some:?}");
         let tenth = go(&trace, &Policy::thorough().stride(10), |_| {});
-        assert!((5..=20).contains(&(whole.visited / tenth.visited)), "{tenth:?} of {whole:?}");
+        assert!((4..=20).contains(&(whole.visited / tenth.visited)), "{tenth:?} of {whole:?}");
     }
 }
 

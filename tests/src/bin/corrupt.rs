@@ -1,7 +1,10 @@
-//! Damages images in every way: `corrupt -- wal [--full] [--seed N] [--replay ID] [--only NAME]`.
+//! Damages images in every way: `corrupt -- SUITE [--full] [--seed N] [--replay ID] [--only NAME]`.
 
 use std::process::ExitCode;
 
+use esker_tests::kv::engine::TestTree;
+use esker_tests::{cli, kv, wal};
+
 fn main() -> ExitCode {
-    esker_tests::cli::main("corrupt", esker_tests::wal::corrupt::run)
+    cli::main("corrupt", &[("wal", wal::corrupt::run), ("btree", kv::corrupt::run::<TestTree>)])
 }

@@ -1,7 +1,10 @@
-//! Cuts the power in every way, everywhere: `crash -- wal [--full] [--seed N] [--replay ID] [--only NAME]`.
+//! Cuts the power in every way, everywhere: `crash -- SUITE [--full] [--seed N] [--replay ID] [--only NAME]`.
 
 use std::process::ExitCode;
 
+use esker_tests::kv::engine::TestTree;
+use esker_tests::{cli, kv, wal};
+
 fn main() -> ExitCode {
-    esker_tests::cli::main("crash", esker_tests::wal::crash::run)
+    cli::main("crash", &[("wal", wal::crash::run), ("btree", kv::crash::run::<TestTree>)])
 }

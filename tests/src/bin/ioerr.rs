@@ -1,7 +1,10 @@
-//! Makes every device operation fail: `ioerr -- wal [--full] [--seed N] [--replay ID] [--only NAME]`.
+//! Makes every device operation fail: `ioerr -- SUITE [--full] [--seed N] [--replay ID] [--only NAME]`.
 
 use std::process::ExitCode;
 
+use esker_tests::kv::engine::TestTree;
+use esker_tests::{cli, kv, wal};
+
 fn main() -> ExitCode {
-    esker_tests::cli::main("ioerr", esker_tests::wal::ioerr::run)
+    cli::main("ioerr", &[("wal", wal::ioerr::run), ("btree", kv::ioerr::run::<TestTree>)])
 }

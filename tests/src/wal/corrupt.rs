@@ -5,134 +5,50 @@ use std::ops::Range;
 use esker::wal::Error;
 use esker_sim::Sim;
 
-use super::damage::{Damage, How};
 use super::image::{Image, images};
 use super::loose::{is_honest, one_history};
 use super::opened::{Handle, Opened, Vol};
-use crate::cli::{self, Beat, Found, Settings, guarded, mix};
-
-/// Shares into which each way of damaging is split, so that two threads are kept busy.
-const SHARES: usize = 4;
-/// After so many violations a job is broken off.
-const ENOUGH: usize = 6;
-
-struct Job {
-    image: usize,
-    how: How,
-    size: usize,
-    share: usize,
-    name: String,
-}
-
-fn jobs(images: &[Image], settings: &Settings) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for (number, image) in images.iter().enumerate() {
-        let flash = image.shape.geometry().must_erase();
-        let sizes: &[usize] = if flash { &[4, 512, 4096] } else { &[512, 4096] };
-        for how in [How::Bit, How::Zero, How::Ones, How::Stale, How::Swap, How::Unreadable] {
-            for size in if how == How::Bit { &[1] } else { sizes } {
-                for share in 0..SHARES {
-                    let name = format!("{}:{how:?}-{size}", image.name);
-                    if settings.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
-                        jobs.push(Job { image: number, how, size: *size, share, name });
-                    }
-                }
-            }
-        }
-    }
-    jobs
-}
+use crate::cli::{Found, Settings, guarded, mix};
+use crate::damage::{self, Content, Damage, How};
 
 /// The checker's entry.
 pub fn run(settings: &Settings) -> (usize, Found) {
-    let mut found = Found::default();
-    let images = match guarded(images) {
-        Ok(images) => images,
-        Err(why) => {
-            found.violations.push(("images".into(), why));
-            return (0, found);
-        }
-    };
-    for image in &images {
-        let whole = guarded(|| {
-            image.check().map_err(|why| format!("{why:?}"))?;
-            examine(image, &device(image), &[], Measure::of(image, &[], How::Bit)).map(|_| ())
-        });
-        if let Err(why) = whole {
-            found.violations.push((image.name.clone(), format!("undamaged: {why}")));
-        }
+    match guarded(images) {
+        Ok(images) => (images.len(), damage::run(&images, settings)),
+        Err(why) => (0, Found { violations: vec![("images".into(), why)], ..Found::default() }),
     }
-    if let Some(id) = &settings.replay {
-        return (1, replay_one(&images, id));
-    }
-    std::panic::set_hook(Box::new(|_| {}));
-    let jobs = jobs(&images, settings);
-    let names: Vec<String> = jobs.iter().map(|job| format!("{} {}/{SHARES}", job.name, job.share)).collect();
-    found.add(cli::work("corrupt", settings, &names, |number, beat| {
-        run_job(&images, &jobs[number], settings, beat)
-    }));
-    (images.len(), found)
 }
 
-fn device(image: &Image) -> Sim {
-    Sim::from_image(image.shape.geometry(), &image.bytes).expect("the geometry it was made with")
-}
-
-/// All damages of a job, by number; `None`: there is no such number.
-fn damage(image: &Image, job: &Job, number: usize) -> Option<Damage> {
-    let Job { how, size, .. } = *job;
-    let units = if how == How::Bit { image.bytes.len() * 8 } else { image.bytes.len() / size };
-    let (unit, other) = match how {
-        How::Bit | How::Zero | How::Ones | How::Unreadable => (number, 0),
-        How::Stale => (number % units, number / units),
-        // Of small units there are too many pairs; these are drawn.
-        How::Swap if units > 256 => {
-            let draw = mix(number as u64, 0);
-            (draw as usize % units, (draw >> 32) as usize % units)
-        }
-        How::Swap => (number % units, number / units),
-    };
-    let most = match how {
-        How::Stale => image.earlier.len(),
-        How::Swap if units > 256 => return (number < 40_000).then_some(Damage { how, size, unit, other }),
-        How::Swap => units,
-        _ => 1,
-    };
-    (unit < units && other < most).then_some(Damage { how, size, unit, other })
-}
-
-fn run_job(images: &[Image], job: &Job, settings: &Settings, beat: &Beat) -> Found {
-    let image = &images[job.image];
-    let sim = device(image);
-    let mut found = Found::default();
-    let step = if settings.full {
-        1
-    } else {
-        match (job.how, job.size) {
-            (How::Bit, _) => 61,
-            (How::Swap, 4..=512) => 17,
-            (_, 4) => 23,
-            (How::Stale, _) => 3,
-            _ => 1,
-        }
-    };
-    let mut number = job.share + SHARES * (mix(job.size as u64, settings.seed) as usize % step);
-    while let Some(damage) = damage(image, job, number) {
-        number += SHARES * step;
-        if damage.how == How::Swap && damage.other <= damage.unit || !damage.matters(image) {
-            continue;
-        }
-        beat.at(damage.unit as u64, damage.other as u64);
-        found.states += 1;
-        if let Err(why) = guarded(|| check(image, &damage, &sim)) {
-            found.violations.push((format!("{}:{damage}", image.name), why));
-            if found.violations.len() >= ENOUGH {
-                break;
-            }
-        }
-        damage.mend(image, &sim);
+impl damage::Image for Image {
+    fn name(&self) -> &str {
+        &self.name
     }
-    found
+
+    fn content(&self) -> &Content {
+        &self.content
+    }
+
+    fn most(&self, _: bool) -> usize {
+        usize::MAX
+    }
+
+    fn whole(&self) -> Result<(), String> {
+        self.check().map_err(|why| format!("{why:?}"))?;
+        examine(self, &self.content.device(), &[], Measure::of(self, &[], How::Bit)).map(|_| ())
+    }
+
+    fn check(&self, damage: &Damage, sim: &Sim) -> Result<(), String> {
+        let homeless = look(self, damage, sim)?;
+        if mix(damage.unit as u64, damage.other as u64).is_multiple_of(32) && !homeless {
+            go_on(self, damage)?;
+        }
+        Ok(())
+    }
+
+    fn check_all(&self, damage: &Damage, sim: &Sim) -> Result<(), String> {
+        look(self, damage, sim)?;
+        go_on(self, damage)
+    }
 }
 
 /// How much of the image must still be readable.
@@ -161,10 +77,9 @@ impl Measure {
     }
 }
 
-fn check(image: &Image, damage: &Damage, sim: &Sim) -> Result<(), String> {
+/// Opens and reads. Whether both homes of the superblock are hit.
+fn look(image: &Image, damage: &Damage, sim: &Sim) -> Result<bool, String> {
     let ranges = damage.ranges();
-    damage.apply(image, sim);
-    sim.reset_counts();
     let measure = Measure::of(image, &ranges, damage.how);
     let lost = examine(image, sim, &ranges, measure)?;
     if damage.how == How::Bit && lost > 1 {
@@ -174,10 +89,7 @@ fn check(image: &Image, damage: &Damage, sim: &Sim) -> Result<(), String> {
     if counts.writes + counts.erases != 0 {
         return Err("opening and reading has written".into());
     }
-    if mix(damage.unit as u64, damage.other as u64).is_multiple_of(32) && !measure.homeless {
-        go_on(image, damage)?;
-    }
-    Ok(())
+    Ok(measure.homeless)
 }
 
 /// Opens a damaged image and reads everything. Returns how many entries could not be read.
@@ -288,8 +200,8 @@ fn examine_snapshot(
 
 /// Uses the damaged image on: what could be read before can be read afterwards, and what is acknowledged is there.
 fn go_on(image: &Image, damage: &Damage) -> Result<(), String> {
-    let mut sim = device(image);
-    damage.apply(image, &sim);
+    let mut sim = image.content.device();
+    damage.apply(&image.content, &sim);
     if damage.how != How::Unreadable {
         // A unit that now reads as blank may be programmed: nobody can know that it must not.
         sim = Sim::from_image(image.shape.geometry(), &sim.image()).expect("the geometry it was made with");
@@ -347,21 +259,4 @@ fn readable(opened: &mut Opened) -> Vec<Vec<(u64, Vec<u8>)>> {
         all.push(entries);
     }
     all
-}
-
-fn replay_one(images: &[Image], id: &str) -> Found {
-    let mut found = Found { states: 1, ..Found::default() };
-    let result = (|| {
-        let (name, damage) = id.split_once(':').ok_or("an id is image:damage")?;
-        let image = images.iter().find(|image| image.name == name).ok_or("no such image")?;
-        let damage: Damage = damage.parse()?;
-        let sim = device(image);
-        eprintln!("bytes {:x?} of {name}", damage.ranges());
-        check(image, &damage, &sim)?;
-        go_on(image, &damage)
-    })();
-    if let Err(why) = result {
-        found.violations.push((id.to_owned(), why));
-    }
-    found
 }

@@ -6,6 +6,7 @@ use super::model::{Model, Serial};
 use super::opened::{Run, Stop};
 use super::session::Session;
 use super::shape::{Kind, Shape};
+use crate::damage::Content;
 
 /// A device's content with what is known of it.
 pub struct Image {
@@ -13,10 +14,8 @@ pub struct Image {
     pub name: String,
     /// The device and volume.
     pub shape: Shape,
-    /// The content.
-    pub bytes: Vec<u8>,
-    /// What the device held earlier.
-    pub earlier: Vec<Vec<u8>>,
+    /// The device's content, now and earlier.
+    pub content: Content,
     /// What the logs hold.
     pub model: Model,
     /// The logs were closed in order.
@@ -102,8 +101,7 @@ fn make(kind: Kind, clean: bool) -> Run<Image> {
     let mut image = Image {
         name,
         shape,
-        bytes: sim.durable_image(),
-        earlier,
+        content: Content { geometry: shape.geometry(), bytes: sim.durable_image(), earlier },
         model: session.model,
         clean,
         last_window,
@@ -120,7 +118,7 @@ impl Image {
         let mut serial: Serial = 0;
         while let Some((payload, _)) = self.model.items.try_get(serial) {
             let found = (payload.len() >= 12).then(|| {
-                let mut all = self.bytes.windows(payload.len()).enumerate().skip(pool);
+                let mut all = self.content.bytes.windows(payload.len()).enumerate().skip(pool);
                 let one = all.find(|(_, bytes)| *bytes == payload).map(|(at, _)| at);
                 // Before it stand at most 16 bytes of head, behind it padding up to a multiple of 4.
                 one.map(|at| at - 16..(at + payload.len()).next_multiple_of(4))

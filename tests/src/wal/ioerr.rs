@@ -1,178 +1,47 @@
-//! Every operation of the device fails: once, and from then on for ever, with nothing, part or all of it done.
+//! Every operation of the device fails while a scenario runs, which stops at the first error.
 //!
-//! Each scenario is run once for each operation that it does and each way in which that can fail. It stops at the first
-//! error. Then nothing may be acknowledged any more; and after a power cut everything acknowledged before must be there.
+//! Then nothing may be acknowledged any more; and after a power cut everything acknowledged before must be there.
 
 use esker::volume;
 use esker::wal::Error;
-use esker_sim::{Applied, Counts, Fault, PowerCut, Sim, SimError};
+use esker_sim::{Counts, Fault, PowerCut, Sim, SimError};
 
 use super::goon::{self, KINDS};
 use super::loose::{is_honest, one_history};
 use super::opened::{Opened, Run, Scratch, Stop, Strictness};
 use super::play::{Job, jobs, play, scenarios_of};
 use super::session::{Session, tell_all};
-use crate::cli::{self, Beat, Found, Settings, guarded, mix};
-
-/// The calls of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
-    Read,
-    Write,
-    Erase,
-    Sync,
-}
-
-/// A way to fail, from the call with the given number on.
-#[derive(Clone, Copy)]
-struct Way {
-    name: &'static str,
-    call: Call,
-    fault: fn() -> Fault,
-    ever: bool,
-    /// The device says it did what it did not: acknowledged entries may be lost.
-    lies: bool,
-}
-
-const fn way(name: &'static str, call: Call, fault: fn() -> Fault) -> Way {
-    Way { name, call, fault, ever: false, lies: false }
-}
-
-const fn ever(way: Way, name: &'static str) -> Way {
-    Way { name, ever: true, ..way }
-}
-
-const fn lie(way: Way) -> Way {
-    Way { lies: true, ..way }
-}
-
-fn write_nothing() -> Fault {
-    Fault::write_error(Applied::Nothing)
-}
-fn write_part() -> Fault {
-    Fault::write_error(Applied::Part)
-}
-fn write_all() -> Fault {
-    Fault::write_error(Applied::All)
-}
-fn erase_nothing() -> Fault {
-    Fault::erase_error(Applied::Nothing)
-}
-fn erase_part() -> Fault {
-    Fault::erase_error(Applied::Part)
-}
-fn erase_all() -> Fault {
-    Fault::erase_error(Applied::All)
-}
-fn sync_nothing() -> Fault {
-    Fault::sync_error(Applied::Nothing)
-}
-fn sync_part() -> Fault {
-    Fault::sync_error(Applied::Part)
-}
-fn sync_all() -> Fault {
-    Fault::sync_error(Applied::All)
-}
-fn read_thrice() -> Fault {
-    Fault::read_error().times(3)
-}
-
-const WAYS: &[Way] = &[
-    way("read", Call::Read, Fault::read_error),
-    way("read-thrice", Call::Read, read_thrice),
-    ever(way("", Call::Read, Fault::read_error), "read-ever"),
-    way("write-nothing", Call::Write, write_nothing),
-    way("write-part", Call::Write, write_part),
-    way("write-all", Call::Write, write_all),
-    ever(way("", Call::Write, write_nothing), "write-nothing-ever"),
-    ever(way("", Call::Write, write_part), "write-part-ever"),
-    ever(way("", Call::Write, write_all), "write-all-ever"),
-    way("no-space", Call::Write, Fault::no_space),
-    ever(way("", Call::Write, Fault::no_space), "no-space-ever"),
-    way("read-only", Call::Write, Fault::read_only),
-    ever(way("", Call::Write, Fault::read_only), "read-only-ever"),
-    way("erase-nothing", Call::Erase, erase_nothing),
-    way("erase-part", Call::Erase, erase_part),
-    way("erase-all", Call::Erase, erase_all),
-    ever(way("", Call::Erase, erase_nothing), "erase-ever"),
-    way("sync-nothing", Call::Sync, sync_nothing),
-    way("sync-part", Call::Sync, sync_part),
-    way("sync-all", Call::Sync, sync_all),
-    ever(way("", Call::Sync, sync_nothing), "sync-ever"),
-    way("sync-drops", Call::Sync, Fault::sync_drops_dirty),
-    way("sync-drops-unseen", Call::Sync, Fault::sync_drops_dirty_unseen),
-    lie(way("sync-lies", Call::Sync, Fault::lying_sync)),
-    lie(ever(way("", Call::Sync, Fault::lying_sync), "sync-lies-ever")),
-];
-
-fn calls(counts: &Counts, call: Call) -> u64 {
-    match call {
-        Call::Read => counts.reads,
-        Call::Write => counts.writes,
-        Call::Erase => counts.erases,
-        Call::Sync => counts.syncs,
-    }
-}
+use crate::cli::{Found, Settings, mix};
+use crate::failures::{self, Call, Script, Way};
 
 /// The checker's entry.
 pub fn run(settings: &Settings) -> (usize, Found) {
     let jobs = jobs(settings);
-    if let Some(id) = &settings.replay {
-        return (1, replay_one(&jobs, settings, id));
+    if settings.replay.is_some() {
+        tell_all();
     }
-    std::panic::set_hook(Box::new(|_| {}));
-    let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
-    let found = cli::work("ioerr", settings, &names, |number, beat| run_job(&jobs[number], settings, beat));
-    (scenarios_of(&jobs), found)
+    (scenarios_of(&jobs), failures::run(&jobs, settings))
 }
 
-/// How many calls of each kind a script makes when nothing fails.
-fn baseline(job: &Job) -> Result<Counts, String> {
-    let mut counts = Counts::default();
-    let (session, run) = play(&job.scenario, job.shape, |session| session.sim.reset_counts());
-    if let Err(error) = run {
-        return Err(format!("without any fault: {error:?}"));
+impl Script for Job {
+    fn name(&self) -> &str {
+        &self.name
     }
-    if let Some(session) = session {
-        counts = session.sim.counts();
-    }
-    Ok(counts)
-}
 
-fn run_job(job: &Job, settings: &Settings, beat: &Beat) -> Found {
-    let mut found = Found::default();
-    let counts = match guarded(|| baseline(job)) {
-        Ok(counts) => counts,
-        Err(why) => {
-            found.violations.push((job.name.clone(), why));
-            return found;
-        }
-    };
-    for (number, way) in WAYS.iter().enumerate() {
-        let total = calls(&counts, way.call);
-        let most = match (settings.full, way.call) {
-            (true, Call::Read) => 400,
-            (true, _) => u64::MAX,
-            (false, Call::Read) => 12,
-            (false, _) => 16,
-        };
-        let step = total.div_ceil(most).max(1);
-        let from = mix(number as u64, settings.seed) % step;
-        for nth in (from..total).step_by(step as usize) {
-            beat.at(number as u64, nth);
-            match guarded(|| run_one(job, way, nth, settings.seed)) {
-                Ok(struck) => found.states += u64::from(struck),
-                Err(why) => found.violations.push((format!("{}:{}@{nth}", job.name, way.name), why)),
-            }
-            if found.violations.len() >= 6 {
-                return found;
-            }
+    fn baseline(&self) -> Result<Counts, String> {
+        let (session, run) = play(&self.scenario, self.shape, |session| session.sim.reset_counts());
+        match (session, run) {
+            (_, Err(error)) => Err(format!("without any fault: {error:?}")),
+            (Some(session), Ok(())) => Ok(session.sim.counts()),
+            (None, Ok(())) => Ok(Counts::default()),
         }
     }
-    found
+
+    fn run(&self, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
+        run_one(self, way, nth, seed)
+    }
 }
 
-/// One run with one fault. Whether the fault struck at all.
 fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
     let draw = mix(nth, mix(seed, way.name.len() as u64));
     let (mut id, mut cut) = (None, None);
@@ -182,8 +51,7 @@ fn run_one(job: &Job, way: &Way, nth: u64, seed: u64) -> Result<bool, String> {
         // While reads fail, a log may say that entries are damaged.
         session.strictness.whole = way.call != Call::Read;
         let sim = &session.sim;
-        let fault = (way.fault)().nth(nth);
-        id = Some(sim.inject(if way.ever { fault.for_ever() } else { fault }));
+        id = Some(sim.inject(way.fault(nth)));
         if way.lies && draw.is_multiple_of(2) {
             // Cut in the middle, as after the end all may have been saved by a later sync that did not lie.
             cut = Some(sim.inject(Fault::power_loss().nth(nth * 2 + draw % 23)));
@@ -301,21 +169,4 @@ fn after_lie(job: &Job, session: &Session, sim: &Sim) -> Result<(), String> {
         Err(error) if is_honest(&error) => Ok(()),
         Err(error) => Err(format!("open: {error:?}")),
     }
-}
-
-fn replay_one(jobs: &[Job], settings: &Settings, id: &str) -> Found {
-    tell_all();
-    let mut found = Found { states: 1, ..Found::default() };
-    let result = (|| {
-        let (name, rest) = id.split_once(':').unwrap_or((id, ""));
-        let job = jobs.iter().find(|job| job.name == name).ok_or("no such scenario")?;
-        let Some((way, nth)) = rest.split_once('@') else { return baseline(job).map(|_| ()) };
-        let way = WAYS.iter().find(|known| known.name == way).ok_or("no such fault")?;
-        let nth = nth.parse().map_err(|_| "no number behind the @")?;
-        run_one(job, way, nth, settings.seed).map(|_| ())
-    })();
-    if let Err(why) = result {
-        found.violations.push((id.to_owned(), why));
-    }
-    found
 }

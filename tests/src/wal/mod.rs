@@ -2,7 +2,6 @@
 
 pub mod corrupt;
 pub mod crash;
-pub mod damage;
 pub mod goon;
 pub mod image;
 pub mod ioerr;

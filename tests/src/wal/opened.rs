@@ -140,8 +140,8 @@ impl Opened {
     }
 
     /// Free and held segments, and some of the retired, must make up the pool: nothing leaks, nothing belongs to two.
-    pub fn account(&mut self, memory: Memory) -> Run {
-        let mut held = 0;
+    /// `held`: segments of logs that are not among these.
+    pub fn account(&mut self, memory: Memory, mut held: u32) -> Run {
         for handle in &self.logs {
             if let Some(log) = &handle.log {
                 held += log.info(&mut self.volume).map_err(|error| stop("info", error))?.segments;

@@ -103,19 +103,19 @@ impl Session {
         (self.noise >> 33) % below.max(1)
     }
 
-    fn ops(&self) -> usize {
+    pub(crate) fn ops(&self) -> usize {
         self.sim.op_count()
     }
 
     /// Says in a replay what is done, and after how many operations.
-    fn tell(&self, what: std::fmt::Arguments<'_>) {
+    pub(crate) fn tell(&self, what: std::fmt::Arguments<'_>) {
         if TELLS.load(Ordering::Relaxed) {
             eprintln!("  @{} {what}", self.ops());
         }
     }
 
     /// What the model allows has become less.
-    fn mark(&self) {
+    pub(crate) fn mark(&self) {
         self.sim.mark();
     }
 
@@ -479,7 +479,12 @@ impl Session {
 
     /// Whether the pool's segments are all accounted for.
     pub fn account(&mut self) -> Run {
-        self.opened.account(self.memory)
+        self.account_with(0)
+    }
+
+    /// The same, with segments that other logs hold.
+    pub fn account_with(&mut self, held: u32) -> Run {
+        self.opened.account(self.memory, held)
     }
 
     /// Whether the engine shows at this moment what was done so far.

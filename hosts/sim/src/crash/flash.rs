@@ -32,7 +32,7 @@ impl<V: FnMut(&CrashState<'_>) -> ControlFlow<()>> Walk<'_, V> {
             let tears = ProgramTear::all(size);
             for unit in sample(len / size, 16, 16, 32, mix(self.policy.seed, step as u64)) {
                 for tear in &tears {
-                    if self.shows(step, at, unit, *tear) {
+                    if self.shows(step, at, unit, *tear) && !self.passes() {
                         self.draft_program(step, at, unit, *tear);
                         self.emit()?;
                     }
@@ -114,6 +114,9 @@ impl<V: FnMut(&CrashState<'_>) -> ControlFlow<()>> Walk<'_, V> {
         if self.policy.tears {
             for sector in sample(range.len() / size, 4, 4, 8, seed) {
                 for tear in EraseTear::all(size) {
+                    if self.passes() {
+                        continue;
+                    }
                     self.draft.clear(&self.base);
                     let (base, hashes) = (&self.base, &self.unit_hashes);
                     let done = sector * size;

@@ -83,12 +83,29 @@ pub fn enumerate(
     if let Some(limit) = policy.max_states {
         // How many there are is only known after a dry run, which is cheap beside any recovery.
         let unlimited = Policy { max_states: None, ..policy.clone() };
-        let found = Walk::new(trace, &unlimited, |_| ControlFlow::Continue(())).run().visited;
+        let found = count(trace, &unlimited);
         let stride = policy.stride.saturating_mul(found.div_ceil(limit.max(1)).max(1));
         sampled = Policy { stride, ..unlimited };
         policy = &sampled;
     }
     Walk::new(trace, policy, visit).run()
+}
+
+/// Of more states than this nobody needs to know how many images are repeated.
+const MANY: u64 = 20_000;
+
+/// How many states [`enumerate`] would visit. Of many states of a flash part a few too many, as repeated images count:
+/// there they are rare, and without them no image need be made.
+pub fn count(trace: &Trace, policy: &Policy) -> u64 {
+    let visit = |_: &CrashState<'_>| ControlFlow::Continue(());
+    if trace.geometry().must_erase() {
+        let none = Policy { stride: u64::MAX, ..policy.clone() };
+        let generated = Walk::new(trace, &none, visit).run().generated;
+        if generated > MANY {
+            return generated / policy.stride;
+        }
+    }
+    Walk::new(trace, policy, visit).run().visited
 }
 
 /// Visits one state again, and hands out what `visit` returned; `None` if there is no such state. The policy must be

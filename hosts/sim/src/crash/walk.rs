@@ -210,9 +210,30 @@ impl<'t, V: FnMut(&CrashState<'_>) -> ControlFlow<()>> Walk<'t, V> {
         }
     }
 
+    /// Whether the next state is left out, so that it need not even be drafted. For flash, where images are seldom alike
+    /// and drafting one costs more than all else.
+    pub(crate) fn passes(&mut self) -> bool {
+        let left_out = match self.only {
+            Some(variant) => variant != self.variant,
+            None => !self.is_drawn(),
+        };
+        if left_out {
+            self.variant += 1;
+            self.summary.generated += 1;
+        }
+        left_out
+    }
+
+    /// Whether the stride chooses the next state.
+    fn is_drawn(&self) -> bool {
+        let drawn = mix(mix(self.policy.seed, self.cut as u64), u64::from(self.variant));
+        drawn.is_multiple_of(self.policy.stride)
+    }
+
     /// The draft is complete: hands it to the caller, if it is to be visited.
     pub(crate) fn emit(&mut self) -> ControlFlow<()> {
         let id = CrashId { cut: self.cut, variant: self.variant };
+        let drawn = self.is_drawn();
         self.variant += 1;
         self.summary.generated += 1;
         let hash = self.base_hash ^ self.draft.change();
@@ -223,8 +244,7 @@ impl<'t, V: FnMut(&CrashState<'_>) -> ControlFlow<()>> Walk<'t, V> {
                 if self.policy.repeats != Repeats::All && !self.seen.insert(hash) {
                     return ControlFlow::Continue(());
                 }
-                let drawn = mix(mix(self.policy.seed, id.cut as u64), u64::from(id.variant));
-                if !drawn.is_multiple_of(self.policy.stride) {
+                if !drawn {
                     return ControlFlow::Continue(());
                 }
             }

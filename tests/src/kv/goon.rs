@@ -1,0 +1,100 @@
+//! What is done with a store after a crash: it must go on as if nothing had been.
+
+use super::engine::{Index, Run};
+use super::session::{Change, Session};
+
+/// How many ways there are to go on.
+pub const KINDS: u64 = 8;
+
+/// Goes on in one of the ways. `cuts`: the power is cut before each reopening, which a recording does not survive.
+pub fn run<I: Index>(session: &mut Session<I>, kind: u64, cuts: bool) -> Run {
+    if session.store.is_none() {
+        session.create()?;
+    }
+    let page = session.shape.below.block as usize;
+    match kind {
+        0 => {
+            put(session, b"go-0", 20)?;
+            session.commit()?;
+            session.checkpoint()?;
+        }
+        1 => {
+            for n in 0..6 {
+                put(session, format!("go-1-{n}").as_bytes(), page / 7)?;
+            }
+            session.commit()?;
+            again(session, cuts)?;
+            session.checkpoint()?;
+            put(session, b"go-1-7", 9)?;
+        }
+        2 => {
+            for n in 0..8 {
+                if let Some(key) = session.some_key(n) {
+                    session.try_delete(&key)?;
+                }
+            }
+            while !session.step()? {
+                put(session, b"go-2", 11)?;
+            }
+            session.commit()?;
+        }
+        3 => {
+            let mut changes: Vec<Change> = (0..5).map(|n| (vec![b'a' + 3 * n; 9], Some(page / 5))).collect();
+            changes.extend((0..3).filter_map(|n| session.some_key(n)).map(|key| (key, None)));
+            session.try_write(&changes)?;
+            session.commit()?;
+            session.close()?;
+        }
+        4 => {
+            put(session, b"go-4", page * 2)?;
+            if let Some(key) = session.some_key(4) {
+                put(session, &key, page + 17)?;
+            }
+            session.commit()?;
+            again(session, cuts)?;
+            session.try_delete(b"go-4")?;
+            session.checkpoint()?;
+        }
+        5 => {
+            session.checkpoint()?;
+            put(session, b"go-5", 30)?;
+            session.checkpoint()?;
+            put(session, b"go-5", 31)?;
+            session.commit()?;
+        }
+        6 => {
+            // Nothing is acknowledged: any part of it may be there.
+            for n in 0..4 {
+                put(session, format!("go-6-{n}").as_bytes(), 40)?;
+            }
+        }
+        _ => {
+            for n in 0..session.logs.opened.logs.len() {
+                if session.logs.opened.logs[n].log.is_some() {
+                    session.logs.put_releasing(n, 20)?;
+                    session.logs.commit(n)?;
+                }
+            }
+            put(session, b"go-7", 25)?;
+            session.commit()?;
+            session.close()?;
+            again(session, cuts)?;
+            put(session, b"go-7", 26)?;
+            session.checkpoint()?;
+        }
+    }
+    again(session, cuts)?;
+    session.account()
+}
+
+fn again<I: Index>(session: &mut Session<I>, cuts: bool) -> Run {
+    if cuts {
+        session.power_cut();
+    }
+    session.reopen()
+}
+
+/// On a full device nothing is stored.
+fn put<I: Index>(session: &mut Session<I>, key: &[u8], len: usize) -> Run {
+    session.try_put(key, len).map(|_| ())
+}
