@@ -9,8 +9,17 @@ use crate::report::{self, Outcome, Step};
 use crate::{Failure, cost, debian, roundtrip, size};
 
 /// The checkers of package `esker-tests`, by binary, with their arguments. A full run adds `--full`.
-const CHECKERS: &[(&str, &[&str])] =
-    &[("crash", &["wal"]), ("corrupt", &["wal"]), ("ioerr", &["wal"]), ("fuzz", &[]), ("planted", &[])];
+const CHECKERS: &[(&str, &[&str])] = &[
+    ("crash", &["wal"]),
+    ("corrupt", &["wal"]),
+    ("ioerr", &["wal"]),
+    ("model", &["btree"]),
+    ("crash", &["btree"]),
+    ("corrupt", &["btree"]),
+    ("ioerr", &["btree"]),
+    ("fuzz", &[]),
+    ("planted", &[]),
+];
 
 /// How much is tried.
 #[derive(Clone, Copy)]
@@ -49,10 +58,12 @@ fn steps(scale: Scale) -> Vec<Step> {
         Step::new("smallest core", || build(&firmware::SMALLEST)),
     ];
     for (name, arguments) in CHECKERS {
-        steps.push(Step::new(format!("checker {name}"), move || checker(scale, name, arguments)));
+        let title = [&["checker", *name], *arguments].concat().join(" ");
+        steps.push(Step::new(title, move || checker(scale, name, arguments)));
     }
     if scale.full {
         steps.push(call("peers", format!("clippy {PROGRAMS} --all-targets --all-features -- -D warnings")));
+        steps.push(call("tests of the peers", "test -p esker-bench --features peers".into()));
         steps.push(Step::new("kills", kills));
     }
     let boards = QemuArguments { full: scale.full, ..QemuArguments::default() };
