@@ -1,7 +1,7 @@
 //! Bugs, planted one at a time into a copy of the tree: the quick checkers must catch every one of them.
 //!
-//! Each `tests/planted/*.patch` says in its header which rule it breaks, and in a line `caught-by: CHECKER [--only NAME]`
-//! what is likely to notice. That is run first, then the quick checkers as a whole. What has caught a bug must itself
+//! Each `tests/planted/*.patch` says in its header which rule it breaks, and in a line `caught-by: CHECKER [SUITE] [--only NAME]`
+//! what is likely to notice (suite `wal`, if none is named). That is run first, then the quick checkers as a whole. What has caught a bug must itself
 //! find nothing in the engine as it is.
 
 use std::collections::BTreeMap;
@@ -15,13 +15,23 @@ use std::time::{Duration, Instant};
 /// What of the tree is copied.
 const PARTS: &[&str] =
     &[".cargo", "Cargo.lock", "Cargo.toml", "bench", "engine", "hosts", "rust-toolchain.toml", "tests"];
-const CHECKERS: &[&str] = &["crash", "corrupt", "ioerr"];
+const CHECKERS: &[&str] = &["crash", "corrupt", "ioerr", "model"];
+/// What is run when no hint was right.
+const CHECKS: &[[&str; 2]] = &[
+    ["crash", "wal"],
+    ["corrupt", "wal"],
+    ["ioerr", "wal"],
+    ["model", "btree"],
+    ["crash", "btree"],
+    ["corrupt", "btree"],
+    ["ioerr", "btree"],
+];
 /// A checker that takes longer than this is stopped.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// So long a checker may go on after its first violation, to tell it.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// A checker with its arguments behind `wal`.
+/// A checker, a suite, and more arguments.
 type Check = Vec<String>;
 /// The files of the tree, by path in it.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -125,7 +135,12 @@ fn patches(folder: &Path) -> Result<Vec<Patch>, String> {
         }
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let hint = |line: &str| {
-            line.strip_prefix("caught-by: ").map(|hint| hint.split_whitespace().map(str::to_owned).collect())
+            let words = line.strip_prefix("caught-by: ")?.split_whitespace();
+            let mut check: Check = words.map(str::to_owned).collect();
+            if check.get(1).is_none_or(|word| word.starts_with('-')) {
+                check.insert(1.min(check.len()), "wal".to_owned());
+            }
+            Some(check)
         };
         let hints = text.lines().take_while(|line| !line.starts_with("--- ")).filter_map(hint).collect();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -277,7 +292,7 @@ impl Bench {
             return Err(format!("no longer applies: {}", String::from_utf8_lossy(&output.stderr).trim()));
         }
         let mut checks = patch.hints.clone();
-        checks.extend(CHECKERS.iter().map(|checker| vec![(*checker).to_owned()]));
+        checks.extend(CHECKS.iter().map(|check| check.map(str::to_owned).to_vec()));
         let mut built = false;
         for (number, check) in checks.iter().enumerate() {
             let hinted = number < patch.hints.len();
@@ -310,7 +325,7 @@ fn tells(line: &str) -> bool {
 fn examine(folder: &Path, check: &Check) -> Result<Verdict, String> {
     let (checker, args) = check.split_first().ok_or("an empty hint")?;
     let mut command = Command::new(folder.join(checker));
-    let command = command.arg("wal").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{checker}: {error}"))?;
     let (Some(mut stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("no pipe".into());

@@ -17,7 +17,7 @@ fn effort(settings: &Settings) -> Effort {
     if settings.full {
         Effort { states: 24_000, deeper: [(40, 50), (30, 10)] }
     } else {
-        Effort { states: 1_500, deeper: [(6, 20), (6, 5)] }
+        Effort { states: 1_100, deeper: [(5, 20), (6, 5)] }
     }
 }
 

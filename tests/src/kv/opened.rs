@@ -189,7 +189,7 @@ pub fn verify<I: Index>(
         return Err(Stop::Device(Error::Corrupt { address }));
     }
     if scratch.leaks {
-        damages.retain(|damage| !matches!(damage, Damage::Leaked { .. } | Damage::Structure { .. }));
+        damages.retain(|damage| !matches!(damage, Damage::Leaked { .. }));
     }
     if !damages.is_empty() || verified.damages != 0 && !scratch.leaks {
         damages.truncate(4);
@@ -206,7 +206,6 @@ fn address_of(damage: &Damage) -> Option<u64> {
         Damage::Page { address, .. }
         | Damage::Value { address }
         | Damage::FreeList { address }
-        | Damage::Structure { address }
         | Damage::Leaked { address } => Some(*address),
         _ => None,
     }

@@ -307,6 +307,14 @@ impl<I: Index> Session<I> {
         self.logs.sim.power_cut(PowerCut::LoseAll);
     }
 
+    /// Garbage in one of the homes of the superblock.
+    pub fn lose_home(&self, first: bool) {
+        self.logs.tell(format_args!("one home is lost, the first: {first}"));
+        let behind = self.logs.opened.volume.info().pool_address;
+        let home = if first { 0..behind / 2 } else { behind / 2..behind };
+        self.logs.sim.scramble(home, behind);
+    }
+
     /// Drops everything that is open and opens it again, on the device as it is. What is found must be allowed.
     pub fn reopen(&mut self) -> Run {
         self.store = None;
