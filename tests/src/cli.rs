@@ -84,7 +84,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
             "--replay" => settings.replay = Some(value("--replay")?),
             "--only" => settings.only = Some(value("--only")?),
             name if settings.suite.is_empty() && !name.starts_with('-') => {
-                name.clone_into(&mut settings.suite)
+                name.clone_into(&mut settings.suite);
             }
             other => return Err(format!("unknown argument {other}")),
         }

@@ -236,8 +236,11 @@ impl<'a, S: Subject> Checker<'a, S> {
     }
 }
 
+/// A crash, and for each session that went on from it the way it did and the crash that ended it.
+type Story = (CrashId, Vec<(u64, Option<CrashId>)>);
+
 /// `name:cut.variant>kind/cut.variant>...`, taken apart. Of the last recovery the state may be missing.
-fn parse_id(text: &str) -> Option<(CrashId, Vec<(u64, Option<CrashId>)>)> {
+fn parse_id(text: &str) -> Option<Story> {
     let (_, path) = text.split_once(':')?;
     let mut parts = path.split('>');
     let first = parts.next()?.parse().ok()?;

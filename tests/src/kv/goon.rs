@@ -86,7 +86,7 @@ pub fn run<I: Index>(session: &mut Session<I>, kind: u64, cuts: bool) -> Run {
     again(session, cuts)?;
     if cuts && kind != 6 {
         // One damaged copy of the superblock loses nothing, whenever the power went.
-        session.lose_home(kind % 2 == 0);
+        session.lose_home(kind.is_multiple_of(2));
         session.reopen()?;
         put(session, b"one home", 8)?;
         session.commit()?;

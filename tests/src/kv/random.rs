@@ -437,10 +437,11 @@ impl<I: Index> Runner<I> {
 }
 
 fn since(now: Counts, before: Counts) -> Counts {
-    let mut cost = Counts::default();
-    cost.reads = now.reads - before.reads;
-    cost.writes = now.writes - before.writes;
-    cost.erases = now.erases - before.erases;
-    cost.syncs = now.syncs - before.syncs;
-    cost
+    Counts {
+        reads: now.reads - before.reads,
+        writes: now.writes - before.writes,
+        erases: now.erases - before.erases,
+        syncs: now.syncs - before.syncs,
+        ..Counts::default()
+    }
 }
