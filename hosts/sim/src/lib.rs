@@ -15,6 +15,7 @@ mod power;
 mod recorder;
 mod rng;
 mod sim;
+mod sparse;
 mod tear;
 mod trace;
 
@@ -27,4 +28,5 @@ pub use fault::{Applied, Fault, FaultId};
 pub use power::PowerCut;
 pub use recorder::Recorder;
 pub use sim::Sim;
+pub use sparse::Sparse;
 pub use trace::{Discard, Op, Trace};

@@ -76,9 +76,16 @@ pub fn rules(sim: &Sim) -> Run {
     Ok(broken_rules(sim)?)
 }
 
-/// Whether one put may cost the device so much.
-pub fn affordable<I: Index>(_shape: &Shape, _cost: &Counts) -> Result<(), String> {
-    Ok(())
+/// Whether one put of a value within its leaf, in a tree of this depth, may cost the device so much: what the documentation
+/// of the store's `put` promises.
+pub fn affordable(shape: &Shape, depth: u8, cost: &Counts) -> Result<(), String> {
+    let (depth, page) = (u64::from(depth), u64::from(shape.below.block));
+    let pages = cost.write_bytes / page;
+    let most = [("reads", cost.reads, 2 * depth + 8), ("pages written", pages, 3 * depth + 12), ("syncs", cost.syncs, 3)];
+    match most.iter().find(|(_, is, most)| is > most) {
+        Some((what, is, most)) => Err(format!("{is} {what}, and not {most} at most")),
+        None => Ok(()),
+    }
 }
 
 /// The device did nothing wrong, so nothing may have stopped.

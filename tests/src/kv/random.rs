@@ -280,7 +280,8 @@ impl<I: Index> Runner<I> {
         let key = if self.draw(4) == 0 { self.old_key() } else { self.new_key() };
         let len = self.len();
         let before = self.session.sim().counts();
-        if self.session.try_put(&key, len)?.is_none() {
+        let effect = self.session.try_put(&key, len)?;
+        if effect.is_none() {
             self.full += 1;
             // On a full device what is there can go away.
             self.puts = 2;
@@ -292,7 +293,8 @@ impl<I: Index> Runner<I> {
             self.greatest.writes = self.greatest.writes.max(cost.writes);
             self.greatest.erases = self.greatest.erases.max(cost.erases);
             self.greatest.syncs = self.greatest.syncs.max(cost.syncs);
-            super::engine::affordable::<I>(&self.session.shape, &cost).map_err(|why| {
+            let depth = effect.map_or(8, |effect| effect.depth);
+            super::engine::affordable(&self.session.shape, depth, &cost).map_err(|why| {
                 Stop::Wrong(format!("a put of {} with {len} bytes cost {cost:?}: {why}", show(&key)))
             })?;
         }
