@@ -27,8 +27,10 @@ impl Tree<'_> {
                 let above = place.above;
                 return self.read_pair(ground, place, key, (frame, next), above, out).map(Some);
             }
-            // The next leaf, if the page above is still there and has one.
+            // At its end the next leaf, if the page above is still there and has one. A leaf that has gone meanwhile says
+            // nothing of where its end was.
             if place.hint.frame != NONE
+                && self.pool.frame(place.hint.frame).block == place.hint.block
                 && let Some((frame, next)) = self.beside(place.above, forward)
                 && let Some(child) = node::child(self.pool.page(frame), next)
                 && let Ok(leaf) = self.fetch(ground, child, 0)
