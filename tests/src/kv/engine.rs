@@ -81,7 +81,11 @@ pub fn rules(sim: &Sim) -> Run {
 pub fn affordable(shape: &Shape, depth: u8, cost: &Counts) -> Result<(), String> {
     let (depth, page) = (u64::from(depth), u64::from(shape.below.block));
     let pages = cost.write_bytes / page;
-    let most = [("reads", cost.reads, 2 * depth + 8), ("pages written", pages, 3 * depth + 12), ("syncs", cost.syncs, 3)];
+    let most = [
+        ("reads", cost.reads, 2 * depth + 8),
+        ("pages written", pages, 3 * depth + 12),
+        ("syncs", cost.syncs, 3),
+    ];
     match most.iter().find(|(_, is, most)| is > most) {
         Some((what, is, most)) => Err(format!("{is} {what}, and not {most} at most")),
         None => Ok(()),
