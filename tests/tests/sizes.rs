@@ -73,7 +73,7 @@ fn a_terabyte_opens_loads_and_reopens_with_64_mib_lent() {
     }
     load.finish(&mut volume).unwrap();
     for number in 0..20_000_u64 {
-        let at = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 160_000 | 1;
+        let at = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 160_000) | 1;
         store.put(&mut volume, &key(at), &value(number)).unwrap();
         pairs.insert(at, number);
         if number % 1000 == 999 {
