@@ -182,7 +182,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     }
 
     /// Opens the store: applies what the log says since the last checkpoint. Writes only if that needs more room than the
-    /// pool has; what it writes counts only after the next checkpoint.
+    /// pool has; what it writes counts only after the next checkpoint. And after a cut in the middle of a publish it
+    /// publishes that again, so that from here on one damaged home of the superblock loses nothing.
     ///
     /// Costs what [`Log::open`] does, and reads the entries since the last checkpoint and the pages that they change. After
     /// [`close`](Self::close) that is nothing.
@@ -225,9 +226,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let log = Log::open(volume, head.log as u16, buffer)?;
         let mut store = Self::new(index, log, volume.block_count());
         store.read_only = read_only;
-        match store.read_root(volume).and_then(|()| store.replay(volume, pass)) {
+        store.read_root(volume).and_then(|()| store.replay(volume, pass))?;
+        match if read_only { Ok(()) } else { volume.settle() } {
             Ok(()) => Ok(store),
-            Err(error) => Err(error),
+            Err(fault) => Err(store.explain(volume, fault)),
         }
     }
 

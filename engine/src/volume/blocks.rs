@@ -120,7 +120,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         at.wrapping_add(1).wrapping_add(len)
     }
 
-    /// Makes both homes say the same, by one publish if they don't: before the first block is given out.
+    /// Makes both homes say the same, by one publish if they don't.
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         if self.homes.differ { self.publish() } else { Ok(()) }
     }

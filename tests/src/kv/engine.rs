@@ -84,7 +84,7 @@ pub fn affordable(shape: &Shape, depth: u8, cost: &Counts) -> Result<(), String>
     let most = [
         ("reads", cost.reads, 2 * depth + 8),
         ("pages written", pages, 3 * depth + 12),
-        ("syncs", cost.syncs, 3),
+        ("syncs", cost.syncs, 5),
     ];
     match most.iter().find(|(_, is, most)| is > most) {
         Some((what, is, most)) => Err(format!("{is} {what}, and not {most} at most")),

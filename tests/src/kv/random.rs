@@ -313,7 +313,9 @@ impl<I: Index> Runner<I> {
             return Err(Stop::Wrong(format!("a get took {} reads, with a depth of {depth}", cost.reads)));
         }
         let (_, again) = self.get_one(&key)?;
-        if again.reads + again.writes + again.erases + again.syncs != 0 {
+        // In the least pool its own leaf may have taken the place of a page above, where all others are dirty.
+        let least = self.session.shape.extra == 0 && again.reads <= 1;
+        if !least && again.reads + again.writes + again.erases + again.syncs != 0 {
             return Err(Stop::Wrong(format!("the same get once more took {again:?}")));
         }
         Ok(())
