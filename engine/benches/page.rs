@@ -1,4 +1,4 @@
-//! What the functions over one page of a B-tree cost: pages of 4 KiB, pairs of 24 and 150 bytes, inner pages of about 120
+//! What the functions over one slotted page cost: pages of 4 KiB, pairs of 24 and 150 bytes, inner pages of about 120
 //! children. `cargo bench -p esker --bench page`.
 //!
 //! The functions are not public, so their source is taken in here.
@@ -7,7 +7,7 @@
 
 #[path = "../src/codec/mod.rs"]
 mod codec;
-#[path = "../src/btree/node/mod.rs"]
+#[path = "../src/node/mod.rs"]
 mod node;
 
 use std::hint::black_box;

@@ -29,6 +29,7 @@ pub mod btree;
 mod codec;
 pub mod device;
 mod index;
+mod node;
 mod pool;
 mod space;
 pub mod store;

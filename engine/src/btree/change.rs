@@ -1,9 +1,9 @@
 //! A change: a pair in, or out.
 
-use super::node::{self, Cell, Value};
 use super::overflow;
 use super::tree::{Path, SPARE_FRAMES, Tree};
 use crate::index::{Effect, Ground, Input, Op, Promoted};
+use crate::node::{self, Cell, Value};
 use crate::volume::Fault;
 
 /// What a change did, as it goes along.

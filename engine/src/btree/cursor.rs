@@ -6,9 +6,9 @@
 
 use core::ops::Bound;
 
-use super::node;
 use super::tree::{Path, Tree};
 use crate::index::{Ground, Hint, Place};
+use crate::node;
 use crate::pool::NONE;
 use crate::volume::Fault;
 

@@ -1,8 +1,8 @@
 //! From the root down to a leaf.
 
-use super::node::{self, Pointer, Value};
 use super::tree::{Path, Tree, Turn};
 use crate::index::{Found, Ground};
+use crate::node::{self, Pointer, Value};
 use crate::volume::Fault;
 
 impl Tree<'_> {

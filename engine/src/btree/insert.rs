@@ -1,9 +1,9 @@
 //! Something new into a page; where there is no room, the page is split, and its parent gets something new.
 
 use super::change::Outcome;
-use super::node::{self, Cell, Pointer};
 use super::tree::{Path, Tree, Turn};
 use crate::index::Ground;
+use crate::node::{self, Cell, Pointer};
 use crate::pool::NONE;
 use crate::volume::Fault;
 

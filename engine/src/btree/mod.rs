@@ -22,7 +22,6 @@ mod change;
 mod cursor;
 mod descend;
 mod insert;
-mod node;
 mod overflow;
 mod pages;
 mod remove;

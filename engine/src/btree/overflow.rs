@@ -10,11 +10,11 @@
 //! ```
 //! A chain is written from its end, because each block holds the checksum of the next. Its blocks don't go through the pool.
 
-use super::node::{self, Pointer};
 use super::pages::write_anywhere;
 use super::tree::Tree;
 use crate::codec::{put_word, word_at};
 use crate::index::{Ground, Input};
+use crate::node::{self, Pointer};
 use crate::pool::NO_BLOCK;
 use crate::volume::Fault;
 

@@ -1,8 +1,8 @@
 //! Pages between the pool and the device: in, proved; changed, under a new block; and out, from the leaves up.
 
-use super::node::{self, Pointer};
 use super::tree::{Path, Tree};
 use crate::index::Ground;
+use crate::node::{self, Pointer};
 use crate::pool::NONE;
 use crate::volume::Fault;
 

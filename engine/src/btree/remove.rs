@@ -2,9 +2,9 @@
 
 use super::change::Outcome;
 use super::insert::Item;
-use super::node::{self, Value};
 use super::tree::{Path, Tree, Turn};
 use crate::index::Ground;
+use crate::node::{self, Value};
 use crate::pool::{NO_BLOCK, NONE};
 use crate::volume::Fault;
 

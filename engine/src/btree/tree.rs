@@ -4,12 +4,12 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use super::node::{self, Pointer};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
     Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
 };
+use crate::node::{self, Pointer};
 use crate::pool::{Frames, NO_BLOCK, NONE, Pool, PoolInfo, State};
 use crate::volume::{Buffer, Fault, VolumeInfo};
 

@@ -1,8 +1,8 @@
 //! A walk over everything: to find what is damaged, and to drop it.
 
-use super::node::{self, Cell, Pointer, Value};
 use super::tree::{Path, Tree, Turn};
 use crate::index::{Damage, Ground, IndexInfo, Verified};
+use crate::node::{self, Cell, Pointer, Value};
 use crate::pool::{NO_BLOCK, NONE};
 use crate::volume::Fault;
 

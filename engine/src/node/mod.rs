@@ -1,4 +1,4 @@
-//! One page of a B-tree: functions over its bytes, without a device.
+//! Slotted pages, of which both indexes are made: functions over their bytes, without a device.
 //!
 //! ```text
 //!   0         16               16 + 2 count         heap                        page size

@@ -2,15 +2,14 @@
 
 use super::search::{extent, value};
 use super::{
-    COUNT, Cell, GARBAGE, HEAP, Pointer, SLOT, Value, count, gap, half_at, heap, level, max_cell, room,
-    set_half, slot,
+    COUNT, Cell, GARBAGE, HEAP, Pointer, SLOT, Value, count, gap, half_at, heap, level, room, set_half, slot,
 };
 
-/// Whether there is room for this cell, if need be after the holes have been closed. No cell of the wrong kind, or larger
-/// than [`max_cell`], fits anywhere.
+/// Whether there is room for this cell, if need be after the holes have been closed. No cell of the wrong kind fits. How
+/// large a cell may be is the index's to say.
 pub(crate) fn fits(page: &[u8], cell: &Cell<'_>) -> bool {
     let is_leaf = matches!(cell, Cell::Leaf { .. });
-    is_leaf == (level(page) == 0) && cell.size() <= room(page).min(max_cell(page.len()))
+    is_leaf == (level(page) == 0) && cell.size() <= room(page)
 }
 
 /// Puts a cell before cell `i`. If there is no room, nothing changes and the answer is false. `scratch` is memory for a
