@@ -182,8 +182,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     }
 
     /// Opens the store: applies what the log says since the last checkpoint. Writes only if that needs more room than the
-    /// pool has; what it writes counts only after the next checkpoint. And after a cut in the middle of a publish it
-    /// publishes that again, so that from here on one damaged home of the superblock loses nothing.
+    /// pool has; what it writes counts only after the next checkpoint.
     ///
     /// Costs what [`Log::open`] does, and reads the entries since the last checkpoint and the pages that they change. After
     /// [`close`](Self::close) that is nothing.
@@ -226,10 +225,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let log = Log::open(volume, head.log as u16, buffer)?;
         let mut store = Self::new(index, log, volume.block_count());
         store.read_only = read_only;
-        store.read_root(volume).and_then(|()| store.replay(volume, pass))?;
-        match if read_only { Ok(()) } else { volume.settle() } {
+        match store.read_root(volume).and_then(|()| store.replay(volume, pass)) {
             Ok(()) => Ok(store),
-            Err(fault) => Err(store.explain(volume, fault)),
+            Err(error) => Err(error),
         }
     }
 
@@ -366,7 +364,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
     }
 
-    /// Makes all changes durable. One write and one sync; nothing if nothing was changed since the last one.
+    /// Makes all changes durable. One write and one sync; nothing if nothing was changed since the last one. The first one after
+    /// a cut in the middle of a publish publishes that again, so that from here on one damaged home of the superblock loses
+    /// nothing.
     pub fn commit<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -374,6 +374,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.read_only {
             return Ok(());
         }
+        volume.settle().map_err(|fault| self.explain(volume, fault))?;
         Ok(self.log.commit(volume)?)
     }
 
