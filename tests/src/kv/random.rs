@@ -72,7 +72,7 @@ pub fn run<I: Index>(settings: &Settings) -> (usize, Found) {
     let jobs = jobs::<I>(settings);
     let each = if settings.full { FULL } else { QUICK }.div_ceil(SHAPES.len() as u64);
     if let Some(id) = &settings.replay {
-        return (1, replay_one(&jobs, settings, each, id));
+        return (1, replay_one(&jobs, settings, id));
     }
     std::panic::set_hook(Box::new(|_| {}));
     let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
@@ -90,7 +90,7 @@ pub fn run<I: Index>(settings: &Settings) -> (usize, Found) {
     (jobs.len(), found)
 }
 
-fn replay_one<I: Index>(jobs: &[Job<I>], settings: &Settings, each: u64, id: &str) -> Found {
+fn replay_one<I: Index>(jobs: &[Job<I>], settings: &Settings, id: &str) -> Found {
     let mut found = Found { states: 1, ..Found::default() };
     let mut done = 0;
     let result = (|| {
@@ -98,7 +98,7 @@ fn replay_one<I: Index>(jobs: &[Job<I>], settings: &Settings, each: u64, id: &st
         let job = jobs.iter().find(|job| job.name == name).ok_or("no such run")?;
         let last: u64 = last.parse().map_err(|_| "an id is run@operation")?;
         let mut runner = Runner::new(job, settings.seed, last.saturating_sub(TOLD))?;
-        guarded(|| wrong(runner.run(each, &mut done, &Beat::default())))
+        guarded(|| wrong(runner.run(last.saturating_add(1), &mut done, &Beat::default())))
     })();
     if let Err(why) = result {
         found.violations.push((format!("{}@{done}", id.split('@').next().unwrap_or(id)), why));
@@ -415,8 +415,14 @@ impl<I: Index> Runner<I> {
             }
             let Some((key, _)) = expected else { break };
             at = Bound::Excluded(key.clone());
-            if self.draw(10) == 0 {
-                self.change()?;
+            match self.draw(12) {
+                0 => self.change()?,
+                // Reads take the pages that the cursor stands in out of a small pool.
+                1..=4 => {
+                    let key = self.old_key();
+                    self.get_one(&key)?;
+                }
+                _ => {}
             }
         }
         Ok(())
