@@ -7,6 +7,7 @@
 //! - [`volume`]: a formatted device: the superblock in two homes, and the pool of segments.
 //! - [`wal`]: the write-ahead log: entries in, entries out, and nothing acknowledged is ever lost.
 //! - [`btree`]: an index of pages in a buffer pool.
+//! - [`lsm`]: an index of sorted tables, written once each.
 //! - [`store`]: keys and values, durable: an index whose truth is the log.
 //!
 //! Begin with [`wal::Log`] or [`store::Store`], which have examples. `FORMAT.md` in the crate's folder is the format on the device, to the
@@ -29,6 +30,7 @@ pub mod btree;
 mod codec;
 pub mod device;
 mod index;
+pub mod lsm;
 mod node;
 mod pool;
 mod space;

@@ -17,6 +17,8 @@ use crate::volume::{Buffer, Fault, VolumeInfo};
 pub(super) const MAX_HEIGHT: usize = 24;
 /// On flash, a page is erased as a whole before it is written: larger erase units are for the LSM tree.
 const MAX_ERASE: u32 = 4096;
+/// Places on a page are numbers of two bytes.
+const MAX_PAGE: u32 = 65_536;
 /// Frames that a change needs beside the way from the root to the leaf.
 pub(super) const SPARE_FRAMES: u32 = 3;
 
@@ -124,6 +126,11 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
                 "a B-tree writes a page at a time and wants erase units of 4 KiB at most: for larger ones use the LSM tree",
             ));
         }
+        if block > MAX_PAGE {
+            return Err(Unfit::Block(
+                "a B-tree has pages of 64 KiB at most: larger blocks are for the LSM tree",
+            ));
+        }
         let start = self.pages.as_ref().as_ptr().addr();
         if start & geometry.alignment.saturating_sub(1) as usize != 0 {
             return Err(Unfit::Misaligned(geometry.alignment));
@@ -163,6 +170,32 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         node::max_key(self.state.page_size())
     }
 
+    fn open<G: Ground>(&mut self, _: &mut G) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn max_value(&self, _: usize) -> usize {
+        usize::MAX
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn is_due(&self, log: bool, blocks: bool) -> bool {
+        log || blocks
+    }
+
+    fn position(&mut self, end: u64) -> u64 {
+        end
+    }
+
+    fn published(&mut self) {}
+
+    fn flush_at_close(&self) -> bool {
+        true
+    }
+
     fn replay_buffer(&mut self) -> &mut [u8] {
         let tree = self.view();
         let size = tree.pool.state.page_size();
@@ -198,14 +231,22 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         u32::from(self.root.height).saturating_mul(3).saturating_add(2)
     }
 
+    fn blocks_for_batch(&self, ops: u32, _: usize) -> u32 {
+        // So many pages change at most; and of those there are, each once.
+        let counts = &self.root.counts;
+        let there = counts.leaves.saturating_add(counts.inner).saturating_add(ops.saturating_mul(2));
+        let change = self.blocks_for_change();
+        change.saturating_mul(ops).min(there.saturating_add(change))
+    }
+
     fn blocks_for_value(&self, key: usize, value: usize) -> u32 {
         super::overflow::blocks(self.state.page_size(), key, value)
     }
 
-    fn prepare<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault> {
+    fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
         let mut tree = self.view();
         tree.check_frames(ground)?;
-        tree.contains(ground, key)
+        tree.contains(ground, op.key)
     }
 
     fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {

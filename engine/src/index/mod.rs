@@ -16,18 +16,22 @@ use crate::volume::Fault;
 pub enum Kind {
     /// [`BTree`](crate::btree::BTree).
     BTree,
+    /// [`Lsm`](crate::lsm::Lsm).
+    Lsm,
 }
 
 impl Kind {
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::BTree => 1,
+            Self::Lsm => 2,
         }
     }
 
     pub(crate) const fn of(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::BTree),
+            2 => Some(Self::Lsm),
             _ => None,
         }
     }
@@ -249,10 +253,24 @@ pub trait Ground {
     fn is_poisoned(&self) -> bool;
     /// Where a block is on the device, for reports.
     fn address(&self, block: u32) -> u64;
+    /// Offset in the log of the operation that is being applied.
+    fn offset(&self) -> u64;
     /// Reads a whole block.
     fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Writes a whole block that nothing durable names.
     fn write_block(&mut self, block: u32, data: &[u8]) -> Result<(), Fault>;
+    /// Reads from any place in a block.
+    fn read_part(&mut self, block: u32, at: u32, out: &mut [u8]) -> Result<(), Fault>;
+    /// Writes whole write units to a place in a block that nothing durable names, and that was erased.
+    fn write_part(&mut self, block: u32, at: u32, data: &[u8]) -> Result<(), Fault>;
+    /// Erases so many erase units of a block, if the device has such. A failure does not poison.
+    fn erase_part(&mut self, block: u32, at: u32, len: u32) -> Result<(), Fault>;
+    /// Bytes of a block.
+    fn block_size(&self) -> u32;
+    /// The device's erase unit; 0: what stands there may be written over.
+    fn erase_unit(&self) -> u32;
+    /// Writes begin and end at multiples of this.
+    fn write_unit(&self) -> u32;
     /// Blocks that can be had before the next publish.
     fn available(&self) -> u32;
     /// A block to write to.
@@ -286,8 +304,12 @@ pub trait Index {
     fn read_root(&mut self, fields: &mut Varints<'_>);
     /// Says its root, for the next publish: at most 40 bytes.
     fn write_root(&mut self, fields: &mut Varints<'_>);
+    /// Reads what the root names and must be in memory.
+    fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault>;
     /// The longest key.
     fn max_key(&self) -> usize;
+    /// The longest value of a key of this length, as far as that is for the index to say.
+    fn max_value(&self, key: usize) -> usize;
     /// Memory for the operation that is being replayed: holds the longest key and a value that is not long.
     fn replay_buffer(&mut self) -> &mut [u8];
     /// Applies the operation in the replay buffer: the key is there, the value only if that part of the entry is.
@@ -297,14 +319,18 @@ pub trait Index {
         key: Range<usize>,
         value: Option<Range<usize>>,
     ) -> Result<(), Fault>;
-    /// Replay is over.
+    /// Replay is over, or there is none.
     fn replayed(&mut self);
     /// Blocks that an operation may take at most, its value aside.
     fn blocks_for_change(&self) -> u32;
+    /// Blocks that so many operations of so many bytes may take at most, their values aside.
+    fn blocks_for_batch(&self, ops: u32, bytes: usize) -> u32;
     /// Blocks that a value of this length takes beside.
     fn blocks_for_value(&self, key: usize, value: usize) -> u32;
-    /// Looks whether the way to this key is whole, so that a change will find it.
-    fn prepare<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault>;
+    /// Whether the next change needs no step of a checkpoint before it.
+    fn has_room(&self) -> bool;
+    /// Looks whether the way to this key is whole, so that a change will find it. Whether the key is there, or may be.
+    fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault>;
     /// Makes a change.
     fn apply<G: Ground>(
         &mut self,
@@ -338,10 +364,18 @@ pub trait Index {
         key: &mut [u8],
         forward: bool,
     ) -> Result<(), Fault>;
-    /// Writes at most so many dirty pages. Returns whether none is left.
+    /// Whether changes should pay for a checkpoint now; and whether they should for the sake of the log, or of free blocks.
+    fn is_due(&self, log: bool, blocks: bool) -> bool;
+    /// Writes at most so many pages. Returns whether what is on the device now may be published.
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault>;
-    /// Pages that differ from the device.
+    /// What is not on the device: pages, or pairs. A publish may leave some.
     fn dirty(&self) -> u32;
+    /// Of a log that ends at `end`, where the part begins that a publish now must keep.
+    fn position(&mut self, end: u64) -> u64;
+    /// What was written is published.
+    fn published(&mut self);
+    /// Whether [`close`](crate::store::Store::close) should leave no log.
+    fn flush_at_close(&self) -> bool;
     /// Pages that a checkpoint should write for each operation.
     fn pace(&self) -> u32;
     /// In figures.

@@ -438,7 +438,7 @@ impl Blocks {
     }
 
     fn units_in_block(&self, region: &dyn BlockRegion) -> u32 {
-        region.block_size() >> (region.unit().trailing_zeros() & 31)
+        (region.block_size() >> (region.unit().trailing_zeros() & 31)).min(unit::MAX_UNITS)
     }
 
     /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.

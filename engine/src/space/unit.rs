@@ -18,7 +18,7 @@ use crate::codec::{Checksum, put_word, word_at};
 pub(crate) const UNIT: u32 = 512;
 /// The most block numbers in a unit.
 pub(crate) const NUMBERS: usize = (UNIT as usize - HEAD) / 4;
-/// The most units in a block.
+/// The most units in a block; what is behind them in a larger one stays unused.
 pub(crate) const MAX_UNITS: u32 = 65_536 / UNIT;
 const HEAD: usize = 16;
 const MAGIC: u16 = u16::from_le_bytes(*b"FB");

@@ -119,7 +119,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<Effect, Fault> {
         let blocks = self.index.blocks_for_value(op.key.len(), value.len());
         self.pace(volume, self.index.pace().saturating_add(blocks))?;
-        let found = self.with_index(volume, None, |index, base| index.prepare(base, op.key))?;
+        self.make_index_room(volume)?;
+        let found = self.with_index(volume, None, |index, base| index.prepare(base, op))?;
         if op.value.is_none() && !found {
             return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
         }
@@ -128,15 +129,13 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.make_room(volume, change.saturating_add(blocks).saturating_add(reserve))?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
-        match self.log.append_parts(volume, parts) {
+        self.offset = match self.log.append_parts(volume, parts) {
             Err(Fault::Full) => {
                 self.try_checkpoint(volume)?;
-                self.log.append_parts(volume, parts)?;
+                self.log.append_parts(volume, parts)?
             }
-            done => {
-                done?;
-            }
-        }
+            done => done?,
+        };
         self.apply(volume, op, promoted)
     }
 
@@ -152,30 +151,27 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         let pages = self.index.pace().saturating_mul(ops).saturating_add(values);
         self.pace(volume, pages)?;
-        // So many pages change at most; and of those there are, each once.
-        let info = self.index.info();
-        let there = info.leaves.saturating_add(info.inner).saturating_add(ops.saturating_mul(2));
         let change = self.index.blocks_for_change();
-        let changes = change.saturating_mul(ops).min(there.saturating_add(change));
+        let changes = self.index.blocks_for_batch(ops, staged.len());
         self.make_room(
             volume,
             changes.saturating_add(values).saturating_add(change).saturating_add(RESERVE),
         )?;
-        match self.log.append_staged(volume, staged) {
+        self.offset = match self.log.append_staged(volume, staged) {
             Err(Fault::Full) => {
                 self.try_checkpoint(volume)?;
-                self.log.append_staged(volume, staged)?;
+                self.log.append_staged(volume, staged)?
             }
-            done => {
-                done?;
-            }
-        }
+            done => done?,
+        };
         let mut left = staged;
         while let Some((op, rest)) = next_op(left) {
+            self.make_index_room(volume).inspect_err(|_| volume.poison())?;
             match self.apply(volume, &op, &mut |_, _| {}) {
                 Ok(_) | Err(Fault::Damaged) => {}
                 Err(fault) => return Err(fault),
             }
+            self.offset = self.offset.wrapping_add(1);
             left = rest;
         }
         match self.stuck {
@@ -199,6 +195,21 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             Err(_) => volume.poison(),
         }
         done
+    }
+
+    /// There will be room for a change in the index; steps of a checkpoint, if that is what it takes.
+    fn make_index_room<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        while !self.index.has_room() {
+            if self.log.is_in_flight() {
+                return Err(Fault::SyncPending);
+            }
+            self.complete_step(volume)?;
+            self.publish(volume)?;
+        }
+        Ok(())
     }
 
     /// So many blocks will be there; a checkpoint, if that is what it takes.

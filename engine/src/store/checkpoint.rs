@@ -44,8 +44,22 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.log.is_in_flight() {
             return Err(Fault::SyncPending);
         }
+        loop {
+            self.complete_step(volume)?;
+            self.publish(volume)?;
+            if self.index.dirty() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As much of a checkpoint as can be published.
+    pub(super) fn complete_step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
         while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
-        self.publish(volume)
+        Ok(())
     }
 
     /// What a change pays for a checkpoint that is under way, or due now.
@@ -59,7 +73,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
             let log_is_due = held > 2 && held > free;
             let blocks_are_due = self.blocks.available() < self.room / 2;
-            self.writing = (log_is_due || blocks_are_due) && self.is_ahead();
+            self.writing = self.index.is_due(log_is_due, blocks_are_due) && self.is_ahead();
         }
         if self.writing { self.write_some(volume, pages) } else { Ok(()) }
     }
@@ -69,7 +83,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         pages: u32,
     ) -> Result<(), Fault> {
-        let clean = self.with_index(volume, None, |index, base| index.checkpoint_step(base, pages))?;
+        let done = self.with_index(volume, None, |index, base| index.checkpoint_step(base, pages));
+        if done == Err(Fault::Damaged) {
+            self.stuck = self.stuck.or(Some(volume.medium.detail));
+        }
+        let clean = done?;
         // While a sync is under way, nothing can be committed: the next step will.
         if clean && !self.log.is_in_flight() { self.publish(volume) } else { Ok(()) }
     }
@@ -79,7 +97,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
+        self.complete_step(volume)?;
+        while self.index.dirty() != 0 {
+            self.publish(volume)?;
+            self.complete_step(volume)?;
+        }
         self.blocks.before_publish(volume)?;
         let mut root = [0; crate::volume::STORE_ROOT];
         let len = self.encode_root(self.log.end(), &mut root);
@@ -100,11 +122,13 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
     ) -> Result<(), Fault> {
+        let offset = self.index.position(offset);
         self.blocks.before_publish(volume)?;
         let mut root = [0; crate::volume::STORE_ROOT];
         let len = self.encode_root(offset, &mut root);
         self.log.checkpoint(volume, offset, root.get(..len).unwrap_or_default())?;
         self.blocks.published();
+        self.index.published();
         self.generation = self.generation.wrapping_add(1);
         (self.position, self.room) = (offset, self.blocks.available());
         (self.writing, self.unlogged, self.forgiving) = (false, false, false);

@@ -14,6 +14,8 @@ pub(super) struct Base<'a, D: BlockDevice, V, W, const N: usize, const SLOTS: us
     /// Behind the entry that is being replayed.
     pub(super) replayed: Option<&'a Cursor>,
     pub(super) generation: u32,
+    /// Offset of the operation that is being applied.
+    pub(super) offset: u64,
     /// See [`Store::forgiving`](super::Store).
     pub(super) forgiving: bool,
     /// Set if nothing may be written: the block number that is next to stand for a page in memory only. No device has it.
@@ -41,6 +43,40 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
 
     fn address(&self, block: u32) -> u64 {
         address(self.volume, block)
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn read_part(&mut self, block: u32, at: u32, out: &mut [u8]) -> Result<(), Fault> {
+        self.volume.read_block_part(block, at, out)
+    }
+
+    fn write_part(&mut self, block: u32, at: u32, data: &[u8]) -> Result<(), Fault> {
+        if self.overlay.is_some() {
+            return Err(Fault::ReadOnly);
+        }
+        self.volume.write_block_at(block, at, data)
+    }
+
+    fn erase_part(&mut self, block: u32, at: u32, len: u32) -> Result<(), Fault> {
+        if self.overlay.is_some() {
+            return Err(Fault::ReadOnly);
+        }
+        self.volume.erase_block_part(block, at, len)
+    }
+
+    fn block_size(&self) -> u32 {
+        self.volume.block_size()
+    }
+
+    fn erase_unit(&self) -> u32 {
+        self.volume.format.geometry.erase_unit
+    }
+
+    fn write_unit(&self) -> u32 {
+        self.volume.format.geometry.write_unit
     }
 
     fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault> {

@@ -40,6 +40,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 let (head, key, delete) = read_head(self.index.replay_buffer());
                 let behind = head.saturating_add(key);
                 let value = (!delete).then_some(behind..entry.len);
+                self.offset = at;
                 self.with_index(volume, Some(&cursor), |index, base| index.replay(base, head..behind, value))
             });
             match done {
@@ -69,10 +70,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<(), Fault> {
         let value = entry.len.saturating_sub(MAX_HEAD);
         let needed = self.index.blocks_for_change().saturating_add(self.index.blocks_for_value(0, value));
-        if self.read_only || self.stuck.is_some() || self.blocks.available() >= needed {
+        let has_room = self.index.has_room();
+        if self.read_only || self.stuck.is_some() || has_room && self.blocks.available() >= needed {
             return Ok(());
         }
-        while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
+        self.complete_step(volume)?;
         self.publish_at(volume, at)
     }
 }

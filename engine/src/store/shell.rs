@@ -55,6 +55,8 @@ pub struct Store<I, W, const SLOTS: usize = 16> {
     pub(super) forgiving: bool,
     /// Something was changed that is in no log: a salvage, or a load.
     pub(super) unlogged: bool,
+    /// Offset in the log of the operation that is being applied.
+    pub(super) offset: u64,
 }
 
 /// What a volume says of its store.
@@ -225,7 +227,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let log = Log::open(volume, head.log as u16, buffer)?;
         let mut store = Self::new(index, log, volume.block_count());
         store.read_only = read_only;
-        match store.read_root(volume).and_then(|()| store.replay(volume, pass)) {
+        store.read_root(volume)?;
+        if let Err(fault) = store.with_index(volume, None, |index, base| index.open(base)) {
+            return Err(store.explain(volume, fault));
+        }
+        match store.replay(volume, pass) {
             Ok(()) => Ok(store),
             Err(error) => Err(error),
         }
@@ -268,6 +274,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             stuck: None,
             forgiving: true,
             unlogged: false,
+            offset: 0,
         }
     }
 
@@ -280,11 +287,12 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.read_only {
             return Ok((self.index, self.log.into_buffer()));
         }
-        if self.stuck.is_none() && (self.is_ahead() || self.log.start() != self.log.end()) {
+        let flush = self.stuck.is_none() && self.index.flush_at_close();
+        if flush && (self.is_ahead() || self.log.start() != self.log.end()) {
             self.check_writable(volume)?;
             self.finish(volume).map_err(|fault| self.explain(volume, fault))?;
         }
-        if self.stuck.is_some() {
+        if !flush {
             let buffer = self.log.close(volume)?;
             return Ok((self.index, buffer));
         }
@@ -335,6 +343,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             log: &self.log,
             replayed,
             generation: self.generation,
+            offset: self.offset,
             forgiving: self.forgiving,
             overlay: self.read_only.then_some(&mut self.overlay),
         };
@@ -422,7 +431,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         key: usize,
     ) -> usize {
         let entry = self.log.max_entry(volume) as usize;
-        entry.saturating_sub(MAX_HEAD).saturating_sub(key)
+        entry.saturating_sub(MAX_HEAD).saturating_sub(key).min(self.index.max_value(key))
     }
 
     /// The store in figures. Costs nothing.

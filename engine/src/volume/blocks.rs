@@ -47,11 +47,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.read_past(address, out)
     }
 
-    // The LSM tree's.
-    #[allow(dead_code)]
-    /// Fills `out` from any place in a block, through the scratch.
+    /// Fills `out` from any place in a block; through the scratch, unless these are whole read units.
     pub(crate) fn read_block_part(&mut self, block: u32, position: u32, out: &mut [u8]) -> Result<(), Fault> {
         let address = self.block_address(block, position, out.len())?;
+        let unit = self.format.geometry.read_unit.max(1);
+        if position.is_multiple_of(unit) && (out.len() as u32).is_multiple_of(unit) {
+            return self.medium.read_past(address, out);
+        }
         self.medium.read(address, out, 0)
     }
 
@@ -66,6 +68,21 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.write(address, data)
     }
 
+    /// Writes whole write units to any place in a block. On flash it must have been erased.
+    pub(crate) fn write_block_at(&mut self, block: u32, position: u32, data: &[u8]) -> Result<(), Fault> {
+        let address = self.block_address(block, position, data.len())?;
+        self.medium.write(address, data)
+    }
+
+    /// Erases a part of a block where that is needed before it can be written. A failure does not poison the volume.
+    pub(crate) fn erase_block_part(&mut self, block: u32, position: u32, len: u32) -> Result<(), Fault> {
+        let address = self.block_address(block, position, len as usize)?;
+        if !self.format.geometry.must_erase() {
+            return Ok(());
+        }
+        self.medium.erase(address, len)
+    }
+
     /// Writes the first `len` bytes of the scratch, filled up to whole write units by what is behind them there, to a
     /// place in a block that is a multiple of the write unit. On flash it must have been erased.
     pub(crate) fn write_block_part(&mut self, block: u32, position: u32, len: u32) -> Result<(), Fault> {
@@ -75,11 +92,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Erases a block where that is needed before it can be written in parts. A failure does not poison the volume.
     pub(crate) fn erase_block(&mut self, block: u32) -> Result<(), Fault> {
-        let address = self.block_address(block, 0, 0)?;
-        if !self.format.geometry.must_erase() {
-            return Ok(());
-        }
-        self.medium.erase(address, self.format.block_size)
+        self.erase_block_part(block, 0, self.format.block_size)
     }
 
     /// The store's root as of the last publish, or as it was set since. Empty: there is no store.

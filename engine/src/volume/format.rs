@@ -35,7 +35,7 @@ const REGIONS: usize = 4;
 const REGION_POOL: u32 = 1;
 const REGION_BLOCKS: u32 = 2;
 const MIN_BLOCK: u32 = 512;
-const MAX_BLOCK: u32 = 65_536;
+const MAX_BLOCK: u32 = 1 << 20;
 /// With fewer blocks no tree is worth its pages.
 const MIN_BLOCKS: u32 = 8;
 /// The pool of a volume with blocks, if nobody says how long it is to be.
@@ -63,7 +63,7 @@ pub struct FormatOptions {
     /// be truncated or reset. 0 chooses: 1, or 2 where there are 8 segments or more. With 2, a snapshot that was begun and
     /// never published can be dropped even after it took all the room there was.
     pub reserve: u16,
-    /// Bytes of a block, the page of a store: a power of two from 512 to 65,536, no less than the device's units. The
+    /// Bytes of a block, the page of a B-tree and the table of an LSM tree: a power of two from 512 to 1,048,576, no less than the device's units. The
     /// blocks take all that the pool leaves. 0: no blocks, the volume holds logs alone.
     pub block_size: u32,
 }
@@ -151,7 +151,7 @@ impl Format {
     fn plan_blocks(&mut self, size: u32) -> Result<(), &'static str> {
         if !is_block_size(size, &self.geometry) {
             return Err(
-                "the block size must be a power of two from 512 to 65536, no less than the device's read, write and erase units",
+                "the block size must be a power of two from 512 to 1048576, no less than the device's read, write and erase units",
             );
         }
         self.block_size = size;

@@ -1,0 +1,230 @@
+//! Writes a table: pairs in, pages out, each as soon as it is full.
+//!
+//! Memory for it: a page of pairs, the index page, the page of the filter, and room for a key.
+
+use super::filter::{self, Hash, LINE, Owner};
+use super::list::{Table, prefix};
+use crate::codec::align_up;
+use crate::index::Ground;
+use crate::node::{self, Cell, Pointer, Value};
+use crate::volume::Fault;
+
+/// Pages that a builder needs.
+pub(super) const PAGES: usize = 3;
+/// What stands for a value where a key was deleted: a length that no value has.
+const TOMBSTONE: Value<'static> =
+    Value::Overflow { len: u32::MAX, first: Pointer { block: u32::MAX, crc: u32::MAX } };
+
+/// The cell of a pair, or of a tombstone.
+pub(super) fn cell<'a>(key: &'a [u8], value: Option<&'a [u8]>) -> Cell<'a> {
+    Cell::Leaf { key, value: value.map_or(TOMBSTONE, Value::Inline) }
+}
+
+/// The table that is being written.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// There is one.
+    pub(super) active: bool,
+    pub(super) table: Table,
+    /// Pairs in it so far.
+    pub(super) pairs: u32,
+    /// Where the block was erased up to.
+    erased: u32,
+    /// Bytes of the key that was passed last.
+    last: usize,
+    /// Pages that were written in all.
+    pub(super) written: u64,
+}
+
+/// The builder at work, with its memory.
+pub(super) struct Builder<'a> {
+    /// [`PAGES`] of them.
+    pub(super) pages: &'a mut [u8],
+    /// For the longest key.
+    pub(super) key: &'a mut [u8],
+    pub(super) size: usize,
+    pub(super) progress: &'a mut Progress,
+}
+
+/// So many blocks are tried for a table.
+const TRIES: u32 = 4;
+
+impl Builder<'_> {
+    fn page(&mut self, page: usize) -> &mut [u8] {
+        let start = page.wrapping_mul(self.size);
+        self.pages.get_mut(start..start.wrapping_add(self.size)).unwrap_or_default()
+    }
+
+    /// The page of pairs, the index page, and the page of the filter.
+    fn split(&mut self) -> (&mut [u8], &mut [u8], &mut [u8]) {
+        let (leaf, rest) = self.pages.split_at_mut_checked(self.size).unwrap_or_default();
+        let (index, filter) = rest.split_at_mut_checked(self.size).unwrap_or_default();
+        (leaf, index, filter)
+    }
+
+    /// Whether a key is greater than the one that was passed last. No key is empty.
+    pub(super) fn is_behind(&self, key: &[u8]) -> bool {
+        key > self.key.get(..self.progress.last).unwrap_or_default()
+    }
+
+    /// Notes that everything up to this key is done with.
+    pub(super) fn pass(&mut self, key: &[u8]) {
+        if let Some(place) = self.key.get_mut(..key.len()) {
+            place.copy_from_slice(key);
+            self.progress.last = key.len();
+        }
+    }
+
+    /// Begins a table, with a filter for about `keys` keys. Takes a block, and erases the beginning of it.
+    pub(super) fn begin<G: Ground>(&mut self, ground: &mut G, keys: u32, bits: u32) -> Result<(), Fault> {
+        let mut block = ground.allocate()?;
+        let unit = ground.erase_unit();
+        let mut tries = TRIES;
+        while unit != 0
+            && let Err(fault) = ground.erase_part(block, 0, unit)
+        {
+            tries = tries.saturating_sub(1);
+            if fault != Fault::Device || tries == 0 {
+                ground.free(block, true)?;
+                return Err(fault);
+            }
+            block = ground.replace(block)?;
+        }
+        let lines = filter::lines(keys, bits, (self.size / LINE) as u32);
+        let table = Table { block, generation: ground.generation(), lines, ..Table::default() };
+        *self.progress = Progress {
+            active: true,
+            table,
+            pairs: 0,
+            erased: unit,
+            last: self.progress.last,
+            written: self.progress.written,
+        };
+        let generation = table.generation;
+        node::init(self.page(0), 0, generation);
+        node::init(self.page(1), 1, generation);
+        self.page(2).fill(0);
+        Ok(())
+    }
+
+    /// Adds a pair, or a tombstone; its key is greater than the one that was [passed](Self::pass) last. `false`: the table is full, and has not taken it.
+    pub(super) fn add<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        scratch: &mut [u8],
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<bool, Fault> {
+        let cell = cell(key, value);
+        let leaf = self.page(0);
+        let count = node::count(leaf);
+        let fits = count != 0 && node::insert(leaf, scratch, count, &cell);
+        if !fits {
+            if count != 0 {
+                // Another page of pairs, those of the filter and the index, and this one.
+                let pages = self.progress.table.pages.saturating_add(4);
+                let most = (ground.block_size() as usize).checked_div(self.size).unwrap_or(0) as u32;
+                if pages > most || !self.open_page(scratch, key) {
+                    return Ok(false);
+                }
+                self.flush(ground)?;
+            } else {
+                self.progress.table.prefix = prefix(key);
+                self.open_page(scratch, key);
+            }
+            let generation = self.progress.table.generation;
+            let leaf = self.page(0);
+            node::init(leaf, 0, generation);
+            if !node::insert(leaf, scratch, 0, &cell) {
+                return Err(Fault::OutOfRange);
+            }
+        }
+        let lines = self.progress.table.lines;
+        if lines != 0 {
+            filter::add(self.page(2), lines, Hash::of(key));
+        }
+        self.progress.pairs = self.progress.pairs.wrapping_add(1);
+        Ok(true)
+    }
+
+    /// A line of the index for the page that begins with `key`; whether there was room.
+    fn open_page(&mut self, scratch: &mut [u8], key: &[u8]) -> bool {
+        let last = self.progress.last;
+        let start = self.size;
+        let Some(index) = self.pages.get_mut(start..start.wrapping_mul(2)) else { return false };
+        let count = node::count(index);
+        // The first one is whole, so that the table knows its first key.
+        let from =
+            if count == 0 { key } else { node::separator(self.key.get(..last).unwrap_or_default(), key) };
+        let child = Pointer { block: count as u32, crc: 0 };
+        node::insert(index, scratch, count, &Cell::Child { key: from, child })
+    }
+
+    /// Writes the page of pairs.
+    fn flush<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let page = self.progress.table.pages;
+        let crc = self.write(ground, 0, page, true)?;
+        let (_, index, _) = self.split();
+        node::set_child(index, page as usize, Pointer { block: page, crc });
+        self.progress.table.pages = page.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Writes one of the builder's pages as page number `to` of the table.
+    fn write<G: Ground>(&mut self, ground: &mut G, from: usize, to: u32, seal: bool) -> Result<u32, Fault> {
+        let size = self.size;
+        let at = to.wrapping_mul(size as u32);
+        let block = self.progress.table.block;
+        let id = page_id(ground, size, block, to);
+        let volume_id = ground.volume_id();
+        let lines = (self.progress.table.lines as usize).wrapping_mul(LINE);
+        let unit = ground.write_unit() as usize;
+        let page = self.page(from);
+        let (crc, len) = if seal {
+            (node::seal(page, volume_id, id), size)
+        } else {
+            (0, align_up(lines as u32, unit as u32) as usize)
+        };
+        let erase = ground.erase_unit();
+        let end = at.wrapping_add(len as u32);
+        if erase != 0 && end > self.progress.erased {
+            let (from, to) = (self.progress.erased, align_up(end, erase));
+            ground.erase_part(block, from, to.wrapping_sub(from))?;
+            self.progress.erased = to;
+        }
+        ground.write_part(block, at, self.page(from).get(..len).unwrap_or_default())?;
+        self.progress.written = self.progress.written.wrapping_add(1);
+        Ok(crc)
+    }
+
+    /// Completes the table. At least one pair was added.
+    pub(super) fn finish<G: Ground>(&mut self, ground: &mut G) -> Result<Table, Fault> {
+        self.flush(ground)?;
+        let Table { block, generation, lines, pages, .. } = self.progress.table;
+        if lines != 0 {
+            let owner = Owner { volume_id: ground.volume_id(), block, generation };
+            let (_, _, filter) = self.split();
+            filter::seal(filter.get_mut(..(lines as usize).wrapping_mul(LINE)).unwrap_or_default(), owner);
+            self.write(ground, 2, pages, false)?;
+        }
+        let index = self.progress.table.index();
+        self.progress.table.crc = self.write(ground, 1, index, true)?;
+        self.progress.active = false;
+        Ok(self.progress.table)
+    }
+
+    /// Gives the table up.
+    pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        if core::mem::take(&mut self.progress.active) {
+            let fresh = self.progress.table.generation == ground.generation();
+            ground.free(self.progress.table.block, fresh)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of a page among all pages there can be.
+pub(super) fn page_id<G: Ground>(ground: &G, size: usize, block: u32, page: u32) -> u32 {
+    let pages = (ground.block_size() as usize).checked_div(size).unwrap_or(1) as u32;
+    block.wrapping_mul(pages).wrapping_add(page)
+}

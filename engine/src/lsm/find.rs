@@ -1,0 +1,292 @@
+//! Pages of tables: into the pool, proved; and where in a run a key is.
+
+use super::builder::page_id;
+use super::filter::{self, Hash, LINE, Owner};
+use super::list::{List, Run, Table, prefix};
+use crate::index::Ground;
+use crate::node::{self, Value};
+use crate::pool::{NONE, Pool};
+use crate::volume::Fault;
+
+/// With less frames than this, a filter's line is read alone instead of its page.
+const MANY_FRAMES: u32 = 64;
+
+/// The tables at work: what they are, and the pool that their pages go through.
+pub(super) struct Tables<'a> {
+    pub(super) pool: Pool<'a>,
+    pub(super) list: List<'a>,
+}
+
+/// A cell of a page in the pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) frame: u32,
+    pub(super) cell: u32,
+}
+
+/// A pair of a run: the table by its number in the list, and the page and the cell in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) table: u32,
+    pub(super) page: u32,
+    pub(super) cell: u32,
+}
+
+/// What a cell says: a value, or that the key was deleted.
+pub(super) fn value_of(page: &[u8], cell: u32) -> Option<Option<&[u8]>> {
+    match node::value(page, cell as usize)? {
+        Value::Inline(bytes) => Some(Some(bytes)),
+        Value::Overflow { .. } => Some(None),
+    }
+}
+
+impl Tables<'_> {
+    fn size(&self) -> usize {
+        self.pool.state.page_size()
+    }
+
+    /// A frame for another page. All pages here are clean.
+    fn take_frame<G: Ground>(&mut self, ground: &mut G) -> Result<u32, Fault> {
+        if let Some(at) = self.pool.take_free() {
+            return Ok(at);
+        }
+        let Some(at) = self.pool.victim(true) else {
+            return Err(ground.too_few_frames(self.pool.state.info.frames.saturating_add(1)));
+        };
+        self.pool.state.info.evictions = self.pool.state.info.evictions.wrapping_add(1);
+        self.pool.leave(at);
+        self.pool.take_free().ok_or(Fault::Full)
+    }
+
+    /// Reads a page into the pool. `prove`: its checksum and level; without, any bytes will do.
+    fn fetch<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        table: &Table,
+        page: u32,
+        prove: Option<(u32, u8)>,
+    ) -> Result<u32, Fault> {
+        let size = self.size();
+        let id = page_id(ground, size, table.block, page);
+        if let Some(at) = self.pool.find(id) {
+            return Ok(at);
+        }
+        let at = self.take_frame(ground)?;
+        let place = page.wrapping_mul(size as u32);
+        let read = ground.read_part(table.block, place, self.pool.page_mut(at));
+        self.pool.enter(at, id);
+        self.pool.state.info.misses = self.pool.state.info.misses.wrapping_add(1);
+        let bytes = self.pool.page(at);
+        let sound = match prove {
+            Some((crc, level)) => {
+                node::is_sound(bytes, ground.volume_id(), id, crc) && node::level(bytes) == level
+            }
+            None => true,
+        };
+        if read.is_ok() && sound {
+            return Ok(at);
+        }
+        self.pool.leave(at);
+        read?;
+        Err(ground.damaged(table.block))
+    }
+
+    /// The frame with the index page of a table.
+    pub(super) fn index<G: Ground>(&mut self, ground: &mut G, table: &Table) -> Result<u32, Fault> {
+        self.fetch(ground, table, table.index(), Some((table.crc, 1)))
+    }
+
+    /// The frame with a page of pairs.
+    pub(super) fn leaf<G: Ground>(&mut self, ground: &mut G, table: &Table, page: u32) -> Result<u32, Fault> {
+        let index = self.index(ground, table)?;
+        match node::child(self.pool.page(index), page as usize) {
+            Some(child) if child.block == page => self.fetch(ground, table, page, Some((child.crc, 0))),
+            _ => Err(ground.damaged(table.block)),
+        }
+    }
+
+    /// Where the first key of a table is that no merge has taken.
+    pub(super) fn first_key<G: Ground>(&mut self, ground: &mut G, table: &Table) -> Result<Spot, Fault> {
+        if (table.page, table.cell) == (0, 0) {
+            return Ok(Spot { frame: self.index(ground, table)?, cell: 0 });
+        }
+        Ok(Spot { frame: self.leaf(ground, table, table.page)?, cell: table.cell })
+    }
+
+    pub(super) fn key(&self, spot: Spot) -> &[u8] {
+        node::key(self.pool.page(spot.frame), spot.cell as usize)
+    }
+
+    /// How many tables of a run begin with this key or a smaller one; with `strictly`, only with a smaller one.
+    pub(super) fn begun<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        key: &[u8],
+        strictly: bool,
+    ) -> Result<u32, Fault> {
+        let wanted = prefix(key);
+        let (mut first, mut behind) = (0_u32, run.len);
+        while first < behind {
+            let middle = first.wrapping_add(behind) / 2;
+            let at = run.start.wrapping_add(middle);
+            let found = self.list.prefix(at);
+            let is_begun = if found == wanted {
+                let table = self.list.get(at);
+                let spot = self.first_key(ground, &table)?;
+                let first = self.key(spot);
+                first < key || !strictly && first == key
+            } else {
+                found < wanted
+            };
+            if is_begun {
+                first = middle.wrapping_add(1);
+            } else {
+                behind = middle;
+            }
+        }
+        Ok(first)
+    }
+
+    /// Whether the filter of a table lets this key pass.
+    fn may_have<G: Ground>(&mut self, ground: &mut G, table: &Table, hash: Hash) -> Result<bool, Fault> {
+        if table.lines == 0 {
+            return Ok(true);
+        }
+        let number = hash.line(table.lines);
+        let owner = Owner { volume_id: ground.volume_id(), block: table.block, generation: table.generation };
+        let at = (number as usize).wrapping_mul(LINE);
+        let size = self.size();
+        let id = page_id(ground, size, table.block, table.pages);
+        let many = self.pool.state.info.frames >= MANY_FRAMES;
+        if many || self.pool.peek(id) != NONE {
+            // A page that can't be read denies nothing.
+            let Ok(frame) = self.fetch(ground, table, table.pages, None) else { return Ok(true) };
+            let line = self.pool.page(frame).get(at..).unwrap_or_default();
+            return Ok(filter::may_have(line, number, owner, hash));
+        }
+        let mut line = [0; LINE];
+        let place = table.pages.wrapping_mul(size as u32).wrapping_add(at as u32);
+        if ground.read_part(table.block, place, &mut line).is_err() {
+            return Ok(true);
+        }
+        Ok(filter::may_have(&line, number, owner, hash))
+    }
+
+    /// The cell that has this key, in a run.
+    pub(super) fn find<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        key: &[u8],
+        hash: Hash,
+    ) -> Result<Option<Spot>, Fault> {
+        let Some(number) = self.begun(ground, run, key, false)?.checked_sub(1) else { return Ok(None) };
+        let table = self.list.get(run.start.wrapping_add(number));
+        if !self.may_have(ground, &table, hash)? {
+            return Ok(None);
+        }
+        let index = self.index(ground, &table)?;
+        let page = node::child_index(self.pool.page(index), key) as u32;
+        let frame = self.leaf(ground, &table, page)?;
+        let found = node::search(self.pool.page(frame), key);
+        Ok(found.ok().map(|cell| Spot { frame, cell: cell as u32 }))
+    }
+
+    /// The first pair of a run with a key greater than this one, or not less with `or_equal`; backwards, the last one with a
+    /// key that is less, or not greater. No key: the first pair, or the last.
+    pub(super) fn seek<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        key: Option<&[u8]>,
+        or_equal: bool,
+        forward: bool,
+    ) -> Result<Option<At>, Fault> {
+        let Some(key) = key else {
+            if run.len == 0 {
+                return Ok(None);
+            }
+            let at = if forward { run.start } else { run.end().wrapping_sub(1) };
+            let table = self.list.get(at);
+            if forward {
+                return Ok(Some(At { table: at, page: table.page, cell: table.cell }));
+            }
+            let page = table.pages.wrapping_sub(1);
+            let frame = self.leaf(ground, &table, page)?;
+            let cell = (node::count(self.pool.page(frame)) as u32).wrapping_sub(1);
+            return Ok(Some(At { table: at, page, cell }));
+        };
+        // Cells up to here are before the place: those with smaller keys, and the one with this key if it is passed, too.
+        let strictly = forward == or_equal;
+        let Some(number) = self.begun(ground, run, key, strictly)?.checked_sub(1) else {
+            // All of the run is behind the place.
+            let table = self.list.get(run.start);
+            let first = At { table: run.start, page: table.page, cell: table.cell };
+            return Ok((forward && run.len != 0).then_some(first));
+        };
+        let at = run.start.wrapping_add(number);
+        let table = self.list.get(at);
+        let index = self.index(ground, &table)?;
+        // A separator may be as short as the key itself and yet begin a page: with `strictly`, the pair is on the page before.
+        let page = node::child_index(self.pool.page(index), key) as u32;
+        let frame = self.leaf(ground, &table, page)?;
+        let before = match node::search(self.pool.page(frame), key) {
+            Ok(cell) if strictly => cell,
+            Ok(cell) => cell.wrapping_add(1),
+            Err(cell) => cell,
+        } as u32;
+        let place = At { table: at, page, cell: before };
+        if forward { self.settle(ground, run, place) } else { self.back(ground, run, place) }
+    }
+
+    /// This place, or if it is behind the last pair of a page, the first one of the next.
+    pub(super) fn settle<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        place: At,
+    ) -> Result<Option<At>, Fault> {
+        let table = self.list.get(place.table);
+        let frame = self.leaf(ground, &table, place.page)?;
+        if (place.cell as usize) < node::count(self.pool.page(frame)) {
+            return Ok(Some(place));
+        }
+        let page = place.page.wrapping_add(1);
+        if page < table.pages {
+            return Ok(Some(At { page, cell: 0, ..place }));
+        }
+        let next = place.table.wrapping_add(1);
+        if next >= run.end() {
+            return Ok(None);
+        }
+        let table = self.list.get(next);
+        Ok(Some(At { table: next, page: table.page, cell: table.cell }))
+    }
+
+    /// The pair before this place.
+    pub(super) fn back<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        place: At,
+    ) -> Result<Option<At>, Fault> {
+        let mut place = place;
+        let mut table = self.list.get(place.table);
+        if (place.page, place.cell) <= (table.page, table.cell) {
+            if place.table == run.start {
+                return Ok(None);
+            }
+            place.table = place.table.wrapping_sub(1);
+            table = self.list.get(place.table);
+            place.page = table.pages;
+            place.cell = 0;
+        }
+        if place.cell == 0 {
+            place.page = place.page.wrapping_sub(1);
+            let frame = self.leaf(ground, &table, place.page)?;
+            place.cell = node::count(self.pool.page(frame)) as u32;
+        }
+        Ok(Some(At { cell: place.cell.wrapping_sub(1), ..place }))
+    }
+}

@@ -1,0 +1,185 @@
+//! The tables there are, run by run: in lent memory, a record each.
+
+use heapless::Vec;
+
+use crate::codec::Fields;
+
+/// No more runs than this at a time.
+pub(super) const MAX_RUNS: usize = 16;
+/// Bytes of a table's record in memory.
+pub(super) const TABLE: usize = 32;
+
+/// A table: a sorted part of a run, in a block of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Table {
+    pub(super) block: u32,
+    /// Of its index page.
+    pub(super) crc: u32,
+    /// Of the publish that it was written for: seeds the checksums of its filter.
+    pub(super) generation: u32,
+    /// Pages of pairs. The page of the filter, if it has one, is behind them, then that of the index.
+    pub(super) pages: u32,
+    /// Lines of its filter; 0: none.
+    pub(super) lines: u32,
+    /// What a merge has taken: pages before this one, and on it the cells before that one.
+    pub(super) page: u32,
+    pub(super) cell: u32,
+    /// Operations of the log before this offset, of which these are the low bits, on the keys from its first to its last, are
+    /// in it or below it. 0: not known.
+    pub(super) merged: u32,
+    /// The first bytes of the first key that is left.
+    pub(super) prefix: u64,
+}
+
+impl Table {
+    /// The number of its index page.
+    pub(super) fn index(&self) -> u32 {
+        self.pages.wrapping_add(u32::from(self.lines != 0))
+    }
+
+    fn fields(&mut self, fields: &mut Fields<'_>) {
+        for word in [&mut self.block, &mut self.crc, &mut self.generation, &mut self.merged] {
+            fields.u32(word);
+        }
+        for half in [&mut self.pages, &mut self.lines, &mut self.page, &mut self.cell] {
+            let mut short = *half as u16;
+            fields.u16(&mut short);
+            *half = short.into();
+        }
+        fields.u64(&mut self.prefix);
+    }
+}
+
+/// The first eight bytes of a key, as a number of the same order. Of equal ones the keys themselves decide.
+#[inline]
+pub(super) fn prefix(key: &[u8]) -> u64 {
+    match key.first_chunk() {
+        Some(head) => u64::from_be_bytes(*head),
+        None => {
+            let mut head = [0; 8];
+            for (place, byte) in head.iter_mut().zip(key) {
+                *place = *byte;
+            }
+            u64::from_be_bytes(head)
+        }
+    }
+}
+
+/// Tables in the order of their keys, none of which is in two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Run {
+    pub(super) level: u8,
+    /// Where its tables begin in the list.
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+impl Run {
+    pub(super) fn end(&self) -> u32 {
+        self.start.wrapping_add(self.len)
+    }
+}
+
+/// All runs, the newest first.
+pub(super) type Runs = Vec<Run, MAX_RUNS>;
+
+/// See the module.
+pub(super) struct List<'a> {
+    pub(super) bytes: &'a mut [u8],
+    pub(super) runs: &'a mut Runs,
+}
+
+impl List<'_> {
+    /// Tables in all.
+    pub(super) fn len(&self) -> u32 {
+        self.runs.last().map_or(0, Run::end)
+    }
+
+    /// Tables that there is memory for.
+    pub(super) fn capacity(&self) -> u32 {
+        (self.bytes.len() / TABLE) as u32
+    }
+
+    /// A run; an empty one if there is none.
+    pub(super) fn run(&self, run: usize) -> Run {
+        self.runs.get(run).copied().unwrap_or_default()
+    }
+
+    /// The first bytes of the first key of a table.
+    #[inline]
+    pub(super) fn prefix(&self, at: u32) -> u64 {
+        let start = (at as usize).wrapping_mul(TABLE).wrapping_add(TABLE - 8);
+        let bytes = self.bytes.get(start..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    pub(super) fn get(&mut self, at: u32) -> Table {
+        let mut table = Table::default();
+        let start = (at as usize).wrapping_mul(TABLE);
+        let bytes = self.bytes.get_mut(start..start.wrapping_add(TABLE));
+        table.fields(&mut Fields::read(bytes.unwrap_or_default()));
+        table
+    }
+
+    pub(super) fn set(&mut self, at: u32, mut table: Table) {
+        let start = (at as usize).wrapping_mul(TABLE);
+        let bytes = self.bytes.get_mut(start..start.wrapping_add(TABLE));
+        table.fields(&mut Fields::write(bytes.unwrap_or_default()));
+    }
+
+    /// Makes an empty run, newer than what was `run` so far; whether there was room.
+    pub(super) fn insert_run(&mut self, run: usize, level: u8) -> bool {
+        let start = match self.runs.get(run) {
+            Some(run) => run.start,
+            None => self.len(),
+        };
+        let at = run.min(self.runs.len());
+        self.runs.insert(at, Run { level, start, len: 0 }).is_ok()
+    }
+
+    pub(super) fn remove_run(&mut self, run: usize) {
+        if run < self.runs.len() {
+            self.runs.remove(run);
+        }
+    }
+
+    /// Makes a table number `at` of a run; whether there was room.
+    pub(super) fn insert(&mut self, run: usize, at: u32, table: Table) -> bool {
+        if self.len() >= self.capacity() || run >= self.runs.len() {
+            return false;
+        }
+        let place = self.run(run).start.wrapping_add(at);
+        let (from, end) = ((place as usize).wrapping_mul(TABLE), (self.len() as usize).wrapping_mul(TABLE));
+        self.shift(run, 1);
+        if from <= end && end.wrapping_add(TABLE) <= self.bytes.len() {
+            self.bytes.copy_within(from..end, from.wrapping_add(TABLE));
+        }
+        self.set(place, table);
+        true
+    }
+
+    /// Takes table number `at` out of a run.
+    pub(super) fn remove(&mut self, run: usize, at: u32) {
+        if at >= self.run(run).len {
+            return;
+        }
+        let place = self.run(run).start.wrapping_add(at) as usize;
+        let (to, end) = (place.wrapping_mul(TABLE), (self.len() as usize).wrapping_mul(TABLE));
+        let from = to.wrapping_add(TABLE);
+        if from <= end && end <= self.bytes.len() {
+            self.bytes.copy_within(from..end, to);
+        }
+        self.shift(run, u32::MAX);
+    }
+
+    /// A run becomes longer by so many tables.
+    fn shift(&mut self, run: usize, by: u32) {
+        for (at, entry) in self.runs.iter_mut().enumerate() {
+            if at == run {
+                entry.len = entry.len.wrapping_add(by);
+            } else if at > run {
+                entry.start = entry.start.wrapping_add(by);
+            }
+        }
+    }
+}

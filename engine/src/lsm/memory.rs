@@ -1,0 +1,72 @@
+//! How the lent memory is divided.
+//!
+//! ```text
+//!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ a key ┤
+//! ```
+//! As many frames as there are records for; the memtable has what is left.
+
+use super::builder;
+use super::list::TABLE;
+use crate::device::Geometry;
+use crate::node;
+
+/// The least number of frames: what a merge holds on to of each run, the way to a page, and one for the log's operations.
+pub(super) const MIN_FRAMES: usize = 6;
+/// Pages that the memtable has at least.
+const MIN_CHUNKS: usize = 6;
+
+/// See the module. All in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Layout {
+    /// A page.
+    pub(super) size: usize,
+    pub(super) pool: usize,
+    pub(super) memtable: usize,
+    pub(super) list: usize,
+    pub(super) key: usize,
+}
+
+/// Bytes of a page of a table in blocks of this size: a table has some 16 to 256 of them, so that its index fits into one.
+pub(super) fn page_size(geometry: &Geometry, block: u32) -> usize {
+    let unit = geometry.write_unit.max(geometry.read_unit);
+    (block / 32).clamp(512, 4096).max(unit) as usize
+}
+
+impl Layout {
+    /// Bytes that are needed beside the memtable's.
+    fn fixed(geometry: &Geometry, block: u32, frames: usize) -> Self {
+        let size = page_size(geometry, block);
+        let tables = geometry.capacity.checked_div(u64::from(block)).unwrap_or(0);
+        let list = usize::try_from(tables).unwrap_or(usize::MAX).saturating_mul(TABLE);
+        Self {
+            size,
+            pool: frames.saturating_add(1).saturating_mul(size),
+            memtable: 0,
+            list,
+            key: node::max_key(size),
+        }
+    }
+
+    fn total(&self) -> usize {
+        let pages = builder::PAGES.saturating_mul(self.size).saturating_add(self.pool);
+        pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(self.key)
+    }
+
+    /// The least memory, and frames, for a device; with a list for as many tables as data of an eighth of it make.
+    pub(super) fn least(geometry: &Geometry, block: u32, frames: usize) -> usize {
+        let mut layout = Self::fixed(geometry, block, frames.max(MIN_FRAMES));
+        layout.list /= 8;
+        layout.memtable = layout.size.saturating_mul(MIN_CHUNKS);
+        layout.total()
+    }
+
+    /// Divides so many bytes; `None`: they are too few.
+    pub(super) fn divide(geometry: &Geometry, block: u32, bytes: usize, frames: usize) -> Option<Self> {
+        let mut layout = Self::fixed(geometry, block, frames);
+        let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
+        layout.list = layout.list.min(rest / 8) / TABLE * TABLE;
+        layout.memtable = rest.saturating_sub(layout.list);
+        let enough = layout.memtable >= layout.size.saturating_mul(MIN_CHUNKS) && frames >= MIN_FRAMES;
+        enough.then_some(layout)
+    }
+}

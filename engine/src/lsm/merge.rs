@@ -1,0 +1,313 @@
+//! Merges: from some runs, and the memtable, the newest version of each key into new tables, a few pages at a time.
+//!
+//! ```text
+//!   memtable     . . b' . . . . | f'  i'            of each source, what is right of the line is still to come
+//!   source    ├ a b c ┤├ d e | f g ┤├ h i ┤
+//!   target    ├ a b' c ┤├ d e ...                   the table that is being written
+//! ```
+//! A table that is full is *committed*: it goes into the target, and what it was made of goes out of the sources, whole
+//! tables with their blocks, and of the table at the line its beginning. Until then nothing has changed for a reader. What
+//! is published after a commit is whole, wherever a cut comes: each key is in the target or still in the sources.
+
+use heapless::Vec;
+
+use super::builder::{Builder, page_id};
+use super::find::{Tables, value_of};
+use super::list::{MAX_RUNS, prefix};
+use super::memtable::Memtable;
+use crate::index::{Damage, Ground};
+use crate::node;
+use crate::pool::NONE;
+use crate::volume::Fault;
+
+/// A run that is being merged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    /// Its number.
+    pub(super) run: usize,
+    /// The first of its tables that the merge has begun with and not yet committed.
+    pub(super) from: u32,
+    /// Where it stands.
+    pub(super) table: u32,
+    pub(super) page: u32,
+    pub(super) cell: u32,
+    /// The page there, while a step is under way.
+    frame: u32,
+    head: u64,
+}
+
+impl Source {
+    /// A run from one of its tables on.
+    pub(super) fn new(run: usize, table: u32) -> Self {
+        Self { run, from: table, table, page: 0, cell: 0, frame: NONE, head: 0 }
+    }
+}
+
+/// A merge that is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    /// The memtable is one of the sources.
+    pub(super) memtable: bool,
+    /// The others, newest first.
+    pub(super) sources: Vec<Source, MAX_RUNS>,
+    /// The run that takes the tables, and where in it the next one goes. It may be the oldest of the sources.
+    pub(super) target: usize,
+    pub(super) place: u32,
+    /// Nothing is older: tombstones have done their work.
+    pub(super) bottom: bool,
+    /// It ends with one table.
+    pub(super) one: bool,
+    /// Bytes of the key that was passed last; `None`: all keys are to come.
+    pub(super) passed: Option<usize>,
+    /// Of the log, what the memtable had seen when the table was begun.
+    seen: u64,
+    /// Pages that are still to be read.
+    pub(super) left: u64,
+    /// Pairs that were passed since the last commit, of the runs.
+    pub(super) taken: u64,
+    /// What is damaged is passed over and reported.
+    pub(super) lenient: bool,
+}
+
+impl Job {
+    pub(super) fn new(target: usize, place: u32, bottom: bool) -> Self {
+        Self {
+            memtable: false,
+            sources: Vec::new(),
+            target,
+            place,
+            bottom,
+            one: false,
+            passed: None,
+            seen: 0,
+            left: 0,
+            taken: 0,
+            lenient: false,
+        }
+    }
+}
+
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// To the end of what it was to do.
+    Paused,
+    /// A table was committed.
+    Table,
+    /// All of the merge was committed.
+    Done,
+}
+
+/// What a merge works on.
+pub(super) struct Merge<'a> {
+    pub(super) tables: Tables<'a>,
+    pub(super) memtable: Memtable<'a>,
+    pub(super) builder: Builder<'a>,
+    pub(super) job: &'a mut Job,
+    pub(super) bits: u32,
+    /// Offset behind the newest operation in the memtable.
+    pub(super) seen: u64,
+    /// Bytes of a pair, on average.
+    pub(super) pair: u32,
+    /// Pairs in all tables.
+    pub(super) pairs: &'a mut u64,
+    /// Is told what is damaged and left out.
+    pub(super) report: &'a mut dyn FnMut(Damage),
+}
+
+impl Merge<'_> {
+    /// Reads and writes about so many pages.
+    pub(super) fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<Progress, Fault> {
+        let done = self.run(ground, pages);
+        for source in &mut self.job.sources {
+            if source.frame != NONE {
+                self.tables.pool.unpin(core::mem::replace(&mut source.frame, NONE));
+            }
+        }
+        done
+    }
+
+    fn run<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<Progress, Fault> {
+        let mut work = 0_u32;
+        for source in 0..self.job.sources.len() {
+            self.load(ground, source, &mut work)?;
+        }
+        let passed = self.job.passed.map(|len| self.builder.key.get(..len).unwrap_or_default());
+        let from = passed.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
+        let mut fresh = if self.job.memtable { self.memtable.seek(from, true) } else { None };
+        loop {
+            if work >= pages {
+                return Ok(Progress::Paused);
+            }
+            // The least key, and the newest source that has it.
+            let mut least: Option<(usize, u64, &[u8])> = None;
+            for (at, source) in self.job.sources.iter().enumerate() {
+                if source.frame == NONE {
+                    continue;
+                }
+                let key = node::key(self.tables.pool.page(source.frame), source.cell as usize);
+                if least.is_none_or(|(_, head, other)| (source.head, key) < (head, other)) {
+                    least = Some((at, source.head, key));
+                }
+            }
+            let record = fresh.and_then(|at| self.memtable.record(at));
+            let (key, value, is_fresh) = match (&record, least) {
+                (None, None) => {
+                    self.commit(ground)?;
+                    return Ok(Progress::Done);
+                }
+                (Some(record), least) if least.is_none_or(|(_, _, key)| record.key <= key) => {
+                    (record.key, record.value, true)
+                }
+                (_, Some((at, _, key))) => {
+                    let source = self.job.sources.get(at).copied().unwrap_or(Source::new(0, 0));
+                    let Some(value) = value_of(self.tables.pool.page(source.frame), source.cell) else {
+                        let run = self.tables.list.run(source.run);
+                        let table = self.tables.list.get(run.start.wrapping_add(source.table));
+                        return Err(ground.damaged(table.block));
+                    };
+                    (key, value, false)
+                }
+                (Some(_), None) => return Ok(Progress::Paused),
+            };
+            if value.is_some() || !self.job.bottom {
+                if !self.builder.progress.active {
+                    let keys = (ground.block_size() / self.pair.max(1)).max(1);
+                    self.builder.begin(ground, keys, self.bits)?;
+                    self.job.seen = self.seen;
+                }
+                let written = self.builder.progress.written;
+                // Nothing is inserted in front of cells here, so no page is ever rearranged.
+                if !self.builder.add(ground, &mut [], key, value)? {
+                    self.commit(ground)?;
+                    return Ok(if self.job.one { Progress::Done } else { Progress::Table });
+                }
+                work = work.saturating_add(self.builder.progress.written.wrapping_sub(written) as u32);
+            }
+            self.job.passed = Some(key.len());
+            // All versions of the key are passed together.
+            let mut passed: Vec<usize, MAX_RUNS> = Vec::new();
+            let head = prefix(key);
+            for (at, source) in self.job.sources.iter().enumerate() {
+                let is_same = source.frame != NONE
+                    && source.head == head
+                    && node::key(self.tables.pool.page(source.frame), source.cell as usize) == key;
+                if is_same {
+                    let _ = passed.push(at);
+                }
+            }
+            let is_same = is_fresh || record.as_ref().is_some_and(|record| record.key == key);
+            self.builder.pass(key);
+            for at in passed {
+                if let Some(source) = self.job.sources.get_mut(at) {
+                    source.cell = source.cell.wrapping_add(1);
+                    self.job.taken = self.job.taken.wrapping_add(1);
+                }
+                self.load(ground, at, &mut work)?;
+            }
+            if is_same && let Some(at) = fresh {
+                self.memtable.mark(at);
+                fresh = self.memtable.step(at, true);
+            }
+        }
+    }
+
+    /// The page where a source stands, pinned; behind the last pair of a page that of the next.
+    fn load<G: Ground>(&mut self, ground: &mut G, at: usize, work: &mut u32) -> Result<(), Fault> {
+        let Some(mut source) = self.job.sources.get(at).copied() else { return Ok(()) };
+        let run = self.tables.list.run(source.run);
+        while source.table < run.len {
+            let table = self.tables.list.get(run.start.wrapping_add(source.table));
+            if (source.page, source.cell) < (table.page, table.cell) {
+                (source.page, source.cell) = (table.page, table.cell);
+            }
+            if source.page >= table.pages {
+                (source.table, source.page, source.cell) = (source.table.wrapping_add(1), 0, 0);
+                continue;
+            }
+            if source.frame == NONE {
+                match self.tables.leaf(ground, &table, source.page) {
+                    Ok(frame) => source.frame = frame,
+                    Err(Fault::Damaged) if self.job.lenient => {
+                        let level = u8::from(self.tables.index(ground, &table).is_err());
+                        (self.report)(Damage::Page { address: ground.address(table.block), level });
+                        source.page = if level == 0 { source.page.wrapping_add(1) } else { table.pages };
+                        source.cell = 0;
+                        continue;
+                    }
+                    Err(fault) => return Err(fault),
+                }
+                self.tables.pool.pin(source.frame);
+                if let Some(place) = self.job.sources.get_mut(at) {
+                    *place = source;
+                }
+                *work = work.saturating_add(1);
+                self.job.left = self.job.left.saturating_sub(1);
+            }
+            let page = self.tables.pool.page(source.frame);
+            if (source.cell as usize) < node::count(page) {
+                source.head = prefix(node::key(page, source.cell as usize));
+                break;
+            }
+            self.tables.pool.unpin(core::mem::replace(&mut source.frame, NONE));
+            (source.page, source.cell) = (source.page.wrapping_add(1), 0);
+        }
+        if let Some(place) = self.job.sources.get_mut(at) {
+            *place = source;
+        }
+        Ok(())
+    }
+
+    /// Completes the table and puts it where it was made for, and takes out what it was made of. When the list of tables is
+    /// touched, nothing can fail any more but giving blocks back.
+    fn commit<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let table = if self.builder.progress.active { Some(self.builder.finish(ground)?) } else { None };
+        let mut done = Ok(());
+        let added = table.map_or(0, |_| u64::from(self.builder.progress.pairs));
+        let taken = core::mem::take(&mut self.job.taken);
+        *self.pairs = self.pairs.saturating_add(added).saturating_sub(taken);
+        for source in &mut self.job.sources {
+            while source.from < source.table {
+                let run = self.tables.list.run(source.run);
+                let gone = self.tables.list.get(run.start.wrapping_add(source.from));
+                self.tables.list.remove(source.run, source.from);
+                self.tables.forget(ground, gone.block, gone.index());
+                let freed = ground.free(gone.block, gone.generation == ground.generation());
+                done = done.and(freed);
+                source.table = source.table.wrapping_sub(1);
+            }
+            let run = self.tables.list.run(source.run);
+            let at = run.start.wrapping_add(source.table);
+            let mut rest = self.tables.list.get(at);
+            if source.table < run.len && (source.page, source.cell) > (rest.page, rest.cell) {
+                (rest.page, rest.cell, rest.prefix) = (source.page, source.cell, source.head);
+                self.tables.list.set(at, rest);
+            }
+            if source.run == self.job.target {
+                self.job.place = source.from;
+                let added = u32::from(table.is_some());
+                source.from = source.from.wrapping_add(added);
+                source.table = source.table.wrapping_add(added);
+            }
+        }
+        if let Some(mut table) = table {
+            table.merged = if self.job.memtable { self.job.seen as u32 } else { 0 };
+            // There was room: the policy has seen to that.
+            self.tables.list.insert(self.job.target, self.job.place, table);
+            self.job.place = self.job.place.wrapping_add(1);
+        }
+        done
+    }
+}
+
+impl Tables<'_> {
+    /// Lets go of the pages of a table that is gone.
+    pub(super) fn forget<G: Ground>(&mut self, ground: &G, block: u32, last: u32) {
+        for page in 0..=last {
+            let at = self.pool.peek(page_id(ground, self.pool.state.page_size(), block, page));
+            if at != NONE && self.pool.frame(at).pins == 0 {
+                self.pool.leave(at);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which merge comes next.
+//!
+//! A *sweep* keeps one run. It goes through the keys round and round; each merge takes one table's worth of them from the run
+//! and from the memtable, and puts one table in their place.
+//!
+//! *Levels* keep runs by age: the memtable becomes a run of level 0; when a level has more runs than it may, or more bytes,
+//! all of them are merged into the next level: into a new run there, or into its only one if it may have but one. So with one
+//! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled.
+
+use super::list::{List, MAX_RUNS};
+use super::merge::{Job, Source};
+
+/// The shape of the tree. It may be another one at every open: what is there is merged into the new shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Shape {
+    /// One run, into which the memtable is merged in passing: the fewest reads and the least space; writes grow with the data
+    /// divided by the memtable.
+    Sweep,
+    /// So many levels, each with so many runs before they are merged into the next.
+    Levels {
+        /// Levels, from 1 to 8.
+        levels: u8,
+        /// Runs of a level but the last, from 1 to 8. 1: leveled.
+        runs: u8,
+        /// Runs of the last level, from 1 to 8. 1: a scan and a get of what is old find it in one place.
+        last: u8,
+        /// How many times as large as the level before it a level may become, if it has one run.
+        ratio: u8,
+    },
+}
+
+/// What the choice depends on.
+pub(super) struct Outlook {
+    pub(super) shape: Shape,
+    /// Bytes of a full memtable.
+    pub(super) memtable: u64,
+    /// Bytes of a table.
+    pub(super) table: u64,
+    /// The memtable should be merged now.
+    pub(super) full: bool,
+    /// Where the sweep stands in its run.
+    pub(super) sweep: u32,
+}
+
+impl Outlook {
+    /// The merge to begin with now, if there is one.
+    pub(super) fn choose(&self, list: &mut List<'_>) -> Option<Job> {
+        match self.shape {
+            Shape::Sweep => self.sweep(list),
+            Shape::Levels { levels, runs, last, ratio } => {
+                let levels = levels.clamp(1, 8);
+                let most = |level: u8| {
+                    let runs = if level.wrapping_add(1) >= levels { last } else { runs };
+                    u32::from(runs.clamp(1, 8))
+                };
+                self.levels(list, levels, &most, u64::from(ratio.max(2)))
+            }
+        }
+    }
+
+    fn sweep(&self, list: &mut List<'_>) -> Option<Job> {
+        // Runs of an earlier shape.
+        if list.runs.len() > 1 {
+            return Some(merge(list, 0, list.runs.len(), 0));
+        }
+        if !self.full {
+            return None;
+        }
+        if list.runs.is_empty() && !list.insert_run(0, 0) {
+            return None;
+        }
+        let from = if self.sweep < list.run(0).len { self.sweep } else { 0 };
+        let mut job = Job::new(0, from, true);
+        (job.memtable, job.one) = (true, true);
+        let _ = job.sources.push(Source::new(0, from));
+        Some(job)
+    }
+
+    fn levels(&self, list: &mut List<'_>, levels: u8, most: &dyn Fn(u8) -> u32, ratio: u64) -> Option<Job> {
+        let mut limit = self.memtable;
+        let last = levels.wrapping_sub(1);
+        for level in 0..levels {
+            // Runs of levels that this shape has no more count as of its last one.
+            let is_here = |found: u8| found.min(last) == level;
+            let first = list.runs.iter().position(|run| is_here(run.level));
+            let count = list.runs.iter().filter(|run| is_here(run.level)).count();
+            let tables: u32 = list.runs.iter().filter(|run| is_here(run.level)).map(|run| run.len).sum();
+            let bytes = u64::from(tables).saturating_mul(self.table);
+            limit = limit.saturating_mul(ratio);
+            let too_many = count as u32 > most(level);
+            let too_large = level < last && most(level) == 1 && bytes > limit;
+            if let (Some(first), true) = (first, too_many || too_large) {
+                let below = level.wrapping_add(1).min(last);
+                let mut end = first.wrapping_add(count);
+                if level < last && most(below) == 1 {
+                    let more = list.runs.iter().filter(|run| run.level.min(last) == below).count();
+                    end = end.wrapping_add(more);
+                }
+                return Some(merge(list, first, end, below));
+            }
+        }
+        if list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
+            return Some(merge(list, 0, list.runs.len(), last));
+        }
+        if !self.full || !list.insert_run(0, 0) {
+            return None;
+        }
+        let mut job = Job::new(0, 0, list.runs.len() == 1);
+        job.memtable = true;
+        Some(job)
+    }
+}
+
+/// The merge of the runs from `first` on, up to `end`, into a run of this level behind them.
+pub(super) fn merge(list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
+    let end = end.min(list.runs.len());
+    let older = list.runs.len() != end;
+    list.insert_run(end, level);
+    let mut job = Job::new(end, 0, !older);
+    for run in first..end {
+        let _ = job.sources.push(Source::new(run, 0));
+        let tables = list.run(run);
+        let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
+        job.left = job.left.saturating_add(pages);
+    }
+    job
+}

@@ -1,0 +1,637 @@
+//! The tree as a whole: its memory, its root, and what the shell asks of it.
+
+use core::ops::Range;
+
+use super::builder::{self, Builder};
+use super::filter::Hash;
+use super::find::{Tables, value_of};
+use super::list::{List, Runs};
+use super::manifest::Manifest;
+use super::memory::{Layout, MIN_FRAMES, page_size};
+use super::memtable::{self, Memtable};
+use super::merge::{Job, Merge, Progress};
+use super::policy::{Outlook, Shape};
+use crate::codec::Varints;
+use crate::device::Geometry;
+use crate::index::{
+    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
+};
+use crate::node;
+use crate::pool::{Frames, Pool, PoolInfo, State};
+use crate::volume::{Buffer, Fault};
+
+/// How a tree is to be kept. None of it is on the device: it may be different at each open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Options {
+    /// Which runs there are.
+    pub shape: Shape,
+    /// Bits of the filter for each key; 0: no filters. With 10, one in a hundred keys that are not there is looked for.
+    pub bits_per_key: u8,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { shape: Shape::Levels { levels: 2, runs: 4, last: 1, ratio: 8 }, bits_per_key: 10 }
+    }
+}
+
+/// An LSM tree in lent memory: the index of a [`Store`](crate::store::Store).
+///
+/// `P` is memory for pages, lent or given, which begins where the device's alignment wants it; `F` are the records of the
+/// frames, a page of the memory each. What is left of the memory is the memtable's. A block of the volume is a table: 8 KiB or
+/// the erase unit on flash, 512 KiB on a disk.
+pub struct Lsm<P, F> {
+    pages: P,
+    frames: F,
+    pool: State,
+    memtable: memtable::State,
+    runs: Runs,
+    progress: builder::Progress,
+    state: Inner,
+}
+
+/// What the tree remembers beside its memory.
+pub(super) struct Inner {
+    options: Options,
+    layout: Layout,
+    manifest: Manifest,
+    /// As the last publish names it.
+    published: Manifest,
+    job: Option<Job>,
+    /// Pairs go past the log, into tables.
+    bulk: bool,
+    /// Tables have changed since the manifest was written.
+    unwritten: bool,
+    /// And since the last publish.
+    unpublished: bool,
+    /// Pairs in all tables.
+    pairs: u64,
+    /// Where a sweep goes on.
+    sweep: u32,
+    /// Offset behind the newest operation.
+    seen: u64,
+    /// Bytes of a pair, on average.
+    pair: u32,
+    /// Bytes of a block.
+    block: u32,
+}
+
+/// The tree at work: without the types of its memory, so that its code is there once.
+pub(super) struct Tree<'a> {
+    pub(super) tables: Tables<'a>,
+    pub(super) memtable: Memtable<'a>,
+    builder: Builder<'a>,
+    state: &'a mut Inner,
+}
+
+impl<P: Buffer, F: Frames> Lsm<P, F> {
+    /// A tree for the memory.
+    pub fn new(pages: P, frames: F, options: Options) -> Self {
+        Self {
+            pages,
+            frames,
+            pool: State::new(),
+            memtable: memtable::State::new(),
+            runs: Runs::new(),
+            progress: builder::Progress::default(),
+            state: Inner {
+                options,
+                layout: Layout::default(),
+                manifest: Manifest::default(),
+                published: Manifest::default(),
+                job: None,
+                bulk: false,
+                unwritten: false,
+                unpublished: false,
+                pairs: 0,
+                sweep: 0,
+                seen: 0,
+                pair: 64,
+                block: 0,
+            },
+        }
+    }
+
+    /// The least memory for a volume in bytes, and frames; with it, the tree holds data of an eighth of the device.
+    pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
+        (Layout::least(geometry, block_size, MIN_FRAMES), MIN_FRAMES)
+    }
+
+    /// Gives the memory back.
+    pub fn into_memory(self) -> (P, F) {
+        (self.pages, self.frames)
+    }
+
+    fn view(&mut self) -> Tree<'_> {
+        let Layout { size, pool, memtable, list, key } = self.state.layout;
+        let bytes = self.pages.as_mut();
+        let (builder, rest) =
+            bytes.split_at_mut_checked(builder::PAGES.wrapping_mul(size)).unwrap_or_default();
+        let (pages, rest) = rest.split_at_mut_checked(pool).unwrap_or_default();
+        let (chunks, rest) = rest.split_at_mut_checked(memtable).unwrap_or_default();
+        let (tables, rest) = rest.split_at_mut_checked(list).unwrap_or_default();
+        let key = rest.get_mut(..key).unwrap_or_default();
+        Tree {
+            tables: Tables {
+                pool: Pool { pages, frames: self.frames.as_mut(), state: &mut self.pool },
+                list: List { bytes: tables, runs: &mut self.runs },
+            },
+            memtable: Memtable { bytes: chunks, state: &mut self.memtable },
+            builder: Builder { pages: builder, key, size, progress: &mut self.progress },
+            state: &mut self.state,
+        }
+    }
+}
+
+impl Tree<'_> {
+    /// Makes the pool and the memtable empty.
+    fn reset(&mut self) {
+        let size = self.state.layout.size;
+        self.tables.pool.divide(size);
+        self.memtable.divide(size);
+        self.builder.progress.active = false;
+        self.state.job = None;
+        self.state.bulk = false;
+    }
+
+    fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
+        let offset = ground.offset();
+        if !self.memtable.insert(key, value, offset) {
+            return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
+        }
+        self.note(key, value);
+        self.state.seen = offset.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Keeps the average size of a pair.
+    fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let size = node::pair_size(key.len(), value.unwrap_or_default().len()) as u32;
+        self.state.pair = self.state.pair.wrapping_mul(15).wrapping_add(size).wrapping_add(15) / 16;
+    }
+
+    /// Whether a table has what the log says at this offset about a key.
+    fn is_merged<G: Ground>(&mut self, ground: &mut G, key: &[u8], offset: u64) -> Result<bool, Fault> {
+        for run in 0..self.tables.list.runs.len() {
+            let run = self.tables.list.run(run);
+            let Some(number) = self.tables.begun(ground, run, key, false)?.checked_sub(1) else { continue };
+            let table = self.tables.list.get(run.start.wrapping_add(number));
+            let ahead = table.merged.wrapping_sub(offset as u32);
+            if table.merged == 0 || ahead == 0 || ahead > u32::MAX / 2 {
+                continue;
+            }
+            let frame = self.tables.leaf(ground, &table, table.pages.wrapping_sub(1))?;
+            let page = self.tables.pool.page(frame);
+            if key <= node::key(page, node::count(page).wrapping_sub(1)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn choose(&mut self, full: bool) -> Option<Job> {
+        let outlook = Outlook {
+            shape: self.state.options.shape,
+            memtable: self.state.layout.memtable as u64,
+            table: u64::from(self.state.block),
+            full,
+            sweep: self.state.sweep,
+        };
+        outlook.choose(&mut self.tables.list)
+    }
+
+    /// See [`Index::checkpoint_step`].
+    fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
+        self.finish_bulk(ground)?;
+        if !self.state.unwritten {
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.len() != 0))
+            else {
+                return Ok(true);
+            };
+            let done = self.merge(ground, &mut job, pages, &mut |_| {});
+            match done {
+                Ok(Progress::Paused) => {
+                    self.state.job = Some(job);
+                    return Ok(false);
+                }
+                Ok(Progress::Table) => self.state.job = Some(job),
+                Ok(Progress::Done) => {
+                    if job.one {
+                        self.state.sweep = job.place;
+                    }
+                    self.drop_empty();
+                    self.state.job = self.choose(false);
+                }
+                Err(fault) => {
+                    // Begun anew when it is tried again. What was committed stays.
+                    self.give_up(ground)?;
+                    return Err(fault);
+                }
+            }
+        }
+        self.tables.write_manifest(ground, &mut self.state.manifest)?;
+        self.state.unwritten = false;
+        Ok(true)
+    }
+
+    pub(super) fn merge<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        job: &mut Job,
+        pages: u32,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Progress, Fault> {
+        let mut merge = Merge {
+            tables: Tables {
+                pool: Pool {
+                    pages: self.tables.pool.pages,
+                    frames: self.tables.pool.frames,
+                    state: self.tables.pool.state,
+                },
+                list: List { bytes: self.tables.list.bytes, runs: self.tables.list.runs },
+            },
+            memtable: Memtable { bytes: self.memtable.bytes, state: self.memtable.state },
+            builder: Builder {
+                pages: self.builder.pages,
+                key: self.builder.key,
+                size: self.builder.size,
+                progress: self.builder.progress,
+            },
+            job,
+            bits: self.state.options.bits_per_key.into(),
+            seen: self.state.seen,
+            pair: self.state.pair,
+            pairs: &mut self.state.pairs,
+            report,
+        };
+        let done = merge.step(ground, pages);
+        if done != Ok(Progress::Paused) {
+            (self.state.unwritten, self.state.unpublished) = (true, true);
+        }
+        done
+    }
+
+    pub(super) fn drop_empty(&mut self) {
+        for run in (0..self.tables.list.runs.len()).rev() {
+            if self.tables.list.run(run).len == 0 {
+                self.tables.list.remove_run(run);
+            }
+        }
+    }
+
+    /// Gives up the merge that is under way.
+    pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        self.state.job = None;
+        self.memtable.unmark();
+        self.drop_empty();
+        self.builder.give_up(ground)
+    }
+
+    /// Completes the last table of a load in bulk.
+    fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        if self.state.bulk && self.builder.progress.active {
+            let table = self.builder.finish(ground)?;
+            let pairs = u64::from(self.builder.progress.pairs);
+            self.state.pairs = self.state.pairs.saturating_add(pairs);
+            let end = self.tables.list.run(0).len;
+            if !self.tables.list.insert(0, end, table) {
+                return Err(Fault::Full);
+            }
+            (self.state.unwritten, self.state.unpublished) = (true, true);
+        }
+        Ok(())
+    }
+
+    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
+        if !core::mem::replace(&mut self.state.bulk, true) {
+            let level = match self.state.options.shape {
+                Shape::Sweep => 0,
+                Shape::Levels { levels, .. } => levels.clamp(1, 8).wrapping_sub(1),
+            };
+            self.tables.list.runs.clear();
+            self.tables.list.insert_run(0, level);
+            self.builder.pass(&[]);
+        }
+        if !self.builder.is_behind(key) {
+            return Ok(false);
+        }
+        self.note(key, Some(value));
+        for _ in 0..2 {
+            if !self.builder.progress.active {
+                let keys = (self.state.block / self.state.pair.max(1)).max(1);
+                self.builder.begin(ground, keys, self.state.options.bits_per_key.into())?;
+            }
+            if self.builder.add(ground, &mut [], key, Some(value))? {
+                self.builder.pass(key);
+                return Ok(true);
+            }
+            self.finish_bulk(ground)?;
+        }
+        Err(Fault::OutOfRange)
+    }
+
+    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
+        if let Some(record) = self.memtable.find(key).and_then(|at| self.memtable.record(at)) {
+            let found = record.value.map(|value| copy(ground, value, out, 0, 0));
+            return found.transpose();
+        }
+        let hash = Hash::of(key);
+        let before = self.tables.pool.state.info.misses;
+        for number in 0..self.tables.list.runs.len() {
+            let run = self.tables.list.run(number);
+            let Some(spot) = self.tables.find(ground, run, key, hash)? else { continue };
+            let reads = self.tables.pool.state.info.misses.wrapping_sub(before) as u32;
+            let Some(value) = value_of(self.tables.pool.page(spot.frame), spot.cell) else {
+                let id = self.tables.pool.frame(spot.frame).block;
+                let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1);
+                return Err(ground.damaged(id / (pages as u32).max(1)));
+            };
+            let depth = number.wrapping_add(1) as u8;
+            return value.map(|value| copy(ground, value, out, depth, reads)).transpose();
+        }
+        Ok(None)
+    }
+}
+
+/// Copies a value out.
+pub(super) fn copy<G: Ground>(
+    ground: &mut G,
+    value: &[u8],
+    out: &mut [u8],
+    depth: u8,
+    reads: u32,
+) -> Result<Found, Fault> {
+    match out.get_mut(..value.len()) {
+        Some(place) => {
+            place.copy_from_slice(value);
+            Ok(Found { len: value.len(), depth, reads })
+        }
+        None => Err(ground.short(value.len())),
+    }
+}
+
+impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
+    const KIND: Kind = Kind::Lsm;
+
+    fn begin(&mut self, geometry: &Geometry, block: u32) -> Result<(), Unfit> {
+        if (block as usize) < page_size(geometry, block).saturating_mul(8) {
+            return Err(Unfit::Block(
+                "a table of an LSM tree, which is a block, has at least 8 pages, none smaller than the device's units: use larger blocks",
+            ));
+        }
+        let start = self.pages.as_ref().as_ptr().addr();
+        if start & geometry.alignment.saturating_sub(1) as usize != 0 {
+            return Err(Unfit::Misaligned(geometry.alignment));
+        }
+        let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
+        let Some(layout) = Layout::divide(geometry, block, bytes, frames) else {
+            let frames = frames.max(MIN_FRAMES);
+            return Err(Unfit::Memory(Layout::least(geometry, block, frames), frames));
+        };
+        (self.state.layout, self.state.block) = (layout, block);
+        self.runs.clear();
+        self.view().reset();
+        Ok(())
+    }
+
+    fn read_root(&mut self, fields: &mut Varints<'_>) {
+        let state = &mut self.state;
+        state.manifest = Manifest::default();
+        state.manifest.fields(fields);
+        fields.u64(&mut state.pairs);
+        fields.u32(&mut state.sweep);
+        state.published = state.manifest;
+    }
+
+    fn write_root(&mut self, fields: &mut Varints<'_>) {
+        let state = &mut self.state;
+        state.manifest.fields(fields);
+        fields.u64(&mut state.pairs);
+        fields.u32(&mut state.sweep);
+    }
+
+    fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let tree = self.view();
+        let (mut tables, manifest) = (tree.tables, tree.state.manifest);
+        let read = tables.read_manifest(ground, &manifest);
+        if read.is_err() {
+            tables.list.runs.clear();
+        }
+        read
+    }
+
+    fn max_key(&self) -> usize {
+        node::max_key(self.state.layout.size)
+    }
+
+    fn max_value(&self, key: usize) -> usize {
+        let most = memtable::max_pair(self.state.layout.size);
+        // The word before the value in the memtable, and lengths of two bytes.
+        most.saturating_sub(node::pair_size(key, 0)).saturating_sub(5)
+    }
+
+    fn replay_buffer(&mut self) -> &mut [u8] {
+        let size = self.state.layout.size;
+        let from = (self.pool.info.frames as usize).wrapping_mul(size);
+        let tree = self.view();
+        tree.tables.pool.pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default()
+    }
+
+    fn replay<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: Range<usize>,
+        value: Option<Range<usize>>,
+    ) -> Result<(), Fault> {
+        let mut tree = self.view();
+        let size = tree.state.layout.size;
+        let from = (tree.tables.pool.state.info.frames as usize).wrapping_mul(size);
+        let (pages, buffer) = tree.tables.pool.pages.split_at_mut_checked(from).unwrap_or_default();
+        tree.tables.pool.pages = pages;
+        let value = match value {
+            // What no store of this kind has written.
+            Some(place) if place.end > size || place.len() > super::memtable::max_pair(size) => {
+                return Err(ground.damaged(0));
+            }
+            Some(place) => Some(buffer.get(place).unwrap_or_default()),
+            None => None,
+        };
+        let key = buffer.get(key).unwrap_or_default();
+        let offset = ground.offset();
+        if tree.is_merged(ground, key, offset)? {
+            tree.state.seen = offset.wrapping_add(1);
+            return Ok(());
+        }
+        tree.insert(ground, key, value)
+    }
+
+    fn replayed(&mut self) {
+        self.view().tables.pool.complete();
+    }
+
+    fn has_room(&self) -> bool {
+        self.memtable.has_room()
+    }
+
+    fn blocks_for_change(&self) -> u32 {
+        // All that the memtable holds, in tables; the one that is being written, the manifest's next block, and two to spare.
+        let (used, _) = self.memtable.chunks();
+        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
+        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(4)
+    }
+
+    fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
+        let tables = (bytes as u32).checked_div(self.state.block / 2).unwrap_or(0);
+        self.blocks_for_change().saturating_add(tables).saturating_add(1)
+    }
+
+    fn blocks_for_value(&self, _: usize, _: usize) -> u32 {
+        0
+    }
+
+    fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
+        if op.value.is_some() {
+            return Ok(true);
+        }
+        match self.view().get(ground, op.key, &mut []) {
+            Ok(found) => Ok(found.is_some()),
+            Err(Fault::Short) => Ok(true),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>, _: Promoted<'_>) -> Result<Effect, Fault> {
+        let value = match op.value {
+            Some(Input::Bytes(bytes)) => Some(bytes),
+            Some(Input::Logged { .. }) => return Err(ground.damaged(0)),
+            None => None,
+        };
+        let mut tree = self.view();
+        let written = tree.builder.progress.written;
+        tree.insert(ground, op.key, value)?;
+        let writes = tree.builder.progress.written.wrapping_sub(written) as u32;
+        let depth = tree.tables.list.runs.len() as u8;
+        Ok(Effect { found: op.value.is_none(), depth, writes, ..Effect::default() })
+    }
+
+    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
+        self.view().append(ground, key, value)
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.state.pairs = 0;
+        self.state.manifest = self.state.published;
+        (self.state.unwritten, self.state.unpublished) = (false, false);
+        let mut tree = self.view();
+        tree.reset();
+        tree.tables.pool.complete();
+    }
+
+    fn begin_replay<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let mut tree = self.view();
+        tree.give_up(ground)?;
+        tree.reset();
+        Ok(())
+    }
+
+    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
+        self.view().get(ground, key, out)
+    }
+
+    fn step<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Fault> {
+        self.view().next_pair(ground, place, key, forward, out)
+    }
+
+    fn skip<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+    ) -> Result<(), Fault> {
+        self.view().skip(ground, place, key, forward)
+    }
+
+    fn is_due(&self, log: bool, _: bool) -> bool {
+        let (used, total) = self.memtable.chunks();
+        log || self.state.job.is_some() || self.state.unwritten || used > total / 4 * 3
+    }
+
+    fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
+        self.view().step(ground, pages)
+    }
+
+    fn dirty(&self) -> u32 {
+        let unpublished = self.state.unpublished || self.state.bulk && self.progress.active;
+        self.memtable.len().saturating_add(u32::from(unpublished))
+    }
+
+    fn position(&mut self, end: u64) -> u64 {
+        self.view().memtable.lowest().unwrap_or(end).min(end)
+    }
+
+    fn published(&mut self) {
+        self.state.published = self.state.manifest;
+        (self.state.unpublished, self.state.bulk) = (false, false);
+        self.view().memtable.drop_merged();
+    }
+
+    fn flush_at_close(&self) -> bool {
+        true
+    }
+
+    fn pace(&self) -> u32 {
+        // What is to be done, divided among the changes that there is room for until then.
+        let (used, total) = self.memtable.chunks();
+        let room = total.saturating_sub(used).saturating_mul(self.state.layout.size as u32);
+        let changes = (room / self.state.pair.max(16)).max(1);
+        let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
+        let work = left.saturating_add(u64::from(used).saturating_mul(2)) as u32;
+        let level = self.runs.first().map_or(0, |run| run.len);
+        let sweep = match self.state.options.shape {
+            Shape::Sweep => {
+                let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1);
+                level.saturating_mul(pages as u32).saturating_mul(3) / self.memtable.len().max(1)
+            }
+            Shape::Levels { .. } => 0,
+        };
+        (work / changes).saturating_add(sweep).saturating_add(2)
+    }
+
+    fn info(&self) -> IndexInfo {
+        IndexInfo {
+            pairs: self.state.pairs.saturating_add(u64::from(self.memtable.len())),
+            depth: self.runs.len() as u8,
+            leaves: self.runs.last().map_or(0, |run| run.end()),
+            inner: 0,
+            overflow: 0,
+        }
+    }
+
+    fn pool(&self) -> PoolInfo {
+        PoolInfo { written: self.progress.written, ..self.pool.info }
+    }
+
+    fn verify<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        claim: &mut dyn FnMut(u32) -> bool,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Verified, Fault> {
+        let manifest = self.state.manifest.block;
+        self.view().verify(ground, manifest, claim, report)
+    }
+
+    fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault> {
+        self.view().prune(ground, report)
+    }
+}

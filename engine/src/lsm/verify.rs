@@ -1,0 +1,174 @@
+//! What is damaged: found, and on demand dropped.
+
+use super::builder::page_id;
+use super::filter::{self, Hash, LINE, Owner};
+use super::find::value_of;
+use super::list::Table;
+use super::merge::{Job, Progress, Source};
+use super::tree::Tree;
+use crate::index::{Damage, Ground, Verified};
+use crate::node;
+use crate::volume::Fault;
+
+impl Tree<'_> {
+    /// Reads every page of every table.
+    pub(super) fn verify<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        manifest: u32,
+        claim: &mut dyn FnMut(u32) -> bool,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Verified, Fault> {
+        let mut found = Verified::default();
+        let mut damages = 0_u64;
+        let mut tell = |damage| {
+            damages = damages.saturating_add(1);
+            report(damage);
+        };
+        if let Some(block) = manifest.checked_sub(1)
+            && !claim(block)
+        {
+            tell(Damage::Twice { address: ground.address(block) });
+        }
+        for number in 0..self.tables.list.runs.len() {
+            let run = self.tables.list.run(number);
+            for at in run.start..run.end() {
+                let table = self.tables.list.get(at);
+                let address = ground.address(table.block);
+                if !claim(table.block) {
+                    tell(Damage::Twice { address });
+                }
+                // The page before must end below this one's first key.
+                let last =
+                    if at == run.start { None } else { Some(self.tables.list.get(at.wrapping_sub(1))) };
+                match self.verify_table(ground, &table, last.as_ref(), &mut found, &mut tell) {
+                    Ok(true) => {}
+                    Ok(false) => tell(Damage::Structure { address }),
+                    Err(Fault::Damaged) => tell(Damage::Page { address, level: 1 }),
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+        found.damages = damages;
+        found.pairs = found.pairs.saturating_add(u64::from(self.memtable.len()));
+        Ok(found)
+    }
+
+    /// Whether all is in order but what `tell` was told of.
+    fn verify_table<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        table: &Table,
+        before: Option<&Table>,
+        found: &mut Verified,
+        tell: &mut dyn FnMut(Damage),
+    ) -> Result<bool, Fault> {
+        let index = self.tables.index(ground, table)?;
+        let size = self.tables.pool.state.page_size();
+        found.pages = found.pages.saturating_add(1);
+        found.tree_pages = found.tree_pages.saturating_add(1);
+        let used = node::used(self.tables.pool.page(index)) as u64;
+        found.used = found.used.saturating_add(used).saturating_add(16);
+        let mut in_order = node::count(self.tables.pool.page(index)) == table.pages as usize;
+        if let Some(before) = before {
+            in_order &= before.prefix <= table.prefix;
+        }
+        for page in table.page..table.pages {
+            let address =
+                ground.address(table.block).saturating_add(u64::from(page).saturating_mul(size as u64));
+            let frame = match self.tables.leaf(ground, table, page) {
+                Ok(frame) => frame,
+                Err(Fault::Damaged) => {
+                    tell(Damage::Page { address, level: 0 });
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            self.tables.pool.pin(frame);
+            let index = self.tables.index(ground, table);
+            self.tables.pool.unpin(frame);
+            let (index, leaf) = (index?, frame);
+            let (low, high) = (page as usize, (page as usize).saturating_add(1));
+            let bytes = self.tables.pool.page(leaf);
+            let count = node::count(bytes);
+            let first = if page == table.page { table.cell as usize } else { 0 };
+            in_order &= first < count;
+            in_order &= node::key(bytes, 0) >= node::key(self.tables.pool.page(index), low);
+            if high < table.pages as usize {
+                let border = node::key(self.tables.pool.page(index), high);
+                in_order &= node::key(bytes, count.saturating_sub(1)) < border;
+            }
+            for cell in 0..count {
+                in_order &= value_of(bytes, cell as u32).is_some();
+                in_order &= cell == 0 || node::key(bytes, cell.wrapping_sub(1)) < node::key(bytes, cell);
+            }
+            found.pages = found.pages.saturating_add(1);
+            found.tree_pages = found.tree_pages.saturating_add(1);
+            found.used = found.used.saturating_add(node::used(bytes) as u64).saturating_add(16);
+            found.pairs = found.pairs.saturating_add(count.saturating_sub(first) as u64);
+            in_order &= self.verify_filter(ground, table, frame, first)?;
+        }
+        Ok(in_order)
+    }
+
+    /// Whether the filter lets all keys of a page pass.
+    fn verify_filter<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        table: &Table,
+        frame: u32,
+        first: usize,
+    ) -> Result<bool, Fault> {
+        let size = self.tables.pool.state.page_size();
+        let owner = Owner { volume_id: ground.volume_id(), block: table.block, generation: table.generation };
+        let id = page_id(ground, size, table.block, table.pages);
+        debug_assert!(id != u32::MAX);
+        for cell in first..node::count(self.tables.pool.page(frame)) {
+            if table.lines == 0 {
+                break;
+            }
+            let hash = Hash::of(node::key(self.tables.pool.page(frame), cell));
+            let number = hash.line(table.lines);
+            let mut line = [0; LINE];
+            let at = table.pages.wrapping_mul(size as u32).wrapping_add(number.wrapping_mul(LINE as u32));
+            if ground.read_part(table.block, at, &mut line).is_ok()
+                && !filter::may_have(&line, number, owner, hash)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes anew each table of which a page is damaged, without that page; one that has lost its index goes as a whole.
+    pub(super) fn prune<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<(), Fault> {
+        self.give_up(ground)?;
+        for number in 0..self.tables.list.runs.len() {
+            let mut at = 0;
+            while at < self.tables.list.run(number).len {
+                let run = self.tables.list.run(number);
+                let table = self.tables.list.get(run.start.wrapping_add(at));
+                let mut whole = self.tables.index(ground, &table).is_ok();
+                for page in table.page..table.pages {
+                    whole = whole && self.tables.leaf(ground, &table, page).is_ok();
+                }
+                if whole {
+                    at = at.wrapping_add(1);
+                    continue;
+                }
+                let bottom = number.wrapping_add(1) == self.tables.list.runs.len();
+                let mut job = Job::new(number, at, bottom);
+                (job.one, job.lenient) = (true, true);
+                let _ = job.sources.push(Source::new(number, at));
+                while self.merge(ground, &mut job, u32::MAX, report)? == Progress::Paused {}
+                at = job.place;
+            }
+        }
+        self.drop_empty();
+        Ok(())
+    }
+}
