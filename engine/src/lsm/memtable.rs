@@ -77,6 +77,21 @@ impl State {
     pub(crate) const fn new() -> Self {
         Self { size: 0, total: 0, used: 0, free: NO_CHUNK, fresh: 0, entries: 0, newest: 0 }
     }
+
+    /// Entries, tombstones and merged ones among them.
+    pub(crate) fn len(&self) -> u32 {
+        self.entries
+    }
+
+    /// Chunks in use, and in all.
+    pub(crate) fn chunks(&self) -> (u32, u32) {
+        (self.used, self.total)
+    }
+
+    /// Whether the next insert finds room, whatever it is, if it is not larger than [`max_pair`]: see the module.
+    pub(crate) fn has_room(&self) -> bool {
+        self.used < self.total
+    }
 }
 
 /// An entry of the memtable.
@@ -171,21 +186,6 @@ impl Memtable<'_> {
         *self.state = State { size: self.state.size, total: self.state.total, ..State::new() };
     }
 
-    /// Entries, tombstones and merged ones among them.
-    pub(crate) fn len(&self) -> u32 {
-        self.state.entries
-    }
-
-    /// Chunks in use, and in all.
-    pub(crate) fn chunks(&self) -> (u32, u32) {
-        (self.state.used, self.state.total)
-    }
-
-    /// Whether the next insert finds room, whatever it is, if it is not larger than [`max_pair`]: see the module.
-    pub(crate) fn has_room(&self) -> bool {
-        self.state.used < self.state.total
-    }
-
     /// Puts an entry in, in place of the one of the same key; then it is not merged. False: there is no room, or it is larger
     /// than [`max_pair`], and nothing has changed. `offset` is less than 2^30 from that of any entry, and from what
     /// [`lowest`](Self::lowest) said last.
@@ -199,7 +199,7 @@ impl Memtable<'_> {
         }
         let index = self.fence_of(key);
         let mut fence = self.fence(index);
-        let has_room = self.has_room();
+        let has_room = self.state.has_room();
         let (chunk, scratch) = node::page_and_scratch(self.bytes, self.state.size, fence.number());
         let found = node::search(chunk, key);
         let (Ok(at) | Err(at)) = found;
@@ -419,7 +419,7 @@ impl Memtable<'_> {
     /// Takes a chunk into use, empty, and puts its fence before fence `index`. Whether there was one.
     #[inline(never)]
     fn open(&mut self, index: u32) -> bool {
-        if !self.has_room() {
+        if !self.state.has_room() {
             return false;
         }
         let number = match self.state.free {

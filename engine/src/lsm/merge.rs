@@ -305,7 +305,7 @@ impl Tables<'_> {
     pub(super) fn forget<G: Ground>(&mut self, ground: &G, block: u32, last: u32) {
         for page in 0..=last {
             let at = self.pool.peek(page_id(ground, self.pool.state.page_size(), block, page));
-            if at != NONE && self.pool.frame(at).pins == 0 {
+            if at != NONE && !self.pool.is_pinned(at) {
                 self.pool.leave(at);
             }
         }

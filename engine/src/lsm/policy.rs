@@ -41,6 +41,8 @@ pub(super) struct Outlook {
     pub(super) full: bool,
     /// Where the sweep stands in its run.
     pub(super) sweep: u32,
+    /// Runs that can be merged at a time: each takes a frame.
+    pub(super) sources: usize,
 }
 
 impl Outlook {
@@ -62,7 +64,7 @@ impl Outlook {
     fn sweep(&self, list: &mut List<'_>) -> Option<Job> {
         // Runs of an earlier shape.
         if list.runs.len() > 1 {
-            return Some(merge(list, 0, list.runs.len(), 0));
+            return Some(self.merge(list, 0, list.runs.len(), 0));
         }
         if !self.full {
             return None;
@@ -97,11 +99,11 @@ impl Outlook {
                     let more = list.runs.iter().filter(|run| run.level.min(last) == below).count();
                     end = end.wrapping_add(more);
                 }
-                return Some(merge(list, first, end, below));
+                return Some(self.merge(list, first, end, below));
             }
         }
         if list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
-            return Some(merge(list, 0, list.runs.len(), last));
+            return Some(self.merge(list, 0, list.runs.len(), last));
         }
         if !self.full || !list.insert_run(0, 0) {
             return None;
@@ -110,19 +112,21 @@ impl Outlook {
         job.memtable = true;
         Some(job)
     }
-}
 
-/// The merge of the runs from `first` on, up to `end`, into a run of this level behind them.
-pub(super) fn merge(list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
-    let end = end.min(list.runs.len());
-    let older = list.runs.len() != end;
-    list.insert_run(end, level);
-    let mut job = Job::new(end, 0, !older);
-    for run in first..end {
-        let _ = job.sources.push(Source::new(run, 0));
-        let tables = list.run(run);
-        let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
-        job.left = job.left.saturating_add(pages);
+    /// The merge of the runs from `first` on, up to `end`, into a run of this level behind them; of the oldest ones, if they
+    /// are too many for one.
+    fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
+        let end = end.min(list.runs.len());
+        let first = first.max(end.saturating_sub(self.sources.max(2)));
+        let older = list.runs.len() != end;
+        list.insert_run(end, level);
+        let mut job = Job::new(end, 0, !older);
+        for run in first..end {
+            let _ = job.sources.push(Source::new(run, 0));
+            let tables = list.run(run);
+            let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
+            job.left = job.left.saturating_add(pages);
+        }
+        job
     }
-    job
 }

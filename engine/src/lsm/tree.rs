@@ -197,6 +197,7 @@ impl Tree<'_> {
             table: u64::from(self.state.block),
             full,
             sweep: self.state.sweep,
+            sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
         };
         outlook.choose(&mut self.tables.list)
     }
@@ -205,7 +206,7 @@ impl Tree<'_> {
     fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
         self.finish_bulk(ground)?;
         if !self.state.unwritten {
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.len() != 0))
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.state.len() != 0))
             else {
                 return Ok(true);
             };
@@ -451,7 +452,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         tree.tables.pool.pages = pages;
         let value = match value {
             // What no store of this kind has written.
-            Some(place) if place.end > size || place.len() > super::memtable::max_pair(size) => {
+            Some(place) if place.end > size || place.len() > memtable::max_pair(size) => {
                 return Err(ground.damaged(0));
             }
             Some(place) => Some(buffer.get(place).unwrap_or_default()),
@@ -628,6 +629,9 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         report: &mut dyn FnMut(Damage),
     ) -> Result<Verified, Fault> {
         let manifest = self.state.manifest.block;
+        if self.progress.active {
+            claim(self.progress.table.block);
+        }
         self.view().verify(ground, manifest, claim, report)
     }
 

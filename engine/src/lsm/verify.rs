@@ -50,7 +50,7 @@ impl Tree<'_> {
             }
         }
         found.damages = damages;
-        found.pairs = found.pairs.saturating_add(u64::from(self.memtable.len()));
+        found.pairs = found.pairs.saturating_add(u64::from(self.memtable.state.len()));
         Ok(found)
     }
 

@@ -327,6 +327,10 @@ impl Pool<'_> {
         frame.pins = frame.pins.saturating_sub(1);
     }
 
+    pub(crate) fn is_pinned(&self, at: u32) -> bool {
+        self.frame(at).pins != 0
+    }
+
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn is_dirty(&self, at: u32) -> bool {
         self.frame(at).dirty

@@ -119,7 +119,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<Effect, Fault> {
         let blocks = self.index.blocks_for_value(op.key.len(), value.len());
         self.pace(volume, self.index.pace().saturating_add(blocks))?;
-        self.make_index_room(volume)?;
+        self.make_index_room(volume, self.log.end())?;
         let found = self.with_index(volume, None, |index, base| index.prepare(base, op))?;
         if op.value.is_none() && !found {
             return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
@@ -166,7 +166,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         };
         let mut left = staged;
         while let Some((op, rest)) = next_op(left) {
-            self.make_index_room(volume).inspect_err(|_| volume.poison())?;
+            self.make_index_room(volume, self.offset).inspect_err(|_| volume.poison())?;
             match self.apply(volume, &op, &mut |_, _| {}) {
                 Ok(_) | Err(Fault::Damaged) => {}
                 Err(fault) => return Err(fault),
@@ -197,17 +197,19 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         done
     }
 
-    /// There will be room for a change in the index; steps of a checkpoint, if that is what it takes.
+    /// There will be room for a change in the index; steps of a checkpoint, if that is what it takes. `at`: the first operation
+    /// of the log that was not applied yet.
     fn make_index_room<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
+        at: u64,
     ) -> Result<(), Fault> {
         while !self.index.has_room() {
             if self.log.is_in_flight() {
                 return Err(Fault::SyncPending);
             }
             self.complete_step(volume)?;
-            self.publish(volume)?;
+            self.publish_at(volume, at)?;
         }
         Ok(())
     }

@@ -2,9 +2,16 @@
 
 use std::process::ExitCode;
 
-use esker_tests::kv::engine::TestTree;
+use esker_tests::kv::engine::{TestLsm, TestTree};
 use esker_tests::{cli, kv, wal};
 
 fn main() -> ExitCode {
-    cli::main("corrupt", &[("wal", wal::corrupt::run), ("btree", kv::corrupt::run::<TestTree>)])
+    cli::main(
+        "corrupt",
+        &[
+            ("wal", wal::corrupt::run),
+            ("btree", kv::corrupt::run::<TestTree>),
+            ("lsm", kv::corrupt::run::<TestLsm>),
+        ],
+    )
 }

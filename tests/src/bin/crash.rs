@@ -2,9 +2,16 @@
 
 use std::process::ExitCode;
 
-use esker_tests::kv::engine::TestTree;
+use esker_tests::kv::engine::{TestLsm, TestTree};
 use esker_tests::{cli, kv, wal};
 
 fn main() -> ExitCode {
-    cli::main("crash", &[("wal", wal::crash::run), ("btree", kv::crash::run::<TestTree>)])
+    cli::main(
+        "crash",
+        &[
+            ("wal", wal::crash::run),
+            ("btree", kv::crash::run::<TestTree>),
+            ("lsm", kv::crash::run::<TestLsm>),
+        ],
+    )
 }

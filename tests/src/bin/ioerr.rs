@@ -2,9 +2,16 @@
 
 use std::process::ExitCode;
 
-use esker_tests::kv::engine::TestTree;
+use esker_tests::kv::engine::{TestLsm, TestTree};
 use esker_tests::{cli, kv, wal};
 
 fn main() -> ExitCode {
-    cli::main("ioerr", &[("wal", wal::ioerr::run), ("btree", kv::ioerr::run::<TestTree>)])
+    cli::main(
+        "ioerr",
+        &[
+            ("wal", wal::ioerr::run),
+            ("btree", kv::ioerr::run::<TestTree>),
+            ("lsm", kv::ioerr::run::<TestLsm>),
+        ],
+    )
 }

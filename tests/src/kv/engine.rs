@@ -1,6 +1,7 @@
 //! The store under test, over whichever index.
 
 use esker::btree::{BTree, Frame};
+use esker::lsm::{self, Lsm};
 use esker::store::{Error, Store};
 use esker::volume::VolumeInfo;
 use esker_sim::{Counts, Sim, SimError};
@@ -8,6 +9,7 @@ use esker_sim::{Counts, Sim, SimError};
 use super::shape::Shape;
 use crate::cuts::broken_rules;
 use crate::wal::opened::{SLOTS, stop as stop_log};
+use crate::wal::shape::Shape as Below;
 
 /// What the store answers.
 pub type KvError = Error<SimError>;
@@ -21,17 +23,95 @@ pub trait Index: esker::store::Index + Sized + 'static {
     /// What its suite is called.
     const SUITE: &'static str;
 
+    /// Puts say whether the key was there, and pairs are counted.
+    const EXACT: bool;
+
     /// One with the least memory that `volume` allows, and `extra` pages more.
     fn lend(volume: &VolumeInfo, extra: usize) -> Self;
+
+    /// The shape that is meant by one whose blocks are pages.
+    fn adapt(shape: Shape) -> Shape;
+
+    /// Bytes of a page.
+    fn page(below: &Below) -> usize;
+
+    /// Whether one put of a value within its page, in a tree of this depth, may cost the device so much: what the documentation
+    /// of the store's `put` promises.
+    fn affordable(below: &Below, depth: u8, cost: &Counts) -> Result<(), String>;
 }
 
 impl Index for TestTree {
     const SUITE: &'static str = "btree";
+    const EXACT: bool = true;
 
     fn lend(volume: &VolumeInfo, extra: usize) -> Self {
         let needed = Self::memory_needed(volume);
         let pages = vec![0; needed.pages + extra * volume.block_size as usize];
         Self::new(pages, vec![Frame::default(); needed.frames + extra])
+    }
+
+    fn adapt(shape: Shape) -> Shape {
+        shape
+    }
+
+    fn page(below: &Below) -> usize {
+        below.block as usize
+    }
+
+    fn affordable(below: &Below, depth: u8, cost: &Counts) -> Result<(), String> {
+        let depth = u64::from(depth);
+        let pages = cost.write_bytes / u64::from(below.block);
+        at_most([
+            ("reads", cost.reads, 2 * depth + 8),
+            ("pages written", pages, 3 * depth + 12),
+            ("syncs", cost.syncs, 5),
+        ])
+    }
+}
+
+fn at_most<const N: usize>(most: [(&str, u64, u64); N]) -> Result<(), String> {
+    match most.iter().find(|(_, is, most)| is > most) {
+        Some((what, is, most)) => Err(format!("{is} {what}, and not {most} at most")),
+        None => Ok(()),
+    }
+}
+
+/// The LSM tree under test.
+pub type TestLsm = Lsm<Vec<u8>, Vec<Frame>>;
+
+/// A table has so many pages.
+const TABLE: u32 = 8;
+
+impl Index for TestLsm {
+    const SUITE: &'static str = "lsm";
+    const EXACT: bool = false;
+
+    fn lend(volume: &VolumeInfo, extra: usize) -> Self {
+        let (bytes, frames) = Self::memory_needed(&volume.geometry, volume.block_size);
+        let list = volume.blocks as usize * 32;
+        let pages = extra * volume.block_size as usize / TABLE as usize;
+        // Every shape has its turn.
+        let shape = match volume.blocks % 3 {
+            0 => lsm::Shape::Sweep,
+            1 => lsm::Shape::Levels { levels: 3, runs: 2, last: 1, ratio: 2 },
+            _ => lsm::Shape::Levels { levels: 2, runs: 3, last: 2, ratio: 2 },
+        };
+        let options = lsm::Options { shape, ..lsm::Options::default() };
+        Self::new(vec![0; bytes + list * 8 + pages], vec![Frame::default(); frames], options)
+    }
+
+    fn adapt(mut shape: Shape) -> Shape {
+        shape.below.block *= TABLE;
+        shape.below.blocks = (shape.below.blocks / 3).max(26);
+        shape
+    }
+
+    fn page(below: &Below) -> usize {
+        (below.block / TABLE) as usize
+    }
+
+    fn affordable(_: &Below, _: u8, _: &Counts) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -74,22 +154,6 @@ pub fn stop(what: &str, error: KvError) -> Stop {
 /// The device's rules were kept.
 pub fn rules(sim: &Sim) -> Run {
     Ok(broken_rules(sim)?)
-}
-
-/// Whether one put of a value within its leaf, in a tree of this depth, may cost the device so much: what the documentation
-/// of the store's `put` promises.
-pub fn affordable(shape: &Shape, depth: u8, cost: &Counts) -> Result<(), String> {
-    let (depth, page) = (u64::from(depth), u64::from(shape.below.block));
-    let pages = cost.write_bytes / page;
-    let most = [
-        ("reads", cost.reads, 2 * depth + 8),
-        ("pages written", pages, 3 * depth + 12),
-        ("syncs", cost.syncs, 5),
-    ];
-    match most.iter().find(|(_, is, most)| is > most) {
-        Some((what, is, most)) => Err(format!("{is} {what}, and not {most} at most")),
-        None => Ok(()),
-    }
 }
 
 /// The device did nothing wrong, so nothing may have stopped.

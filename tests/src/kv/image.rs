@@ -60,7 +60,8 @@ fn make<I: Index>(kind: Kind, clean: bool) -> Run<Image> {
     if shape.large() {
         shape.below.blocks = 56;
     }
-    let page = shape.below.block as usize;
+    let shape = I::adapt(shape);
+    let page = I::page(&shape.below);
     let sim = shape.sim();
     let mut session: Session<I> = Session::format(&sim, shape)?;
     session.create()?;

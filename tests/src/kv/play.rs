@@ -24,7 +24,7 @@ pub fn jobs<I: Index>(settings: &Settings) -> Vec<Job<I>> {
     let mut jobs = Vec::new();
     for scenario in scenarios() {
         for kind in scenario.kinds {
-            let shape = (scenario.adjust)(Shape::of(*kind));
+            let shape = I::adapt((scenario.adjust)(Shape::of(*kind)));
             let name = format!("{}/{kind}", scenario.name);
             if settings.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
                 jobs.push(Job { scenario, shape, name, index: PhantomData });

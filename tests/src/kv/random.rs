@@ -60,7 +60,7 @@ fn jobs<I: Index>(settings: &Settings) -> Vec<Job<I>> {
             block: *block,
             blocks: *blocks,
         };
-        let shape = Shape { below, extra: *extra };
+        let shape = I::adapt(Shape { below, extra: *extra });
         Job { name: format!("{block}/{kind}/{extra}"), shape, index: PhantomData }
     };
     let wanted = |job: &Job<I>| settings.only.as_ref().is_none_or(|only| job.name.contains(only.as_str()));
@@ -147,7 +147,7 @@ impl<I: Index> Runner<I> {
             goal: 200,
             order: Order::Ascending,
             next: 1 << 32,
-            page: job.shape.below.block as usize,
+            page: I::page(&job.shape.below),
             max_key,
             greatest: Counts::default(),
             full: 0,
@@ -294,7 +294,7 @@ impl<I: Index> Runner<I> {
             self.greatest.erases = self.greatest.erases.max(cost.erases);
             self.greatest.syncs = self.greatest.syncs.max(cost.syncs);
             let depth = effect.map_or(8, |effect| effect.depth);
-            super::engine::affordable(&self.session.shape, depth, &cost).map_err(|why| {
+            I::affordable(&self.session.shape.below, depth, &cost).map_err(|why| {
                 Stop::Wrong(format!("a put of {} with {len} bytes cost {cost:?}: {why}", show(&key)))
             })?;
         }
@@ -306,7 +306,7 @@ impl<I: Index> Runner<I> {
         let (found, cost) = self.get_one(&key)?;
         // A value within the leaf takes one read for each page on the way, and none once they are in the pool.
         let Some((len, depth)) = found else { return Ok(()) };
-        if len + key.len() + 32 > self.page / 4 {
+        if !I::EXACT || len + key.len() + 32 > self.page / 4 {
             return Ok(());
         }
         if cost.reads > u64::from(depth) {

@@ -246,7 +246,7 @@ fn overwrite<I: Index>(session: &mut Session<I>) -> Run {
 }
 
 fn page<I: Index>(session: &Session<I>) -> usize {
-    session.shape.below.block as usize
+    I::page(&session.shape.below)
 }
 
 fn overflow<I: Index>(session: &mut Session<I>) -> Run {

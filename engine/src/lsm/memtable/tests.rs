@@ -41,7 +41,7 @@ impl Pair {
         let bytes = vec![0xEE; (chunks + 1) * (size + FENCE) - 1];
         let mut pair = Self { bytes, state: State::new(), size, map: BTreeMap::new() };
         assert_eq!(pair.table().divide(size) as usize, chunks);
-        assert_eq!(pair.table().chunks(), (0, chunks as u32));
+        assert_eq!(pair.table().state.chunks(), (0, chunks as u32));
         pair
     }
 
@@ -51,7 +51,7 @@ impl Pair {
 
     /// Whether it was put in. That it must be where there is room, and only then changes anything, is checked.
     fn insert(&mut self, key: &[u8], value: Option<&[u8]>, offset: u64) -> bool {
-        let has_room = self.table().has_room();
+        let has_room = self.table().state.has_room();
         let (mut bytes, newest) = (Vec::new(), self.state.newest);
         if !has_room {
             bytes.clone_from(&self.bytes);
@@ -97,7 +97,7 @@ impl Pair {
     fn check(&mut self) {
         let map = self.map.clone();
         let table = self.table();
-        assert_eq!(table.len() as usize, map.len());
+        assert_eq!(table.state.len() as usize, map.len());
         for forward in [true, false] {
             let mut at = table.seek(Bound::Unbounded, forward);
             let mut expected: Vec<_> = map.iter().collect();
@@ -284,9 +284,9 @@ proptest! {
                     }
                 }
                 Step::DropMerged => {
-                    let before = pair.table().chunks().0;
+                    let before = pair.table().state.chunks().0;
                     pair.drop_merged();
-                    prop_assert!(pair.table().chunks().0 <= before);
+                    prop_assert!(pair.table().state.chunks().0 <= before);
                 }
                 Step::Unmark => pair.unmark(),
                 Step::Clear => {
@@ -321,7 +321,7 @@ fn whatever_has_room_goes_in() {
         for round in 0..30 {
             let mut pair = Pair::new(size, 3 + round % 4);
             // Most of them as large as can be, or just too large for two of them to have room; or small.
-            while pair.table().has_room() {
+            while pair.table().state.has_room() {
                 let key = vec![random.below(256) as u8; 1 + random.below(size / 4)];
                 let most = max_pair(size) - node::pair_size(key.len(), WORD);
                 let len = match random.below(4) {
@@ -345,10 +345,10 @@ fn a_pair_is_half_a_chunk_at_most() {
         let value = vec![3; size];
         let len = (0..size).rev().find(|len| node::pair_size(1, len + WORD) <= max_pair(size)).unwrap();
         assert!(!pair.insert(b"a", Some(&value[..len + 1]), 1), "{size}");
-        assert_eq!(pair.table().chunks().0, 0);
+        assert_eq!(pair.table().state.chunks().0, 0);
         assert!(pair.insert(b"a", Some(&value[..len]), 1), "{size}");
         assert!(pair.insert(b"b", Some(&value[..len]), 2));
-        assert_eq!(pair.table().chunks().0, 1, "two of them fit into one");
+        assert_eq!(pair.table().state.chunks().0, 1, "two of them fit into one");
         assert!(pair.insert(b"c", Some(&value[..len]), 3) || size > 32_768);
         pair.check();
     }
@@ -399,7 +399,7 @@ fn what_is_left_over_moves_together() {
     let mut pair = Pair::new(4096, 64);
     let mut random = Random::new(1);
     let mut n = 0;
-    while pair.table().has_room() {
+    while pair.table().state.has_room() {
         let key = random.below(1 << 30) as u32;
         pair.insert(&key.to_be_bytes(), Some(&[1; 60]), n);
         n += 1;
@@ -413,7 +413,7 @@ fn what_is_left_over_moves_together() {
     pair.drop_merged();
     pair.check();
     let bytes: usize = pair.map.keys().map(|key| node::pair_size(key.len(), 60 + WORD)).sum();
-    let used = pair.table().chunks().0 as usize;
+    let used = pair.table().state.chunks().0 as usize;
     let least = bytes.div_ceil(node::usable(4096));
     assert!(used <= 2 * least, "{used} chunks where {least} would do");
     assert!(pair.map.len() > 50, "something is left");
@@ -429,7 +429,7 @@ fn what_is_dropped_makes_room() {
         {
             n += 1;
         }
-        assert!(n > 50 && !pair.table().has_room());
+        assert!(n > 50 && !pair.table().state.has_room());
         let keys: Vec<Vec<u8>> = pair.map.keys().cloned().collect();
         keys.iter().for_each(|key| pair.mark(key));
         assert_eq!(pair.table().lowest(), None, "all is merged");
@@ -437,7 +437,7 @@ fn what_is_dropped_makes_room() {
         assert_eq!(pair.table().lowest(), pair.lowest());
         keys.iter().for_each(|key| pair.mark(key));
         pair.drop_merged();
-        assert_eq!(pair.table().chunks(), (0, 10));
+        assert_eq!(pair.table().state.chunks(), (0, 10));
         pair.check();
     }
 }
@@ -459,7 +459,7 @@ fn what_changes_during_a_merge_stays() {
     pair.check();
     pair.drop_merged();
     pair.check();
-    assert_eq!(pair.table().len(), 4, "all but c");
+    assert_eq!(pair.table().state.len(), 4, "all but c");
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn without_memory_nothing_fits() {
         assert!(!table.has_room() && !table.insert(b"key", None, 0), "before it is divided");
         assert_eq!(table.divide(size), 0);
         assert!(!table.has_room() && !table.insert(b"key", None, 0));
-        assert_eq!((table.find(b"key"), table.lowest(), table.len()), (None, None, 0));
+        assert_eq!((table.find(b"key"), table.lowest(), table.state.len()), (None, None, 0));
         for forward in [true, false] {
             assert_eq!(table.seek(Bound::Unbounded, forward), None);
             assert_eq!(table.seek(Bound::Included(b"key"), forward), None);
