@@ -29,6 +29,8 @@ pub mod btree;
 mod codec;
 pub mod device;
 mod index;
+#[allow(dead_code)]
+mod lsm;
 mod node;
 mod pool;
 mod space;

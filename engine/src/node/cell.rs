@@ -43,6 +43,8 @@ pub(crate) enum Value<'a> {
 
 /// Bytes of the cell that say where an overflowing value is.
 const OVERFLOW: usize = 12;
+/// Bytes of the word of a stamped pair.
+const WORD: usize = 4;
 
 impl<'a> Value<'a> {
     /// Reads what stands behind a leaf's key.
@@ -71,6 +73,8 @@ impl<'a> Value<'a> {
 pub(crate) enum Cell<'a> {
     /// A pair, for leaves.
     Leaf { key: &'a [u8], value: Value<'a> },
+    /// A pair, for leaves, with a word before its value: what [`value`](super::value) reads is both.
+    Stamped { key: &'a [u8], word: u32, value: &'a [u8] },
     /// A child and the least key that it may have, for inner pages.
     Child { key: &'a [u8], child: Pointer },
 }
@@ -78,7 +82,7 @@ pub(crate) enum Cell<'a> {
 impl<'a> Cell<'a> {
     pub(crate) fn key(&self) -> &'a [u8] {
         match self {
-            Self::Leaf { key, .. } | Self::Child { key, .. } => key,
+            Self::Leaf { key, .. } | Self::Stamped { key, .. } | Self::Child { key, .. } => key,
         }
     }
 
@@ -87,13 +91,16 @@ impl<'a> Cell<'a> {
     pub(crate) fn size(&self) -> usize {
         let key = self.key().len();
         let behind = match self {
-            Self::Leaf { value, .. } => {
-                let stored = value.stored();
-                length_size(stored.saturating_mul(2)).saturating_add(stored)
+            Self::Leaf { value, .. } => value.stored(),
+            Self::Stamped { value, .. } => value.len().saturating_add(WORD),
+            Self::Child { .. } => {
+                return SLOT
+                    .saturating_add(length_size(key))
+                    .saturating_add(key)
+                    .saturating_add(Pointer::SIZE);
             }
-            Self::Child { .. } => Pointer::SIZE,
         };
-        SLOT.saturating_add(length_size(key)).saturating_add(key).saturating_add(behind)
+        pair_size(key, behind)
     }
 
     /// Writes it at the start of `bytes`, which it fits into.
@@ -107,6 +114,11 @@ impl<'a> Cell<'a> {
                 let rest = write_length(rest, OVERFLOW * 2 + 1);
                 put_word(rest, *len);
                 first.write(rest.get_mut(4..).unwrap_or_default());
+            }
+            Self::Stamped { word, value, .. } => {
+                let rest = write_length(rest, value.len().wrapping_add(WORD).wrapping_mul(2));
+                put_word(rest, *word);
+                write_bytes(rest.get_mut(WORD..).unwrap_or_default(), value);
             }
             Self::Child { child, .. } => child.write(rest),
         }

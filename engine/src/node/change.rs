@@ -8,8 +8,8 @@ use super::{
 /// Whether there is room for this cell, if need be after the holes have been closed. No cell of the wrong kind fits. How
 /// large a cell may be is the index's to say.
 pub(crate) fn fits(page: &[u8], cell: &Cell<'_>) -> bool {
-    let is_leaf = matches!(cell, Cell::Leaf { .. });
-    is_leaf == (level(page) == 0) && cell.size() <= room(page)
+    let is_inner = matches!(cell, Cell::Child { .. });
+    is_inner == (level(page) != 0) && cell.size() <= room(page)
 }
 
 /// Puts a cell before cell `i`. If there is no room, nothing changes and the answer is false. `scratch` is memory for a
@@ -33,17 +33,21 @@ pub(crate) fn remove(page: &mut [u8], i: usize) {
 
 /// Overwrites the value of cell `i` of a leaf in its place, if both are in the page and of the same length.
 pub(crate) fn replace_inline(page: &mut [u8], i: usize, new: &[u8]) -> bool {
-    if !matches!(value(page, i), Some(Value::Inline(old)) if old.len() == new.len()) {
-        return false;
-    }
-    let end = extent(page, i).end;
-    match page.get_mut(end.saturating_sub(new.len())..end) {
+    match value_mut(page, i) {
         Some(place) if place.len() == new.len() => {
             place.copy_from_slice(new);
             true
         }
         _ => false,
     }
+}
+
+/// The value of cell `i` of a leaf, to be overwritten in its place; if it is in the page.
+pub(crate) fn value_mut(page: &mut [u8], i: usize) -> Option<&mut [u8]> {
+    let Some(Value::Inline(value)) = value(page, i) else { return None };
+    let len = value.len();
+    let end = extent(page, i).end;
+    page.get_mut(end.wrapping_sub(len)..end)
 }
 
 /// Makes child `i` of an inner page another.

@@ -51,14 +51,16 @@ mod cell;
 mod change;
 mod check;
 mod search;
+mod side_by_side;
 mod split;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use cell::{Cell, Pointer, Value, pair_size};
-pub(crate) use change::{insert, move_cells, remove, replace_inline, set_child};
+pub(crate) use change::{insert, move_cells, remove, replace_inline, set_child, value_mut};
 pub(crate) use check::{is_ordered, is_sound, seal};
 pub(crate) use search::{child, child_index, key, search, value};
+pub(crate) use side_by_side::{page, page_and_scratch, page_mut, pages_and_scratch};
 pub(crate) use split::{even_point, separator, split_point};
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 
 mod frame;
 
+use crate::node;
 pub use frame::Frame;
 use frame::{List, Place};
 pub(crate) use frame::{NO_BLOCK, NONE};
@@ -129,15 +130,13 @@ impl Pool<'_> {
     #[cfg_attr(not(target_pointer_width = "32"), inline)]
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn page(&self, at: u32) -> &[u8] {
-        let from = (at as usize).wrapping_add(1).wrapping_mul(self.state.size);
-        self.pages.get(from..from.wrapping_add(self.state.size)).unwrap_or_default()
+        node::page(self.pages, self.state.size, at)
     }
 
     #[cfg_attr(not(target_pointer_width = "32"), inline)]
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn page_mut(&mut self, at: u32) -> &mut [u8] {
-        let from = (at as usize).wrapping_add(1).wrapping_mul(self.state.size);
-        self.pages.get_mut(from..from.wrapping_add(self.state.size)).unwrap_or_default()
+        node::page_mut(self.pages, self.state.size, at)
     }
 
     /// The page that belongs to no frame.
@@ -149,22 +148,12 @@ impl Pool<'_> {
     /// The page in a frame, and the scratch page.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn page_and_scratch(&mut self, at: u32) -> (&mut [u8], &mut [u8]) {
-        let size = self.state.size;
-        let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
-        let from = (at as usize).wrapping_mul(size);
-        (pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default(), scratch)
+        node::page_and_scratch(self.pages, self.state.size, at)
     }
 
     /// The pages in two frames, and the scratch page.
     pub(crate) fn pages_and_scratch(&mut self, one: u32, other: u32) -> (&mut [u8], &mut [u8], &mut [u8]) {
-        let size = self.state.size;
-        let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
-        let (low, high) = (one.min(other) as usize, one.max(other) as usize);
-        let (before, behind) = pages.split_at_mut_checked(high.wrapping_mul(size)).unwrap_or_default();
-        let from = low.wrapping_mul(size);
-        let low_page = before.get_mut(from..from.wrapping_add(size)).unwrap_or_default();
-        let high_page = behind.get_mut(..size).unwrap_or_default();
-        if one < other { (low_page, high_page, scratch) } else { (high_page, low_page, scratch) }
+        node::pages_and_scratch(self.pages, self.state.size, one, other)
     }
 
     /// The bucket that a block belongs to.

@@ -54,6 +54,29 @@ fn an_inner_page_byte_by_byte() {
     assert_eq!((half_at(&page, 16), half_at(&page, 18)), (65_527, 65_527 - 320));
 }
 
+/// It is the pair whose value is the word and the value.
+#[test]
+fn a_stamped_pair_is_a_pair() {
+    for len in [0, 1, 59, 60, 200] {
+        let value = [&[1, 2, 3, 4][..], &vec![b'v'; len]].concat();
+        let stamped = Cell::Stamped { key: b"key", word: 0x0403_0201, value: &value[4..] };
+        let plain = Cell::Leaf { key: b"key", value: Value::Inline(&value) };
+        assert_eq!((stamped.size(), plain.size()), (plain.size(), pair_size(3, value.len())));
+        let pages = [stamped, plain].map(|cell| {
+            let (mut page, mut scratch) = ([0; 512], [0; 512]);
+            init(&mut page, 0, 0);
+            assert!(insert(&mut page, &mut scratch, 0, &cell));
+            page
+        });
+        assert_eq!(pages[0], pages[1]);
+        let mut page = pages[0];
+        value_mut(&mut page, 0).unwrap().fill(b'w');
+        assert_eq!(super::value(&page, 0), Some(Value::Inline(&vec![b'w'; value.len()])));
+        assert_eq!(value_mut(&mut page, 1), None);
+        assert_eq!(used(&page), plain.size());
+    }
+}
+
 #[test]
 fn lengths_come_back_in_the_bytes_they_need() {
     for length in (0..300).chain(16_000..16_500).chain(32_700..32_768) {

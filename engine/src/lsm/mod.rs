@@ -1,0 +1,3 @@
+//! An LSM tree over the log.
+
+mod memtable;
