@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::testing::Random;
 
 /// The same cases in every run: as many as this, or as the environment asks for.
 fn config(cases: u32) -> ProptestConfig {
@@ -17,6 +16,18 @@ fn config(cases: u32) -> ProptestConfig {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
     let rng_seed = RngSeed::Fixed(1);
     ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 300, ..default }
+}
+
+/// Numbers below any bound, the same in every run (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % bound
+    }
 }
 
 /// What the map knows of a key.
@@ -317,7 +328,7 @@ proptest! {
 #[test]
 fn whatever_has_room_goes_in() {
     for size in (9..=16).map(|power| 1 << power) {
-        let mut random = Random::new(size as u64);
+        let mut random = Random(size as u64);
         for round in 0..30 {
             let mut pair = Pair::new(size, 3 + round % 4);
             // Most of them as large as can be, or just too large for two of them to have room; or small.
@@ -397,7 +408,7 @@ fn offsets_are_whole() {
 #[test]
 fn what_is_left_over_moves_together() {
     let mut pair = Pair::new(4096, 64);
-    let mut random = Random::new(1);
+    let mut random = Random(1);
     let mut n = 0;
     while pair.table().has_room() {
         let key = random.below(1 << 30) as u32;
