@@ -365,6 +365,24 @@ fn a_pair_is_half_a_chunk_at_most() {
     }
 }
 
+/// Without a free chunk an entry still makes room for the one that replaces it.
+#[test]
+fn what_is_replaced_makes_room() {
+    let mut pair = Pair::new(512, 1);
+    let value = [9; 300];
+    for key in [b"a", b"b"] {
+        assert!(pair.insert(key, Some(&value[..230]), 1));
+    }
+    for len in [230, 229, 100, 230, 0, 228, 230] {
+        assert!(pair.insert(b"a", Some(&value[..len]), 2), "{len} bytes");
+        pair.check();
+    }
+    assert!(pair.insert(b"b", Some(&value[..100]), 3));
+    assert!(pair.insert(b"c", Some(&value[..100]), 3));
+    assert!(!pair.insert(b"b", Some(&value[..150]), 4), "that is too much");
+    pair.check();
+}
+
 /// Keys in order fill chunks whole, whichever way they go.
 #[test]
 fn keys_in_order_fill_chunks() {
