@@ -149,7 +149,7 @@ impl Tree<'_> {
     fn reset(&mut self) {
         let size = self.state.layout.size;
         self.tables.pool.divide(size);
-        self.memtable.divide(size);
+        self.memtable.clear();
         self.builder.progress.active = false;
         self.state.job = None;
         self.state.bulk = false;
@@ -392,7 +392,9 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         };
         (self.state.layout, self.state.block) = (layout, block);
         self.runs.clear();
-        self.view().reset();
+        let mut tree = self.view();
+        tree.memtable.divide(layout.size);
+        tree.reset();
         Ok(())
     }
 

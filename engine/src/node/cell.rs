@@ -86,6 +86,11 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// Whether it is of the kind that pages of this level have.
+    pub(super) fn fits_level(&self, level: u8) -> bool {
+        matches!(self, Self::Child { .. }) == (level != 0)
+    }
+
     /// Bytes that it takes in a page, its slot included.
     #[inline(never)]
     pub(crate) fn size(&self) -> usize {

@@ -1,5 +1,7 @@
 //! Changing a page.
 
+use core::ops::Range;
+
 use super::search::{extent, value};
 use super::{
     COUNT, Cell, GARBAGE, HEAP, Pointer, SLOT, Value, count, gap, half_at, heap, level, room, set_half, slot,
@@ -8,8 +10,7 @@ use super::{
 /// Whether there is room for this cell, if need be after the holes have been closed. No cell of the wrong kind fits. How
 /// large a cell may be is the index's to say.
 pub(crate) fn fits(page: &[u8], cell: &Cell<'_>) -> bool {
-    let is_inner = matches!(cell, Cell::Child { .. });
-    is_inner == (level(page) != 0) && cell.size() <= room(page)
+    cell.fits_level(level(page)) && cell.size() <= room(page)
 }
 
 /// Puts a cell before cell `i`. If there is no room, nothing changes and the answer is false. `scratch` is memory for a
@@ -36,6 +37,20 @@ pub(crate) fn replace_inline(page: &mut [u8], i: usize, new: &[u8]) -> bool {
     match value_mut(page, i) {
         Some(place) if place.len() == new.len() => {
             place.copy_from_slice(new);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Writes a cell over cell `i`, in its place, if it is of the same size and kind; its key must be the same.
+pub(crate) fn overwrite(page: &mut [u8], i: usize, cell: &Cell<'_>) -> bool {
+    let Range { start, end } = extent(page, i);
+    let is_same =
+        end.saturating_sub(start).saturating_add(SLOT) == cell.size() && cell.fits_level(level(page));
+    match page.get_mut(start..end) {
+        Some(place) if is_same => {
+            cell.write(place);
             true
         }
         _ => false,
@@ -173,7 +188,7 @@ fn copy_cell(from: &[u8], i: usize, to: &mut [u8], end: usize) -> Option<usize> 
 }
 
 /// Copies a range of one page to the same place of another.
-fn copy(from: &[u8], range: core::ops::Range<usize>, to: &mut [u8]) {
+fn copy(from: &[u8], range: Range<usize>, to: &mut [u8]) {
     if let (Some(from), Some(to)) = (from.get(range.clone()), to.get_mut(range))
         && from.len() == to.len()
     {

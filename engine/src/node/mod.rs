@@ -57,7 +57,7 @@ mod split;
 mod tests;
 
 pub(crate) use cell::{Cell, Pointer, Value, pair_size};
-pub(crate) use change::{insert, move_cells, remove, replace_inline, set_child, value_mut};
+pub(crate) use change::{insert, move_cells, overwrite, remove, replace_inline, set_child, value_mut};
 pub(crate) use check::{is_ordered, is_sound, seal};
 pub(crate) use search::{child, child_index, key, search, value};
 pub(crate) use side_by_side::{page, page_and_scratch, page_mut, pages_and_scratch};

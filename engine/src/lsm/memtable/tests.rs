@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::testing::Random;
 
 /// The same cases in every run: as many as this, or as the environment asks for.
 fn config(cases: u32) -> ProptestConfig {
@@ -17,6 +16,18 @@ fn config(cases: u32) -> ProptestConfig {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
     let rng_seed = RngSeed::Fixed(1);
     ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 300, ..default }
+}
+
+/// Numbers below any bound, the same in every run (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % bound
+    }
 }
 
 /// What the map knows of a key.
@@ -317,7 +328,7 @@ proptest! {
 #[test]
 fn whatever_has_room_goes_in() {
     for size in (9..=16).map(|power| 1 << power) {
-        let mut random = Random::new(size as u64);
+        let mut random = Random(size as u64);
         for round in 0..30 {
             let mut pair = Pair::new(size, 3 + round % 4);
             // Most of them as large as can be, or just too large for two of them to have room; or small.
@@ -352,6 +363,24 @@ fn a_pair_is_half_a_chunk_at_most() {
         assert!(pair.insert(b"c", Some(&value[..len]), 3) || size > 32_768);
         pair.check();
     }
+}
+
+/// Without a free chunk an entry still makes room for the one that replaces it.
+#[test]
+fn what_is_replaced_makes_room() {
+    let mut pair = Pair::new(512, 1);
+    let value = [9; 300];
+    for key in [b"a", b"b"] {
+        assert!(pair.insert(key, Some(&value[..230]), 1));
+    }
+    for len in [230, 229, 100, 230, 0, 228, 230] {
+        assert!(pair.insert(b"a", Some(&value[..len]), 2), "{len} bytes");
+        pair.check();
+    }
+    assert!(pair.insert(b"b", Some(&value[..100]), 3));
+    assert!(pair.insert(b"c", Some(&value[..100]), 3));
+    assert!(!pair.insert(b"b", Some(&value[..150]), 4), "that is too much");
+    pair.check();
 }
 
 /// Keys in order fill chunks whole, whichever way they go.
@@ -397,7 +426,7 @@ fn offsets_are_whole() {
 #[test]
 fn what_is_left_over_moves_together() {
     let mut pair = Pair::new(4096, 64);
-    let mut random = Random::new(1);
+    let mut random = Random(1);
     let mut n = 0;
     while pair.table().state.has_room() {
         let key = random.below(1 << 30) as u32;
@@ -468,9 +497,9 @@ fn without_memory_nothing_fits() {
         let mut bytes = vec![0xEE; len];
         let mut state = State::new();
         let mut table = Memtable { bytes: &mut bytes, state: &mut state };
-        assert!(!table.has_room() && !table.insert(b"key", None, 0), "before it is divided");
+        assert!(!table.state.has_room() && !table.insert(b"key", None, 0), "before it is divided");
         assert_eq!(table.divide(size), 0);
-        assert!(!table.has_room() && !table.insert(b"key", None, 0));
+        assert!(!table.state.has_room() && !table.insert(b"key", None, 0));
         assert_eq!((table.find(b"key"), table.lowest(), table.state.len()), (None, None, 0));
         for forward in [true, false] {
             assert_eq!(table.seek(Bound::Unbounded, forward), None);
@@ -479,6 +508,6 @@ fn without_memory_nothing_fits() {
         table.drop_merged();
         table.unmark();
         table.clear();
-        assert_eq!((table.chunks(), bytes), ((0, 0), vec![0xEE; len]), "nothing is touched");
+        assert_eq!((table.state.chunks(), bytes), ((0, 0), vec![0xEE; len]), "nothing is touched");
     }
 }

@@ -74,6 +74,16 @@ fn a_stamped_pair_is_a_pair() {
         assert_eq!(super::value(&page, 0), Some(Value::Inline(&vec![b'w'; value.len()])));
         assert_eq!(value_mut(&mut page, 1), None);
         assert_eq!(used(&page), plain.size());
+        assert!(overwrite(&mut page, 0, &stamped), "over what is of the same size");
+        assert_eq!(page, pages[1]);
+        let longer = [&value[..], b"v"].concat();
+        for other in [
+            Cell::Leaf { key: b"key", value: Value::Inline(&longer) },
+            Cell::Child { key: &[b'k'; 3 + 2][..len.min(5)], child: Pointer::default() },
+        ] {
+            assert!(!overwrite(&mut page, 0, &other) && !overwrite(&mut page, 1, &stamped));
+        }
+        assert_eq!(page, pages[1], "and nothing else");
     }
 }
 

@@ -203,34 +203,26 @@ impl Memtable<'_> {
         let (chunk, scratch) = node::page_and_scratch(self.bytes, self.state.size, fence.number());
         let found = node::search(chunk, key);
         let (Ok(at) | Err(at)) = found;
-        let mut is_done = false;
-        if found.is_ok() {
-            let (old_word, old) = entry(chunk, at);
-            let old_size = node::pair_size(key.len(), old.len().saturating_add(WORD));
-            is_done = old.len() == value.len();
-            if !is_done && !has_room && node::room(chunk).saturating_add(old_size) < size {
-                return false;
-            }
-            if old_word & MERGED != 0 {
-                node::set_generation(chunk, node::generation(chunk).wrapping_sub(1));
-            } else if (old_word ^ fence.lowest) & !FLAGS == 0 {
-                fence.lowest |= STALE;
-            }
-            if !is_done {
-                node::remove(chunk, at);
-            } else if let Some(place) = node::value_mut(chunk, at)
-                && let Some((place, rest)) = place.split_at_mut_checked(WORD)
-                && rest.len() == value.len()
-            {
-                put_word(place, word);
-                rest.copy_from_slice(value);
-            }
-        } else if !has_room && node::room(chunk) < size {
+        let old = found.map(|at| entry(chunk, at)).ok();
+        let freed = old.map_or(0, |(_, old)| node::pair_size(key.len(), old.len().saturating_add(WORD)));
+        if !has_room && node::room(chunk).saturating_add(freed) < size {
             return false;
-        } else {
-            self.state.entries = self.state.entries.wrapping_add(1);
         }
-        let is_done = is_done || node::insert(chunk, scratch, at, &cell);
+        match old {
+            None => self.state.entries = self.state.entries.wrapping_add(1),
+            Some((old, _)) if old & MERGED != 0 => {
+                node::set_generation(chunk, node::generation(chunk).wrapping_sub(1));
+            }
+            Some((old, _)) if (old ^ fence.lowest) & !FLAGS == 0 => fence.lowest |= STALE,
+            Some(_) => {}
+        }
+        let mut is_done = found.is_ok() && node::overwrite(chunk, at, &cell);
+        if !is_done {
+            if found.is_ok() {
+                node::remove(chunk, at);
+            }
+            is_done = node::insert(chunk, scratch, at, &cell);
+        }
         self.state.newest = self.state.newest.max(offset);
         if !is_done {
             self.split(index, at, &cell);
