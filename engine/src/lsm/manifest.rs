@@ -7,7 +7,7 @@
 //!            2  . tables, each as varints: mark, block, crc, generation, pages, lines, page, cell, merged, prefix
 //! ```
 //! The mark is 0, or for the first table of a run the level of that, plus 1. The root has the block, the place in it, the
-//! number of tables, and the checksum over all parts. A state is only ever appended to a block that this session has begun:
+//! number of tables, its length, and the checksum over all parts. A state is only ever appended to a block that this session has begun:
 //! behind what a cut has left nothing is programmed.
 
 use super::find::Tables;
@@ -28,6 +28,8 @@ pub(super) struct Manifest {
     pub(super) at: u32,
     pub(super) crc: u32,
     pub(super) tables: u32,
+    /// Bytes of it.
+    pub(super) len: u32,
     /// Where the next state goes, if this session has begun the block.
     pub(super) end: u32,
     /// The publish that the block was begun for.
@@ -40,6 +42,7 @@ impl Manifest {
         fields.u32(&mut self.at);
         fields.u32(&mut self.crc);
         fields.u32(&mut self.tables);
+        fields.u32(&mut self.len);
     }
 }
 
@@ -109,7 +112,7 @@ impl Tables<'_> {
         }
         let Some(block) = manifest.block.checked_sub(1) else { return Ok(()) };
         manifest.at = manifest.end;
-        manifest.tables = self.list.len();
+        (manifest.tables, manifest.len) = (self.list.len(), size);
         let (mut next, mut at, mut sum) = (0, manifest.at, Checksum::new().word(ground.volume_id()));
         while next < self.list.len() {
             let (len, behind) = self.part(next);
@@ -143,7 +146,8 @@ impl Tables<'_> {
         let size = self.pool.state.page_size() as u32;
         let (mut at, mut sum, mut count) = (manifest.at, Checksum::new().word(ground.volume_id()), 0_u32);
         while count < manifest.tables {
-            let len = size.min(ground.block_size().saturating_sub(at));
+            // No more than was written: what is behind it, a cut may have made unreadable.
+            let len = size.min(manifest.at.saturating_add(manifest.len).saturating_sub(at));
             let page = self.pool.scratch().get_mut(..len as usize).unwrap_or_default();
             ground.read_part(block, at, page)?;
             let len = page.first_chunk().map_or(0, |head| usize::from(u16::from_le_bytes(*head)));

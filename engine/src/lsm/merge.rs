@@ -180,7 +180,7 @@ impl Merge<'_> {
                 // Nothing is inserted in front of cells here, so no page is ever rearranged.
                 if !self.builder.add(ground, &mut [], key, value)? {
                     self.commit(ground)?;
-                    return Ok(if self.job.one { Progress::Done } else { Progress::Table });
+                    return Ok(Progress::Table);
                 }
                 work = work.saturating_add(self.builder.progress.written.wrapping_sub(written) as u32);
             }

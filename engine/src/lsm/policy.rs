@@ -72,7 +72,7 @@ impl Outlook {
         if list.runs.is_empty() && !list.insert_run(0, 0) {
             return None;
         }
-        let from = if self.sweep < list.run(0).len { self.sweep } else { 0 };
+        let from = if self.sweep <= list.run(0).len { self.sweep } else { 0 };
         let mut job = Job::new(0, from, true);
         (job.memtable, job.one) = (true, true);
         let _ = job.sources.push(Source::new(0, from));

@@ -210,17 +210,17 @@ impl Tree<'_> {
             else {
                 return Ok(true);
             };
+            self.begin_sweep(ground, &mut job)?;
             let done = self.merge(ground, &mut job, pages, &mut |_| {});
             match done {
                 Ok(Progress::Paused) => {
                     self.state.job = Some(job);
                     return Ok(false);
                 }
-                Ok(Progress::Table) => self.state.job = Some(job),
-                Ok(Progress::Done) => {
-                    if job.one {
-                        self.state.sweep = job.place;
-                    }
+                Ok(Progress::Table) if !job.one => self.state.job = Some(job),
+                Ok(done) => {
+                    // At the end of the keys a sweep begins anew.
+                    self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
                     self.drop_empty();
                     self.state.job = self.choose(false);
                 }
@@ -234,6 +234,23 @@ impl Tree<'_> {
         self.tables.write_manifest(ground, &mut self.state.manifest)?;
         self.state.unwritten = false;
         Ok(true)
+    }
+
+    /// A sweep goes on behind the last key of the table before.
+    fn begin_sweep<G: Ground>(&mut self, ground: &mut G, job: &mut Job) -> Result<(), Fault> {
+        if !job.one || job.passed.is_some() {
+            return Ok(());
+        }
+        let run = self.tables.list.run(job.target);
+        if let Some(before) = job.place.checked_sub(1) {
+            let table = self.tables.list.get(run.start.wrapping_add(before));
+            let frame = self.tables.leaf(ground, &table, table.pages.wrapping_sub(1))?;
+            let page = self.tables.pool.page(frame);
+            let key = node::key(page, node::count(page).wrapping_sub(1));
+            self.builder.pass(key);
+            job.passed = Some(key.len());
+        }
+        Ok(())
     }
 
     pub(super) fn merge<G: Ground>(

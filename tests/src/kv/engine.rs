@@ -6,7 +6,7 @@ use esker::store::{Error, Store};
 use esker::volume::VolumeInfo;
 use esker_sim::{Counts, Sim, SimError};
 
-use super::shape::Shape;
+use super::shape::{Kind, Shape};
 use crate::cuts::broken_rules;
 use crate::wal::opened::{SLOTS, stop as stop_log};
 use crate::wal::shape::Shape as Below;
@@ -88,6 +88,9 @@ impl Index for TestLsm {
 
     fn lend(volume: &VolumeInfo, extra: usize) -> Self {
         let (bytes, frames) = Self::memory_needed(&volume.geometry, volume.block_size);
+        // Large pages take long to prove: enough frames that most stay.
+        let frames = frames + if volume.geometry.write_unit == 4096 { 30 } else { 2 };
+        let bytes = bytes + 30 * 4096;
         let list = volume.blocks as usize * 32;
         let pages = extra * volume.block_size as usize / TABLE as usize;
         // Every shape has its turn.
@@ -101,13 +104,16 @@ impl Index for TestLsm {
     }
 
     fn adapt(mut shape: Shape) -> Shape {
-        shape.below.block *= TABLE;
+        // On flash a page may be smaller than what is erased.
+        let flash = matches!(shape.below.kind, Kind::Nor4 | Kind::Nor16);
+        shape.below.block *= if flash { 2 } else { TABLE };
         shape.below.blocks = (shape.below.blocks / 3).max(26);
         shape
     }
 
     fn page(below: &Below) -> usize {
-        (below.block / TABLE) as usize
+        let unit = if matches!(below.kind, Kind::Blocks4096) { 4096 } else { 512 };
+        (below.block / 32).clamp(512, 4096).max(unit) as usize
     }
 
     fn affordable(_: &Below, _: u8, _: &Counts) -> Result<(), String> {

@@ -374,7 +374,7 @@ fn steps<I: Index>(session: &mut Session<I>) -> Run {
             }
             let len = len(session, n);
             session.put(&key(n * 619 % 1000), len)?;
-            session.delete(&key((n - 20) * 619 % 1000))?;
+            session.delete(&key(n.saturating_sub(20) * 619 % 1000))?;
             n += 1;
         }
     }
