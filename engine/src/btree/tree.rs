@@ -19,6 +19,8 @@ pub(super) const MAX_HEIGHT: usize = 24;
 const MAX_ERASE: u32 = 4096;
 /// Places on a page are numbers of two bytes.
 const MAX_PAGE: u32 = 65_536;
+/// Blocks that puts leave free beside what a delete may need.
+const RESERVE: u32 = 4;
 /// Frames that a change needs beside the way from the root to the leaf.
 pub(super) const SPARE_FRAMES: u32 = 3;
 
@@ -229,6 +231,10 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
     fn blocks_for_change(&self) -> u32 {
         // The way, the siblings of its pages, the pages that are split off, and a new root.
         u32::from(self.root.height).saturating_mul(3).saturating_add(2)
+    }
+
+    fn reserve(&self) -> u32 {
+        self.blocks_for_change().saturating_add(RESERVE)
     }
 
     fn blocks_for_batch(&self, ops: u32, _: usize) -> u32 {

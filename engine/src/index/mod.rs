@@ -323,6 +323,8 @@ pub trait Index {
     fn replayed(&mut self);
     /// Blocks that an operation may take at most, its value aside.
     fn blocks_for_change(&self) -> u32;
+    /// Blocks that puts leave free, so that something can still be deleted.
+    fn reserve(&self) -> u32;
     /// Blocks that so many operations of so many bytes may take at most, their values aside.
     fn blocks_for_batch(&self, ops: u32, bytes: usize) -> u32;
     /// Blocks that a value of this length takes beside.

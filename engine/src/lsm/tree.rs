@@ -226,6 +226,13 @@ impl Tree<'_> {
                 }
                 Err(fault) => {
                     // Begun anew when it is tried again. What was committed stays.
+                    let bad = fault == Fault::Device && !ground.is_poisoned();
+                    if bad && core::mem::take(&mut self.builder.progress.active) {
+                        let other = ground.replace(self.builder.progress.table.block)?;
+                        ground.free(other, true)?;
+                        self.give_up(ground)?;
+                        return Ok(false);
+                    }
                     self.give_up(ground)?;
                     return Err(fault);
                 }
@@ -495,10 +502,14 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn blocks_for_change(&self) -> u32 {
-        // All that the memtable holds, in tables; the one that is being written, the manifest's next block, and two to spare.
+        // All that the memtable holds, in tables; the one that is being written, and the manifest's next block.
         let (used, _) = self.memtable.chunks();
         let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
-        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(4)
+        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(3)
+    }
+
+    fn reserve(&self) -> u32 {
+        3
     }
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {

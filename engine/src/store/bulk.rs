@@ -21,10 +21,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<Load<'_, I, W, SLOTS>, Error<D::Error>> {
         self.check_writable(volume)?;
+        self.checkpoint(volume)?;
         if self.index.info().pairs != 0 {
             return Err(Error::NotEmpty);
         }
-        self.checkpoint(volume)?;
         volume.settle().map_err(|fault| self.explain(volume, fault))?;
         let blocks = Some(self.blocks.clone());
         self.unlogged = true;

@@ -8,9 +8,6 @@ use crate::device::BlockDevice;
 use crate::index::{Input, Op, Promoted};
 use crate::volume::{self, Buffer, Fault, Volume};
 
-/// Blocks that puts leave free beside what a delete may need.
-const RESERVE: u32 = 4;
-
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Stores `value` under `key`, instead of the one that was there. Durable after the next [`commit`](Self::commit).
     ///
@@ -125,7 +122,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
         }
         let change = self.index.blocks_for_change();
-        let reserve = if op.value.is_some() { change.saturating_add(RESERVE) } else { 0 };
+        let reserve = if op.value.is_some() { self.index.reserve() } else { 0 };
         self.make_room(volume, change.saturating_add(blocks).saturating_add(reserve))?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
@@ -151,12 +148,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         let pages = self.index.pace().saturating_mul(ops).saturating_add(values);
         self.pace(volume, pages)?;
-        let change = self.index.blocks_for_change();
         let changes = self.index.blocks_for_batch(ops, staged.len());
-        self.make_room(
-            volume,
-            changes.saturating_add(values).saturating_add(change).saturating_add(RESERVE),
-        )?;
+        self.make_room(volume, changes.saturating_add(values).saturating_add(self.index.reserve()))?;
         self.offset = match self.log.append_staged(volume, staged) {
             Err(Fault::Full) => {
                 self.try_checkpoint(volume)?;
@@ -199,7 +192,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
 
     /// There will be room for a change in the index; steps of a checkpoint, if that is what it takes. `at`: the first operation
     /// of the log that was not applied yet.
-    fn make_index_room<D: BlockDevice, V: Buffer, const N: usize>(
+    pub(super) fn make_index_room<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         at: u64,

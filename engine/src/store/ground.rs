@@ -57,7 +57,11 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         if self.overlay.is_some() {
             return Err(Fault::ReadOnly);
         }
-        self.volume.write_block_at(block, at, data)
+        let done = self.volume.write_block_at(block, at, data);
+        if done.is_err() && self.forgiving {
+            self.volume.medium.forgive();
+        }
+        done
     }
 
     fn erase_part(&mut self, block: u32, at: u32, len: u32) -> Result<(), Fault> {

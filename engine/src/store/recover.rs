@@ -70,11 +70,13 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<(), Fault> {
         let value = entry.len.saturating_sub(MAX_HEAD);
         let needed = self.index.blocks_for_change().saturating_add(self.index.blocks_for_value(0, value));
-        let has_room = self.index.has_room();
-        if self.read_only || self.stuck.is_some() || has_room && self.blocks.available() >= needed {
+        if self.read_only || self.stuck.is_some() {
             return Ok(());
         }
-        self.complete_step(volume)?;
-        self.publish_at(volume, at)
+        if self.blocks.available() < needed {
+            self.complete_step(volume)?;
+            self.publish_at(volume, at)?;
+        }
+        self.make_index_room(volume, at)
     }
 }
