@@ -1,10 +1,12 @@
-//! What goes wrong inside the engine, in one byte: every function hands it on, and on a Cortex-M a larger error costs
-//! more code than the work itself. What belongs to it (the device's error, a place, a size) waits in the
-//! [`Medium`](super::medium::Medium) until the public error is made of both, at the surface.
+//! What goes wrong inside the engine, in one word: every function hands it on, and on a Cortex-M a larger error costs
+//! more code than the work itself. (One byte would be more as well: a result of a number or a word goes in two registers.)
+//! What belongs to it (the device's error, a place, a size) waits in the [`Medium`](super::medium::Medium) until the
+//! public error is made of both, at the surface.
 
 /// See the module; each variant means what its namesake in [`volume::Error`](super::Error) or
 /// [`wal::Error`](crate::wal::Error) does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Fault {
     Device,
     Poisoned,
