@@ -62,7 +62,7 @@ pub(crate) use search::{child, child_index, key, search, value};
 pub(crate) use split::{even_point, separator, split_point};
 
 #[cfg(test)]
-use change::{compact, fits};
+use change::{compact, fits, move_bytes};
 
 use crate::codec::{put_word, word_at};
 
