@@ -235,7 +235,7 @@ impl Blocks {
     ///
     /// No device operation for 15 of 16 blocks, or one read; where many blocks are waiting, a write; the first of a session
     /// after a cut costs a publish.
-    pub(crate) fn allocate(&mut self, region: &mut dyn BlockRegion) -> Result<u32, Fault> {
+    pub(crate) fn allocate(&mut self, region: &mut impl BlockRegion) -> Result<u32, Fault> {
         if region.is_poisoned() {
             return Err(Fault::Poisoned);
         }
@@ -259,7 +259,7 @@ impl Blocks {
     /// then try again.
     pub(crate) fn free(
         &mut self,
-        region: &mut dyn BlockRegion,
+        region: &mut impl BlockRegion,
         block: u32,
         fresh: bool,
     ) -> Result<(), Fault> {
@@ -292,7 +292,7 @@ impl Blocks {
     }
 
     /// Writes what is waiting, so that [`encode`](Self::encode) describes everything. One write, on flash one erase at most.
-    pub(crate) fn before_publish(&mut self, region: &mut dyn BlockRegion) -> Result<(), Fault> {
+    pub(crate) fn before_publish(&mut self, region: &mut impl BlockRegion) -> Result<(), Fault> {
         if self.waiting.is_empty() && self.fresh.is_empty() {
             return Ok(());
         }
@@ -320,7 +320,7 @@ impl Blocks {
     /// Names every free block behind which there is a used one, and every block that the list itself takes; those from
     /// [`frontier`](Self::frontier) on are free, too. Each is named once, if the list is right; an image that was made to
     /// be wrong may name any number. Reads every unit.
-    pub(crate) fn each_free(&self, region: &mut dyn BlockRegion, visit: &mut dyn FnMut(u32, Use)) {
+    pub(crate) fn each_free(&self, region: &mut impl BlockRegion, visit: &mut dyn FnMut(u32, Use)) {
         for block in self.waiting.iter().chain(&self.fresh) {
             visit(*block, Use::Free);
         }
@@ -330,7 +330,7 @@ impl Blocks {
 
     /// A block from the stacks or from behind the frontier. On flash the frontier goes first, so that wear begins even;
     /// elsewhere it goes last, so that a file stays small.
-    fn take(&mut self, region: &mut dyn BlockRegion) -> Result<u32, Fault> {
+    fn take(&mut self, region: &mut impl BlockRegion) -> Result<u32, Fault> {
         let unused_first = region.must_erase();
         for unused in [unused_first, !unused_first] {
             if unused && self.frontier < self.count {
@@ -345,7 +345,7 @@ impl Blocks {
         Err(Fault::Full)
     }
 
-    fn pop(&mut self, region: &mut dyn BlockRegion) -> Option<u32> {
+    fn pop(&mut self, region: &mut impl BlockRegion) -> Option<u32> {
         loop {
             if let Some(block) = self.window.pop() {
                 self.left = self.left.saturating_sub(1);
@@ -372,7 +372,7 @@ impl Blocks {
     }
 
     /// Takes the last numbers of drain's top unit to hand. `false`: it is damaged.
-    fn refill(&mut self, region: &mut dyn BlockRegion) -> bool {
+    fn refill(&mut self, region: &mut impl BlockRegion) -> bool {
         let (window, left) = (&mut self.window, &mut self.left);
         let mut fits = false;
         let sound = load(region, &self.drain.top, &mut self.below, &mut |numbers| {
@@ -437,12 +437,12 @@ impl Blocks {
         }
     }
 
-    fn units_in_block(&self, region: &dyn BlockRegion) -> u32 {
+    fn units_in_block(&self, region: &impl BlockRegion) -> u32 {
         region.block_size() >> (region.unit().trailing_zeros() & 31)
     }
 
     /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.
-    fn flush(&mut self, region: &mut dyn BlockRegion, all: bool) -> Result<(), Fault> {
+    fn flush(&mut self, region: &mut impl BlockRegion, all: bool) -> Result<(), Fault> {
         region.settle()?;
         let size = region.unit();
         for _ in 0..TRIES {
@@ -496,7 +496,7 @@ impl Blocks {
 }
 
 fn each_in(
-    region: &mut dyn BlockRegion,
+    region: &mut impl BlockRegion,
     stack: &Stack,
     left: u32,
     shared: bool,
@@ -527,7 +527,7 @@ fn each_in(
 
 /// Shows the numbers of a unit, and finds the one below it. Looks again before it counts as damaged: `false`.
 fn load(
-    region: &mut dyn BlockRegion,
+    region: &mut impl BlockRegion,
     at: &UnitLink,
     below: &mut UnitLink,
     show: &mut dyn FnMut(&[[u8; 4]]),
