@@ -6,7 +6,7 @@ use super::{Batch, Effect, Error, Index, Store};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
 use crate::index::{Input, Op, Promoted};
-use crate::volume::{self, Buffer, Fault, Volume};
+use crate::volume::{Buffer, Fault, Volume};
 
 /// Blocks that puts leave free beside what a delete may need.
 const RESERVE: u32 = 4;
@@ -35,8 +35,6 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         value: &[u8],
         promoted: &mut dyn FnMut(u8, &[u8]),
     ) -> Result<Effect, Error<D::Error>> {
-        self.check_writable(volume)?;
-        self.check_op(volume, key, Some(value.len()))?;
         let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value, promoted);
         done.map_err(|fault| self.explain(volume, fault))
     }
@@ -48,8 +46,6 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         key: &[u8],
     ) -> Result<Effect, Error<D::Error>> {
-        self.check_writable(volume)?;
-        self.check_op(volume, key, None)?;
         let done = self.change(volume, &Op { key, value: None }, &[], &mut |_, _| {});
         done.map_err(|fault| self.explain(volume, fault))
     }
@@ -60,52 +56,38 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         batch: &Batch<B>,
     ) -> Result<(), Error<D::Error>> {
-        self.check_writable(volume)?;
-        let staged = batch.staged();
-        let mut values = 0_u32;
-        let mut left = staged;
-        while let Some((op, rest)) = next_op(left) {
-            let len = op.value.map(|value| value.len());
-            self.check_op(volume, op.key, len)?;
-            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
-            values = values.saturating_add(blocks);
-            left = rest;
-        }
-        self.write_staged(volume, staged, batch.len() as u32, values)
-            .map_err(|fault| self.explain(volume, fault))
+        let done = self.write_staged(volume, batch.staged(), batch.len() as u32);
+        done.map_err(|fault| self.explain(volume, fault))
     }
 
     /// Whether anything may be changed.
     pub(super) fn check_writable<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault> {
         if self.read_only {
-            return Err(Error::ReadOnly);
+            return Err(Fault::ReadOnly);
         }
-        volume.medium.check().map_err(|_| volume::Error::Poisoned)?;
-        match self.stuck {
-            Some(block) => Err(Error::Stuck { address: super::ground::address(volume, block) }),
-            None => Ok(()),
-        }
+        volume.medium.check()?;
+        if self.stuck.is_some() { Err(Fault::Stuck) } else { Ok(()) }
     }
 
     pub(super) fn check_op<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
-        volume: &Volume<D, V, N>,
+        volume: &mut Volume<D, V, N>,
         key: &[u8],
         value: Option<usize>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault> {
         if key.is_empty() {
-            return Err(Error::EmptyKey);
+            return Err(Fault::EmptyKey);
         }
-        let max = self.max_key();
-        if key.len() > max {
-            return Err(Error::KeyTooLong { max });
+        if key.len() > self.max_key() {
+            return Err(Fault::KeyTooLong);
         }
-        let max = self.max_value(volume, key.len());
         match value {
-            Some(len) if len > max => Err(Error::ValueTooLong { max }),
+            Some(len) if len > self.max_value(volume, key.len()) => {
+                Err(volume.medium.fault(Fault::ValueTooLong, key.len() as u32))
+            }
             _ => Ok(()),
         }
     }
@@ -117,15 +99,17 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         value: &[u8],
         promoted: Promoted<'_>,
     ) -> Result<Effect, Fault> {
+        self.check_writable(volume)?;
+        self.check_op(volume, op.key, op.value.map(|value| value.len()))?;
         let blocks = self.index.blocks_for_value(op.key.len(), value.len());
-        self.pace(volume, self.index.pace().saturating_add(blocks))?;
+        self.pace(volume, self.index.pace().wrapping_add(blocks))?;
         let found = self.with_index(volume, None, |index, base| index.prepare(base, op.key))?;
         if op.value.is_none() && !found {
             return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
         }
         let change = self.index.blocks_for_change();
-        let reserve = if op.value.is_some() { change.saturating_add(RESERVE) } else { 0 };
-        self.make_room(volume, change.saturating_add(blocks).saturating_add(reserve))?;
+        let reserve = if op.value.is_some() { change.wrapping_add(RESERVE) } else { 0 };
+        self.make_room(volume, change.wrapping_add(blocks).wrapping_add(reserve))?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
         match self.log.append_parts(volume, parts) {
@@ -145,8 +129,17 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         staged: &[u8],
         ops: u32,
-        values: u32,
     ) -> Result<(), Fault> {
+        self.check_writable(volume)?;
+        let mut values = 0_u32;
+        let mut left = staged;
+        while let Some((op, rest)) = next_op(left) {
+            let len = op.value.map(|value| value.len());
+            self.check_op(volume, op.key, len)?;
+            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
+            values = values.saturating_add(blocks);
+            left = rest;
+        }
         if ops == 0 {
             return Ok(());
         }

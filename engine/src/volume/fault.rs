@@ -35,4 +35,17 @@ pub enum Fault {
     NoSuchLog,
     /// The store was opened for reading only.
     ReadOnly,
+    /// A damaged block keeps an operation of the log from being applied.
+    Stuck,
+    EmptyKey,
+    KeyTooLong,
+    /// For a key of as many bytes as the detail says.
+    ValueTooLong,
+    NoStore,
+    /// The store's index is of the kind that the detail says.
+    OtherKind,
+    /// The index can't live in what it was given; asked again, it says why.
+    Unfit,
+    /// An entry of the log that a store must read is damaged: a cursor stands before it.
+    Entry,
 }

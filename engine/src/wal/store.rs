@@ -80,7 +80,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if end > u64::from(found.head.len()) {
             return Err(Fault::OutOfRange);
         }
-        let position = found.position.saturating_add(found.head.head_len()).saturating_add(from);
+        let position = found.position.wrapping_add(found.head.head_len()).wrapping_add(from);
         cursor.walk.take(volume, &self.unwritten(), position, out.len() as u32, out, None)
     }
 
