@@ -48,7 +48,7 @@ impl Tree<'_> {
             let found = self.seek(ground, &mut path, place, key, forward);
             let read = match found {
                 Ok(Some(pair)) => {
-                    let above = Self::above(&path, path.len().saturating_sub(1));
+                    let above = Self::above(&path, path.len().wrapping_sub(1));
                     let block = self.pool.frame(above.frame).block;
                     let above = Hint { frame: above.frame, block, cell: above.index };
                     self.read_pair(ground, place, key, pair, above, out).map(Some)
@@ -133,8 +133,8 @@ impl Tree<'_> {
             if node::level(page) == 0 {
                 continue;
             }
-            if forward && index.saturating_add(1) < node::count(page) {
-                return place.go_to(Bound::Included(()), node::key(page, index.saturating_add(1)), key);
+            if forward && index.wrapping_add(1) < node::count(page) {
+                return place.go_to(Bound::Included(()), node::key(page, index.wrapping_add(1)), key);
             }
             if !forward && index > 0 {
                 return place.go_to(Bound::Excluded(()), node::key(page, index), key);

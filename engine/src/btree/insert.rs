@@ -19,8 +19,8 @@ pub(super) enum Item<'a> {
 }
 
 impl Tree<'_> {
-    /// Puts an item before cell `at` of the last page of the way, and splits what must be split from there up. Whether
-    /// anything was; then the way is no longer one. The way is dirty.
+    /// Puts an item before cell `at` of the last page of the way, and splits what must be split from there up. If anything
+    /// was, then the way is no longer one, and ends before it begins. The way is dirty.
     pub(super) fn place<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -28,38 +28,41 @@ impl Tree<'_> {
         mut at: usize,
         mut item: Item<'_>,
         outcome: &mut Outcome<'_>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let mut split = false;
-        loop {
-            let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(split) };
+        while let Some(Turn { frame, .. }) = path.last().copied() {
             if self.insert_item(frame, at, &item) {
-                return Ok(split);
+                if split {
+                    self.release(path);
+                    path.clear();
+                }
+                break;
             }
             if let Item::Pair(cell) = item
                 && self.shift(ground, path, &mut at, cell)?
             {
-                outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
+                outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
                 item = Item::Shifted(cell);
                 continue;
             }
             split = true;
             let right = self.split(ground, path, frame, at, &item)?;
-            outcome.effect.splits = outcome.effect.splits.saturating_add(1);
+            outcome.effect.splits = outcome.effect.splits.wrapping_add(1);
             let len = self.separator_len(frame, right);
             let page = self.pool.page(right);
             (outcome.promoted)(node::level(page), node::key(page, 0).get(..len).unwrap_or_default());
             self.pool.unpin(frame);
             path.pop();
             match path.last() {
-                Some(above) => at = (above.index as usize).saturating_add(1),
+                Some(above) => at = (above.index as usize).wrapping_add(1),
                 None => {
                     outcome.effect.grown = true;
                     self.grow(ground, frame, right, len)?;
-                    return Ok(true);
                 }
             }
             item = Item::Page(right, len);
         }
+        Ok(())
     }
 
     /// Before a leaf is split: evens it out with a neighbour that is in the pool and has room. So random inserts fill leaves to
@@ -72,24 +75,24 @@ impl Tree<'_> {
         at: &mut usize,
         cell: &Cell<'_>,
     ) -> Result<bool, Fault> {
-        let depth = path.len().saturating_sub(1);
+        let depth = path.len().wrapping_sub(1);
         let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(false) };
         let above = Self::above(path, depth);
         let parent = self.pool.page(above.frame);
         let size = parent.len();
-        let last = above.index as usize >= node::count(parent).saturating_sub(1);
+        let last = above.index as usize >= node::count(parent).wrapping_sub(1);
         let ascends = last && *at >= node::count(self.pool.page(frame));
         // The neighbour's new key must have room above it, whatever it is.
         if above.frame == NONE || ascends || node::room(parent) < node::max_cell(size) / 2 {
             return Ok(false);
         }
         let mut found = None;
-        let mut least = node::usable(size).saturating_mul(2).saturating_sub(node::usable(size) / 8);
+        let mut least = node::usable(size).wrapping_mul(2).wrapping_sub(node::usable(size) / 8);
         for beside in [above.index.wrapping_sub(1), above.index.wrapping_add(1)] {
             let Some(child) = node::child(self.pool.page(above.frame), beside as usize) else { continue };
             let sibling = self.pool.peek(child.block);
-            let used = node::used(self.pool.page(sibling)).saturating_add(node::used(self.pool.page(frame)));
-            let used = used.saturating_add(cell.size().saturating_mul(2));
+            let used = node::used(self.pool.page(sibling)).wrapping_add(node::used(self.pool.page(frame)));
+            let used = used.wrapping_add(cell.size().wrapping_mul(2));
             if sibling != NONE && used < least {
                 (found, least) = (Some((beside, sibling)), used);
             }
@@ -110,7 +113,7 @@ impl Tree<'_> {
         self.pool.unpin(frame);
         path.pop();
         if let Some(turn) = path.last_mut() {
-            turn.index = right_index.saturating_sub(usize::from(!goes_right)) as u32;
+            turn.index = right_index.wrapping_sub(usize::from(!goes_right)) as u32;
         }
         // There was one more on this way.
         let _ = path.push(Turn { frame: target, index: 0 });
@@ -144,15 +147,15 @@ impl Tree<'_> {
         let level = node::level(self.pool.page(frame));
         let right = self.new_page(ground, level)?;
         // At the right edge of the tree keys that ascend fill pages whole.
-        let above = path.len().saturating_sub(1);
+        let above = path.len().wrapping_sub(1);
         let at_edge = path
             .iter()
             .take(above)
-            .all(|turn| turn.index as usize >= node::count(self.pool.page(turn.frame)).saturating_sub(1));
+            .all(|turn| turn.index as usize >= node::count(self.pool.page(turn.frame)).wrapping_sub(1));
         let size = self.item_size(item);
         let page = self.pool.page(frame);
         let cut = node::split_point(page, at, size, at_edge);
-        let stay = if cut > at { cut.saturating_sub(1) } else { cut };
+        let stay = if cut > at { cut.wrapping_sub(1) } else { cut };
         let count = node::count(page);
         let (page, other, scratch) = self.pool.pages_and_scratch(frame, right);
         node::move_cells(page, stay, count, other, scratch);
@@ -160,7 +163,7 @@ impl Tree<'_> {
         if cut > at {
             self.insert_item(frame, at, item);
         } else {
-            self.insert_item(right, at.saturating_sub(cut), item);
+            self.insert_item(right, at.wrapping_sub(cut), item);
         }
         Ok(right)
     }
@@ -177,7 +180,7 @@ impl Tree<'_> {
         self.pool.set_parent(left, root);
         self.insert_item(root, 1, &Item::Page(right, len));
         self.root.page = Pointer { block: self.pool.frame(root).block, crc: 0 };
-        self.root.height = self.root.height.saturating_add(1);
+        self.root.height = self.root.height.wrapping_add(1);
         self.pool.unpin(root);
         Ok(())
     }
@@ -204,6 +207,7 @@ impl Tree<'_> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn item_size(&self, item: &Item<'_>) -> usize {
         match *item {
             Item::Pair(cell) | Item::Shifted(cell) => cell.size(),
@@ -222,7 +226,7 @@ impl Tree<'_> {
         if node::level(right) != 0 {
             return first.len();
         }
-        let last = node::key(left, node::count(left).saturating_sub(1));
+        let last = node::key(left, node::count(left).wrapping_sub(1));
         node::separator(last, first).len()
     }
 }

@@ -60,7 +60,7 @@ impl Tree<'_> {
         outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         loop {
-            let depth = path.len().saturating_sub(1);
+            let depth = path.len().wrapping_sub(1);
             let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(()) };
             if depth == 0 {
                 return self.lower_root(ground, path, outcome);
@@ -97,7 +97,7 @@ impl Tree<'_> {
             let (left, right) = if beside < above.index { (sibling, frame) } else { (frame, sibling) };
             path.pop();
             let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
-            if node::used(first).saturating_add(node::used(second)) <= node::usable(size) {
+            if node::used(first).wrapping_add(node::used(second)) <= node::usable(size) {
                 let all = node::count(second);
                 node::move_cells(second, 0, all, first, scratch);
                 self.adopt_children(left);
@@ -105,18 +105,16 @@ impl Tree<'_> {
                 self.pool.unpin(right);
                 node::remove(self.pool.page_mut(above.frame), right_index as usize);
                 self.drop_page(ground, right)?;
-                outcome.effect.merged = outcome.effect.merged.saturating_add(1);
+                outcome.effect.merged = outcome.effect.merged.wrapping_add(1);
                 continue;
             }
             self.even_out(left, right);
-            outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
+            outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
             self.pool.unpin(left);
             // The right one is pinned until it has its place again, under its new key.
-            if self.place(ground, path, right_index as usize, Item::Page(right, len), outcome)? {
-                return Ok(());
-            }
+            self.place(ground, path, right_index as usize, Item::Page(right, len), outcome)?;
         }
     }
 
@@ -145,7 +143,7 @@ impl Tree<'_> {
             }
             let child = self.child_of(ground, frame, 0)?;
             self.root.page = child;
-            self.root.height = self.root.height.saturating_sub(1);
+            self.root.height = self.root.height.wrapping_sub(1);
             outcome.effect.collapsed = true;
             let below = self.pool.peek(child.block);
             if below != NONE {

@@ -89,11 +89,11 @@ impl<'a> Cell<'a> {
         let behind = match self {
             Self::Leaf { value, .. } => {
                 let stored = value.stored();
-                length_size(stored.saturating_mul(2)).saturating_add(stored)
+                length_size(stored.wrapping_mul(2)).wrapping_add(stored)
             }
             Self::Child { .. } => Pointer::SIZE,
         };
-        SLOT.saturating_add(length_size(key)).saturating_add(key).saturating_add(behind)
+        SLOT.wrapping_add(length_size(key)).wrapping_add(key).wrapping_add(behind)
     }
 
     /// Writes it at the start of `bytes`, which it fits into.

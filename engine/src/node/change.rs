@@ -19,7 +19,7 @@ pub(crate) fn insert(page: &mut [u8], scratch: &mut [u8], i: usize, cell: &Cell<
     if !fits(page, cell) || !prepare(page, scratch, size) || !open(page, i, 1) {
         return false;
     }
-    let position = heap(page).saturating_sub(size.saturating_sub(SLOT));
+    let position = heap(page).wrapping_sub(size.wrapping_sub(SLOT));
     cell.write(page.get_mut(position..).unwrap_or_default());
     set_half(page, slot(i), position);
     set_half(page, HEAP, position);
@@ -28,7 +28,7 @@ pub(crate) fn insert(page: &mut [u8], scratch: &mut [u8], i: usize, cell: &Cell<
 
 /// Takes cell `i` out.
 pub(crate) fn remove(page: &mut [u8], i: usize) {
-    remove_range(page, i, i.saturating_add(1));
+    remove_range(page, i, i.wrapping_add(1));
 }
 
 /// Overwrites the value of cell `i` of a leaf in its place, if both are in the page and of the same length.
@@ -37,7 +37,7 @@ pub(crate) fn replace_inline(page: &mut [u8], i: usize, new: &[u8]) -> bool {
         return false;
     }
     let end = extent(page, i).end;
-    match page.get_mut(end.saturating_sub(new.len())..end) {
+    match page.get_mut(end.wrapping_sub(new.len())..end) {
         Some(place) if place.len() == new.len() => {
             place.copy_from_slice(new);
             true
@@ -50,7 +50,7 @@ pub(crate) fn replace_inline(page: &mut [u8], i: usize, new: &[u8]) -> bool {
 pub(crate) fn set_child(page: &mut [u8], i: usize, child: Pointer) {
     if level(page) != 0 {
         let end = extent(page, i).end;
-        if let Some(place) = page.get_mut(end.saturating_sub(Pointer::SIZE)..end) {
+        if let Some(place) = page.get_mut(end.wrapping_sub(Pointer::SIZE)..end) {
             child.write(place);
         }
     }
@@ -88,7 +88,7 @@ pub(crate) fn move_cells(
 ) -> bool {
     let moved = end.saturating_sub(start);
     let size = (start..end.min(count(from)))
-        .fold(moved.saturating_mul(SLOT), |sum, i| sum.saturating_add(extent(from, i).len()));
+        .fold(moved.wrapping_mul(SLOT), |sum, i| sum.wrapping_add(extent(from, i).len()));
     let at = if start == 0 { count(to) } else { 0 };
     let related = end <= count(from) && level(from) == level(to);
     if !related || size > room(to) || !prepare(to, scratch, size) || !open(to, at, moved) {
@@ -120,7 +120,7 @@ fn open(page: &mut [u8], i: usize, n: usize) -> bool {
     }
     let end = slot(count.wrapping_add(n));
     let Some(slots) = page.get_mut(slot(i)..end) else { return false };
-    let Some(stay) = slots.len().checked_sub(n.saturating_mul(SLOT)) else { return false };
+    let Some(stay) = slots.len().checked_sub(n.wrapping_mul(SLOT)) else { return false };
     move_slots(slots, stay, true);
     set_half(page, COUNT, count.wrapping_add(n));
     true
@@ -140,11 +140,11 @@ fn remove_range(page: &mut [u8], start: usize, end: usize) {
         if cell.start == heap {
             heap = cell.end;
         } else {
-            garbage = garbage.saturating_add(cell.len());
+            garbage = garbage.wrapping_add(cell.len());
         }
     }
     if let Some(slots) = page.get_mut(slot(start)..slot(count)) {
-        let stay = slots.len().saturating_sub(slot(end).wrapping_sub(slot(start)));
+        let stay = slots.len().wrapping_sub(slot(end).wrapping_sub(slot(start)));
         move_slots(slots, stay, false);
     }
     let left = count.wrapping_sub(end.wrapping_sub(start));
@@ -153,7 +153,7 @@ fn remove_range(page: &mut [u8], start: usize, end: usize) {
     }
     set_half(page, COUNT, left);
     set_half(page, HEAP, heap);
-    set_half(page, GARBAGE, garbage.min(page.len().saturating_sub(heap)));
+    set_half(page, GARBAGE, garbage.min(page.len().wrapping_sub(heap)));
 }
 
 /// Moves the first `len` bytes of `slots` to its end, or the last to its start. A small image is spared the compiler's

@@ -129,7 +129,7 @@ pub(crate) fn set_generation(page: &mut [u8], generation: u32) {
 
 /// Bytes for further cells and their slots, holes included.
 pub(crate) fn room(page: &[u8]) -> usize {
-    gap(page).saturating_add(half_at(page, GARBAGE)).min(usable(page.len()))
+    gap(page).wrapping_add(half_at(page, GARBAGE)).min(usable(page.len()))
 }
 
 /// Bytes that cells and slots take.

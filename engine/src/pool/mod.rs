@@ -68,6 +68,7 @@ impl State {
         self.size
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) const fn new() -> Self {
         Self {
             size: 0,
@@ -141,6 +142,7 @@ impl Pool<'_> {
     }
 
     /// The page that belongs to no frame.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn scratch(&mut self) -> &mut [u8] {
         let size = self.state.size;
         self.pages.get_mut(..size).unwrap_or_default()
@@ -151,20 +153,20 @@ impl Pool<'_> {
     pub(crate) fn page_and_scratch(&mut self, at: u32) -> (&mut [u8], &mut [u8]) {
         let size = self.state.size;
         let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
-        let from = (at as usize).wrapping_mul(size);
-        (pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default(), scratch)
+        (nth(pages, at, size), scratch)
     }
 
     /// The pages in two frames, and the scratch page.
     pub(crate) fn pages_and_scratch(&mut self, one: u32, other: u32) -> (&mut [u8], &mut [u8], &mut [u8]) {
         let size = self.state.size;
         let (scratch, pages) = self.pages.split_at_mut_checked(size).unwrap_or_default();
-        let (low, high) = (one.min(other) as usize, one.max(other) as usize);
-        let (before, behind) = pages.split_at_mut_checked(high.wrapping_mul(size)).unwrap_or_default();
-        let from = low.wrapping_mul(size);
-        let low_page = before.get_mut(from..from.wrapping_add(size)).unwrap_or_default();
-        let high_page = behind.get_mut(..size).unwrap_or_default();
-        if one < other { (low_page, high_page, scratch) } else { (high_page, low_page, scratch) }
+        let high = (one.max(other) as usize).wrapping_mul(size);
+        let (before, behind) = pages.split_at_mut_checked(high).unwrap_or_default();
+        let (mut first, mut second) = (nth(before, one.min(other), size), nth(behind, 0, size));
+        if one > other {
+            core::mem::swap(&mut first, &mut second);
+        }
+        (first, second, scratch)
     }
 
     /// The bucket that a block belongs to.
@@ -329,7 +331,7 @@ impl Pool<'_> {
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn pin(&mut self, at: u32) {
         let frame = self.frame_mut(at);
-        frame.pins = frame.pins.saturating_add(1);
+        frame.pins = frame.pins.wrapping_add(1);
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -373,7 +375,7 @@ impl Pool<'_> {
         self.frame_mut(at).parent = parent;
         if parent != NONE {
             let frame = self.frame_mut(parent);
-            frame.dirty_children = frame.dirty_children.saturating_add(1);
+            frame.dirty_children = frame.dirty_children.wrapping_add(1);
         }
     }
 
@@ -421,4 +423,11 @@ impl Pool<'_> {
         }
         None
     }
+}
+
+/// The `n`th of pages of this size.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+fn nth(pages: &mut [u8], n: u32, size: usize) -> &mut [u8] {
+    let from = (n as usize).wrapping_mul(size);
+    pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default()
 }

@@ -90,8 +90,9 @@ impl Stack {
     }
 
     fn is_possible(&self, count: u32) -> bool {
-        let units = u64::from(count).wrapping_mul(u64::from(unit::MAX_UNITS));
-        u64::from(self.units) <= units && self.numbers <= count && self.top.unit < unit::MAX_UNITS
+        self.units.div_ceil(unit::MAX_UNITS) <= count
+            && self.numbers <= count
+            && self.top.unit < unit::MAX_UNITS
     }
 }
 
@@ -214,9 +215,9 @@ impl Blocks {
     /// Blocks that may be taken before the next publish.
     #[inline(never)]
     fn pool(&self) -> u32 {
-        let stacks = self.settled.numbers.saturating_add(self.drain.numbers);
+        let stacks = self.settled.numbers.wrapping_add(self.drain.numbers);
         let fresh = self.fresh.len() as u32;
-        self.count.saturating_sub(self.frontier).saturating_add(stacks).saturating_add(fresh)
+        self.count.wrapping_sub(self.frontier).wrapping_add(stacks).wrapping_add(fresh)
     }
 
     /// Blocks that [`allocate`](Self::allocate) gives out before the next publish: so many at least, and at 0 none. If
@@ -225,9 +226,9 @@ impl Blocks {
     #[inline(never)]
     pub(crate) fn available(&self) -> u32 {
         // Of each unit that is drained a block may have to be freed.
-        let units = self.settled.units.saturating_add(self.drain.units);
-        let flushes = units.saturating_add(self.waiting.len() as u32) / WAITING as u32;
-        self.pool().saturating_sub(RESERVE.saturating_add(flushes))
+        let units = self.settled.units.wrapping_add(self.drain.units);
+        let flushes = units.wrapping_add(self.waiting.len() as u32) / WAITING as u32;
+        self.pool().saturating_sub(RESERVE.wrapping_add(flushes))
     }
 
     /// Gives out a block. It is not written, and on flash not erased. [`Fault::Full`]: there is none, but there may be after
@@ -288,7 +289,7 @@ impl Blocks {
     /// Leaves out a block that was allocated and can't be erased: it is never given out again, unless a cut comes before the
     /// next publish.
     pub(crate) fn retire(&mut self, _block: u32) {
-        self.retired = self.retired.saturating_add(1);
+        self.retired = self.retired.wrapping_add(1);
     }
 
     /// Writes what is waiting, so that [`encode`](Self::encode) describes everything. One write, on flash one erase at most.
@@ -335,7 +336,7 @@ impl Blocks {
         for unused in [unused_first, !unused_first] {
             if unused && self.frontier < self.count {
                 let block = self.frontier;
-                self.frontier = block.saturating_add(1);
+                self.frontier = block.wrapping_add(1);
                 return Ok(block);
             }
             if !unused && let Some(block) = self.pop(region) {
@@ -348,7 +349,7 @@ impl Blocks {
     fn pop(&mut self, region: &mut impl BlockRegion) -> Option<u32> {
         loop {
             if let Some(block) = self.window.pop() {
-                self.left = self.left.saturating_sub(1);
+                self.left = self.left.wrapping_sub(1);
                 self.drain.numbers = self.drain.numbers.saturating_sub(1);
                 if self.left == 0 {
                     self.leave_unit();
@@ -415,8 +416,8 @@ impl Blocks {
         }
         self.drain = core::mem::take(&mut self.settled);
         self.left = 0;
-        self.fill.units = self.fill.units.saturating_sub(self.drain.units);
-        self.fill.numbers = self.fill.numbers.saturating_sub(self.drain.numbers);
+        self.fill.units = self.fill.units.wrapping_sub(self.drain.units);
+        self.fill.numbers = self.fill.numbers.wrapping_sub(self.drain.numbers);
         self.shared = self.continues && self.fill.units != 0;
         self.continues = false;
         if self.fill.units == 0 {
@@ -426,11 +427,13 @@ impl Blocks {
         true
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn lose(&mut self, blocks: u32) {
-        self.lost = self.lost.saturating_add(blocks);
+        self.lost = self.lost.wrapping_add(blocks);
     }
 
     /// Notes a block to be written down. There is room, unless an image was made to have none.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn put(&mut self, block: u32) {
         if self.waiting.push(block).is_err() {
             self.lose(1);
@@ -485,8 +488,8 @@ impl Blocks {
                 self.continues = self.settled.units != 0 && self.settled.top.block == at.block;
             }
             self.fill.top = at;
-            self.fill.units = self.fill.units.saturating_add(1);
-            self.fill.numbers = self.fill.numbers.saturating_add(self.waiting.len() as u32);
+            self.fill.units = self.fill.units.wrapping_add(1);
+            self.fill.numbers = self.fill.numbers.wrapping_add(self.waiting.len() as u32);
             self.open = true;
             self.waiting.clear();
             return Ok(());
@@ -532,7 +535,7 @@ fn load(
     below: &mut UnitLink,
     show: &mut dyn FnMut(&[[u8; 4]]),
 ) -> bool {
-    let (id, position) = (region.volume_id(), at.unit.saturating_mul(region.unit()));
+    let (id, position) = (region.volume_id(), at.unit.wrapping_mul(region.unit()));
     for _ in 0..2 {
         if let Ok(bytes) = region.load(at.block, position)
             && let Some(numbers) = unit::decode(bytes, id, at, below)
