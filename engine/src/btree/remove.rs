@@ -108,7 +108,8 @@ impl Tree<'_> {
                 outcome.effect.merged = outcome.effect.merged.saturating_add(1);
                 continue;
             }
-            self.even_out(left, right);
+            let even = node::even_point(first, second);
+            self.even_out(left, right, even);
             outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
