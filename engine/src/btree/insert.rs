@@ -37,7 +37,7 @@ impl Tree<'_> {
             }
             let mut beside = [NONE; 2];
             if let Item::Pair(cell) = item {
-                beside = self.siblings(path, at);
+                beside = self.siblings(ground, path, at)?;
                 if self.shift(ground, path, &mut at, cell, beside)? {
                     outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
                     item = Item::Shifted(cell);
@@ -64,20 +64,37 @@ impl Tree<'_> {
         }
     }
 
-    /// The neighbours of the last page of the way, left and right, that are in the pool; none, if cells must not be moved over:
-    /// at the right edge, when keys ascend.
-    fn siblings(&self, path: &Path, at: usize) -> [u32; 2] {
-        let Some(Turn { frame, .. }) = path.last().copied() else { return [NONE; 2] };
+    /// The neighbours of the leaf at the end of the way, left and right; none, if cells must not be moved over: at the right edge,
+    /// when keys ascend. Two reads at most.
+    fn siblings<G: Ground>(&mut self, ground: &mut G, path: &Path, at: usize) -> Result<[u32; 2], Fault> {
+        let Some(Turn { frame, .. }) = path.last().copied() else { return Ok([NONE; 2]) };
         let above = Self::above(path, path.len().saturating_sub(1));
-        let parent = self.pool.page(above.frame);
-        let last = above.index as usize >= node::count(parent).saturating_sub(1);
-        let ascends = last && at >= node::count(self.pool.page(frame));
-        if above.frame == NONE || ascends {
-            return [NONE; 2];
+        let last = above.index as usize >= node::count(self.pool.page(above.frame)).saturating_sub(1);
+        if last && at >= node::count(self.pool.page(frame)) {
+            return Ok([NONE; 2]);
         }
-        [above.index.wrapping_sub(1), above.index.wrapping_add(1)].map(|index| {
-            node::child(parent, index as usize).map_or(NONE, |child| self.pool.peek(child.block))
-        })
+        let left = self.sibling(ground, above.frame, above.index.wrapping_sub(1), 0)?;
+        self.pool.pin(left);
+        let right = self.sibling(ground, above.frame, above.index.wrapping_add(1), 0);
+        self.pool.unpin(left);
+        Ok([left, right?])
+    }
+
+    /// Child `index` of a page, if there is one and it can be read.
+    pub(super) fn sibling<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        above: u32,
+        index: u32,
+        level: u8,
+    ) -> Result<u32, Fault> {
+        let Some(pointer) = node::child(self.pool.page(above), index as usize) else { return Ok(NONE) };
+        match self.fetch(ground, pointer, level) {
+            // Where nothing may be written, memory must do for all that changes.
+            Err(Fault::Memory) if ground.is_read_only() => Ok(NONE),
+            Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => Ok(NONE),
+            fetched => fetched,
+        }
     }
 
     /// Evens two neighbours out, if both are there, don't fit on one page, and the right one, which is child `index` of `above`,
@@ -114,9 +131,8 @@ impl Tree<'_> {
         Ok(true)
     }
 
-    /// Before a leaf is split: evens it out with a neighbour that is in the pool and has room. So random inserts fill leaves
-    /// better, and no device operation is spent on it. The way then leads to the leaf that the new pair belongs to, and
-    /// `at` is its place there. Whether that was done.
+    /// Before a leaf is split: evens it out with the neighbour that has more room, if it has enough. The way then leads to the leaf
+    /// that the new pair belongs to, and `at` is its place there. Whether that was done.
     fn shift<G: Ground>(
         &mut self,
         ground: &mut G,
