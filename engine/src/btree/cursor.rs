@@ -8,7 +8,7 @@ use core::ops::Bound;
 
 use super::tree::{Path, Tree};
 use crate::index::{Ground, Hint, Place};
-use crate::node;
+use crate::node::{self, Value};
 use crate::pool::NONE;
 use crate::volume::Fault;
 
@@ -144,12 +144,14 @@ impl Tree<'_> {
     }
 
     /// The cell before or behind one, if the page of that is still in its frame and has one.
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
     fn beside(&self, hint: Hint, forward: bool) -> Option<(u32, usize)> {
         let next = if forward { hint.cell.checked_add(1) } else { hint.cell.checked_sub(1) }? as usize;
         let there = self.pool.frame(hint.frame).block == hint.block;
         (there && next < node::count(self.pool.page(hint.frame))).then_some((hint.frame, next))
     }
 
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
     fn read_pair<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -159,8 +161,21 @@ impl Tree<'_> {
         above: Hint,
         out: &mut [u8],
     ) -> Result<usize, Fault> {
-        let (len, _) = self.copy_value(ground, leaf, i, out)?;
-        place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
+        let page = self.pool.page(leaf);
+        // Mostly this, with one look at the cell.
+        let inline = match node::pair(page, i) {
+            Some((found, Value::Inline(bytes))) => out.get_mut(..bytes.len()).map(|out| (found, bytes, out)),
+            _ => None,
+        };
+        let len = if let Some((found, bytes, out)) = inline {
+            out.copy_from_slice(bytes);
+            place.go_to(Bound::Excluded(()), found, key);
+            bytes.len()
+        } else {
+            let (len, _) = self.copy_value(ground, leaf, i, out)?;
+            place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
+            len
+        };
         place.hint = Hint { frame: leaf, block: self.pool.frame(leaf).block, cell: i as u32 };
         place.above = above;
         place.changes = self.root.changes;

@@ -38,16 +38,18 @@ impl Tree<'_> {
                 }
                 break;
             }
-            if let Item::Pair(cell) = item
-                && self.shift(ground, path, &mut at, cell)?
-            {
-                outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
-                item = Item::Shifted(cell);
-                continue;
+            let mut beside = [NONE; 2];
+            if let Item::Pair(cell) = item {
+                beside = self.siblings(ground, path, at)?;
+                if self.shift(ground, path, &mut at, cell, beside)? {
+                    outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
+                    item = Item::Shifted(cell);
+                    continue;
+                }
             }
             split = true;
-            let right = self.split(ground, path, frame, at, &item)?;
-            outcome.effect.splits = outcome.effect.splits.wrapping_add(1);
+            let right = self.split(ground, path, frame, at, &item, beside)?;
+            outcome.effect.splits = outcome.effect.splits.saturating_add(1);
             let len = self.separator_len(frame, right);
             let page = self.pool.page(right);
             (outcome.promoted)(node::level(page), node::key(page, 0).get(..len).unwrap_or_default());
@@ -65,48 +67,105 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Before a leaf is split: evens it out with a neighbour that is in the pool and has room. So random inserts fill leaves to
-    /// four fifths instead of two thirds, and no device operation is spent on it. The way then leads to the leaf that the
-    /// new pair belongs to, and `at` is its place there. Whether that was done.
+    /// The neighbours of the leaf at the end of the way, left and right; none, if cells must not be moved over: at the right edge,
+    /// when keys ascend. Two reads at most.
+    fn siblings<G: Ground>(&mut self, ground: &mut G, path: &Path, at: usize) -> Result<[u32; 2], Fault> {
+        let Some(Turn { frame, .. }) = path.last().copied() else { return Ok([NONE; 2]) };
+        let above = Self::above(path, path.len().saturating_sub(1));
+        let last = above.index as usize >= node::count(self.pool.page(above.frame)).saturating_sub(1);
+        if last && at >= node::count(self.pool.page(frame)) {
+            return Ok([NONE; 2]);
+        }
+        let left = self.sibling(ground, above.frame, above.index.wrapping_sub(1), 0)?;
+        self.pool.pin(left);
+        let right = self.sibling(ground, above.frame, above.index.wrapping_add(1), 0);
+        self.pool.unpin(left);
+        Ok([left, right?])
+    }
+
+    /// Child `index` of a page, if there is one and it can be read.
+    pub(super) fn sibling<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        above: u32,
+        index: u32,
+        level: u8,
+    ) -> Result<u32, Fault> {
+        let Some(pointer) = node::child(self.pool.page(above), index as usize) else { return Ok(NONE) };
+        match self.fetch(ground, pointer, level) {
+            // Where nothing may be written, memory must do for all that changes.
+            Err(Fault::Memory) if ground.is_read_only() => Ok(NONE),
+            Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => Ok(NONE),
+            fetched => fetched,
+        }
+    }
+
+    /// Evens two neighbours out, if both are there, don't fit on one page, and the right one, which is child `index` of `above`,
+    /// has room there for its new key. Whether that was done. One is the neighbour of a dirty page, and becomes dirty.
+    fn level_out<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        above: u32,
+        index: u32,
+        left: u32,
+        right: u32,
+    ) -> Result<bool, Fault> {
+        if left == NONE || right == NONE {
+            return Ok(false);
+        }
+        let (first, second, parent) = (self.pool.page(left), self.pool.page(right), self.pool.page(above));
+        let used = node::used(first).saturating_add(node::used(second));
+        let even = node::even_point(first, second);
+        let key = match even.checked_sub(node::count(first)) {
+            None => node::key(first, even),
+            Some(even) => node::key(second, even),
+        };
+        let size = Cell::Child { key, child: Pointer::default() }.size();
+        if used <= node::usable(parent.len()) || size > node::room(parent) {
+            return Ok(false);
+        }
+        self.dirty_page(ground, left, above, index.wrapping_sub(1))?;
+        self.dirty_page(ground, right, above, index)?;
+        self.even_out(left, right, even);
+        let len = self.separator_len(left, right);
+        node::remove(self.pool.page_mut(above), index as usize);
+        self.pool.pin(right);
+        self.insert_item(above, index as usize, &Item::Page(right, len));
+        Ok(true)
+    }
+
+    /// Before a leaf is split: evens it out with the neighbour that has more room, if it has enough. The way then leads to the leaf
+    /// that the new pair belongs to, and `at` is its place there. Whether that was done.
     fn shift<G: Ground>(
         &mut self,
         ground: &mut G,
         path: &mut Path,
         at: &mut usize,
         cell: &Cell<'_>,
+        beside: [u32; 2],
     ) -> Result<bool, Fault> {
-        let depth = path.len().wrapping_sub(1);
         let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(false) };
-        let above = Self::above(path, depth);
-        let parent = self.pool.page(above.frame);
-        let size = parent.len();
-        let last = above.index as usize >= node::count(parent).wrapping_sub(1);
-        let ascends = last && *at >= node::count(self.pool.page(frame));
-        // The neighbour's new key must have room above it, whatever it is.
-        if above.frame == NONE || ascends || node::room(parent) < node::max_cell(size) / 2 {
+        let above = Self::above(path, path.len().saturating_sub(1));
+        let used_in = |sibling| match sibling {
+            NONE => usize::MAX,
+            sibling => node::used(self.pool.page(sibling)),
+        };
+        let page = self.pool.page(frame);
+        let room = node::usable(page.len());
+        let most = room.saturating_mul(2).saturating_sub(room / 8);
+        let [left, right] = beside;
+        let (used_left, used_right) = (used_in(left), used_in(right));
+        let to_left = used_left < used_right;
+        let own = node::used(page).saturating_add(cell.size().saturating_mul(2));
+        if used_left.min(used_right).saturating_add(own) >= most {
             return Ok(false);
         }
-        let mut found = None;
-        let mut least = node::usable(size).wrapping_mul(2).wrapping_sub(node::usable(size) / 8);
-        for beside in [above.index.wrapping_sub(1), above.index.wrapping_add(1)] {
-            let Some(child) = node::child(self.pool.page(above.frame), beside as usize) else { continue };
-            let sibling = self.pool.peek(child.block);
-            let used = node::used(self.pool.page(sibling)).wrapping_add(node::used(self.pool.page(frame)));
-            let used = used.wrapping_add(cell.size().wrapping_mul(2));
-            if sibling != NONE && used < least {
-                (found, least) = (Some((beside, sibling)), used);
-            }
+        let (left, right) = if to_left { (left, frame) } else { (frame, right) };
+        let right_index = above.index.saturating_add(u32::from(!to_left));
+        if !self.level_out(ground, above.frame, right_index, left, right)? {
+            return Ok(false);
         }
-        let Some((beside, sibling)) = found else { return Ok(false) };
-        self.dirty_page(ground, sibling, above.frame, beside)?;
-        let to_left = beside < above.index;
-        let (left, right) = if to_left { (sibling, frame) } else { (frame, sibling) };
-        let right_index = above.index.max(beside) as usize;
-        self.even_out(left, right);
-        self.pool.pin(right);
-        let len = self.separator_len(left, right);
-        node::remove(self.pool.page_mut(above.frame), right_index);
-        self.insert_item(above.frame, right_index, &Item::Page(right, len));
+        let right_index = right_index as usize;
         let goes_right = node::key(self.pool.page(above.frame), right_index) <= cell.key();
         let target = if goes_right { right } else { left };
         self.pool.pin(target);
@@ -122,10 +181,10 @@ impl Tree<'_> {
     }
 
     /// Moves cells between two neighbours that don't fit on one page, so that both are filled alike.
-    pub(super) fn even_out(&mut self, left: u32, right: u32) {
+    /// [`even`](node::even_point): so many are the left one's.
+    pub(super) fn even_out(&mut self, left: u32, right: u32, even: usize) {
         let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
         let before = node::count(first);
-        let even = node::even_point(first, second);
         if even > before {
             node::move_cells(second, 0, even.wrapping_sub(before), first, scratch);
             self.adopt_children(left);
@@ -135,7 +194,9 @@ impl Tree<'_> {
         }
     }
 
-    /// Splits a page and puts the item into one of the halves. Returns the right one, pinned.
+    /// Splits a page and puts the item into one of the halves. Neighbours that are full, too, then share what they have with
+    /// the half beside them: so three pages come of two, or four of three, and all are well filled (Knuth's B*-tree).
+    /// Returns the right half, pinned.
     fn split<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -143,9 +204,17 @@ impl Tree<'_> {
         frame: u32,
         at: usize,
         item: &Item<'_>,
+        beside: [u32; 2],
     ) -> Result<u32, Fault> {
         let level = node::level(self.pool.page(frame));
-        let right = self.new_page(ground, level)?;
+        for sibling in beside {
+            self.pool.pin(sibling);
+        }
+        let right = self.new_page(ground, level);
+        for sibling in beside {
+            self.pool.unpin(sibling);
+        }
+        let right = right?;
         // At the right edge of the tree keys that ascend fill pages whole.
         let above = path.len().wrapping_sub(1);
         let at_edge = path
@@ -165,6 +234,10 @@ impl Tree<'_> {
         } else {
             self.insert_item(right, at.wrapping_sub(cut), item);
         }
+        let [before, behind] = beside;
+        let parent = Self::above(path, above);
+        self.level_out(ground, parent.frame, parent.index.saturating_add(1), right, behind)?;
+        self.level_out(ground, parent.frame, parent.index, before, frame)?;
         Ok(right)
     }
 

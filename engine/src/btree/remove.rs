@@ -80,14 +80,10 @@ impl Tree<'_> {
             // The one to the left; the first has only one to the right.
             let right_index = above.index.max(1);
             let beside = if above.index == 0 { 1 } else { above.index.wrapping_sub(1) };
-            let sibling = self
-                .child_of(ground, above.frame, beside as usize)
-                .and_then(|pointer| self.fetch(ground, pointer, level));
-            let sibling = match sibling {
-                Ok(sibling) => sibling,
-                Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => return Ok(()),
-                Err(fault) => return Err(fault),
-            };
+            let sibling = self.sibling(ground, above.frame, beside, level)?;
+            if sibling == NONE {
+                return Ok(());
+            }
             self.pool.pin(sibling);
             let dirty = self.dirty_page(ground, sibling, above.frame, beside);
             if dirty.is_err() {
@@ -108,8 +104,9 @@ impl Tree<'_> {
                 outcome.effect.merged = outcome.effect.merged.wrapping_add(1);
                 continue;
             }
-            self.even_out(left, right);
-            outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
+            let even = node::even_point(first, second);
+            self.even_out(left, right, even);
+            outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
             self.pool.unpin(left);

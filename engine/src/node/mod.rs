@@ -58,7 +58,7 @@ mod tests;
 pub(crate) use cell::{Cell, Pointer, Value, pair_size};
 pub(crate) use change::{insert, move_cells, remove, replace_inline, set_child};
 pub(crate) use check::{is_ordered, is_sound, seal};
-pub(crate) use search::{child, child_index, key, search, value};
+pub(crate) use search::{child, child_index, key, pair, search, value};
 pub(crate) use split::{even_point, separator, split_point};
 
 #[cfg(test)]

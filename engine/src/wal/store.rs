@@ -125,6 +125,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             volume.medium.sync()?;
         }
         self.note(volume)?;
+        // What was reserved is given up: so the superblock says that no segment can be this log's.
+        volume.next_life = volume.next_life.max(volume.roots.lives);
         let (dead, end, none_yet) = (self.last.at, self.end, volume.next_life);
         let mut kept = 0;
         if let Some(root) = volume.root_mut(self.id) {
