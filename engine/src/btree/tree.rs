@@ -105,6 +105,7 @@ impl<P: Buffer, F: Frames> BTree<P, F> {
         (self.pages, self.frames)
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn view(&mut self) -> Tree<'_> {
         let pool = Pool { pages: self.pages.as_mut(), frames: self.frames.as_mut(), state: &mut self.state };
         Tree { pool, root: &mut self.root }
@@ -168,6 +169,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         root_fields(&mut root, &mut height, fields);
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn max_key(&self) -> usize {
         node::max_key(self.state.page_size())
     }
@@ -198,6 +200,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         true
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn replay_buffer(&mut self) -> &mut [u8] {
         let tree = self.view();
         let size = tree.pool.state.page_size();
@@ -224,13 +227,14 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         tree.apply(ground, &Op { key, value }, &mut |_, _| {}).map(|_| ())
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn replayed(&mut self) {
         self.view().pool.complete();
     }
 
     fn blocks_for_change(&self) -> u32 {
         // The way, the siblings of its pages, the pages that are split off, and a new root.
-        u32::from(self.root.height).saturating_mul(3).saturating_add(2)
+        u32::from(self.root.height).wrapping_mul(3).wrapping_add(2)
     }
 
     fn reserve(&self) -> u32 {
@@ -320,7 +324,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
 
     fn pace(&self) -> u32 {
         // What a change makes dirty is one way, and more is written than that: so a checkpoint ends.
-        u32::from(self.root.height).saturating_add(8)
+        u32::from(self.root.height).wrapping_add(8)
     }
 
     fn info(&self) -> IndexInfo {

@@ -232,6 +232,7 @@ impl Place {
     };
 
     /// Goes to a key, of which as much as `memory` holds is kept.
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
     pub(crate) fn go_to(&mut self, bound: Bound<()>, key: &[u8], memory: &mut [u8]) {
         let len = key.len().min(memory.len());
         if let (Some(place), Some(key)) = (memory.get_mut(..len), key.get(..len)) {

@@ -4,7 +4,7 @@ use esker::btree::Frame;
 use esker::device::Geometry;
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::Log;
-use esker_linux::{AlignedBuffer, FileDevice};
+use esker_linux::{AlignedBuffer, FileDevice, FrameBuffer};
 
 use super::Tree;
 use crate::Failure;
@@ -67,7 +67,6 @@ impl Memory {
 
     /// The tree with its part.
     pub fn tree(&self) -> Tree {
-        let frames = vec![Frame::default(); self.pages - 1];
-        Tree::new(AlignedBuffer::new(self.pages * self.block), frames)
+        Tree::new(AlignedBuffer::new(self.pages * self.block), FrameBuffer::new(self.pages - 1))
     }
 }

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use esker::btree::{BTree, Frame};
+use esker::btree::BTree;
 use esker::device::BlockDevice;
 use esker::store::{self, Batch, Cursor, Load, Store};
 use esker::volume::{FormatOptions, Volume};
-use esker_linux::AlignedBuffer;
+use esker_linux::{AlignedBuffer, FrameBuffer};
 
 pub use place::{FilePlace, Place, SimulatedPlace};
 
@@ -30,7 +30,7 @@ const LOG: u16 = 0;
 /// Memory of which the half may be less than a tree needs.
 const LITTLE: usize = 1 << 20;
 
-type Tree = BTree<AlignedBuffer, Vec<Frame>>;
+type Tree = BTree<AlignedBuffer, FrameBuffer>;
 type Opened = Store<Tree, AlignedBuffer>;
 
 /// See the module.
@@ -150,7 +150,7 @@ struct Open<D: BlockDevice> {
     volume: Volume<Metered<D>, AlignedBuffer>,
     store: Opened,
     cursor: Cursor<Vec<u8>>,
-    batch: Batch<Vec<u8>>,
+    batch: Batch<AlignedBuffer>,
     value: Vec<u8>,
 }
 
@@ -162,7 +162,7 @@ impl<D: BlockDevice<Error: Debug>> Open<D> {
         memory: &Memory,
     ) -> Self {
         let cursor = store.cursor(vec![0; store.max_key()]);
-        let batch = Batch::new(vec![0; memory.batch]);
+        let batch = Batch::new(AlignedBuffer::new(memory.batch));
         Self { volume, store, cursor, batch, value: vec![0; setting.value_size] }
     }
 }
@@ -216,7 +216,7 @@ impl<D: BlockDevice<Error: Debug>> Writer for Open<D> {
     }
 }
 
-struct Staged<'a>(&'a mut Batch<Vec<u8>>);
+struct Staged<'a>(&'a mut Batch<AlignedBuffer>);
 
 impl Writer for Staged<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {

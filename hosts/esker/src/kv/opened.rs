@@ -3,10 +3,10 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use esker::btree::{BTree, Frame};
+use esker::btree::BTree;
 use esker::store::{self, Cursor, Damage, Error, Info};
 use esker::volume::{self, FormatOptions, VolumeInfo};
-use esker_linux::{Access, AlignedBuffer, Device, DeviceError};
+use esker_linux::{Access, AlignedBuffer, Device, DeviceError, FrameBuffer};
 
 use super::layered::Layered;
 use crate::arguments::StoreArguments;
@@ -20,7 +20,7 @@ const LOG_MEMORY: usize = 1 << 20;
 pub type Volume = volume::Volume<Layered, AlignedBuffer, LOGS>;
 
 /// The index in memory.
-pub type Tree = BTree<AlignedBuffer, Vec<Frame>>;
+pub type Tree = BTree<AlignedBuffer, FrameBuffer>;
 
 /// A store on a file or a disk.
 pub type Store = store::Store<Tree, AlignedBuffer>;
@@ -158,5 +158,5 @@ fn tree(arguments: &StoreArguments, info: &VolumeInfo) -> Result<Tree, Failure> 
         return Err(Failure::new(format!("--cache: there is no memory for {bytes} bytes")));
     }
     let frames = usize::try_from(frames).unwrap_or(usize::MAX);
-    Ok(BTree::new(AlignedBuffer::new(bytes), vec![Frame::default(); frames]))
+    Ok(BTree::new(AlignedBuffer::new(bytes), FrameBuffer::new(frames)))
 }
