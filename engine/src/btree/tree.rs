@@ -194,6 +194,10 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         end
     }
 
+    fn reclaim(&mut self) -> bool {
+        false
+    }
+
     fn published(&mut self) {}
 
     fn flush_at_close(&self) -> bool {

@@ -375,6 +375,8 @@ pub trait Index {
     fn dirty(&self) -> u32;
     /// Of a log that ends at `end`, where the part begins that a publish now must keep.
     fn position(&mut self, end: u64) -> u64;
+    /// Whether further steps of a checkpoint may win blocks back, of what was replaced or deleted.
+    fn reclaim(&mut self) -> bool;
     /// What was written is published.
     fn published(&mut self);
     /// Whether [`close`](crate::store::Store::close) should leave no log.

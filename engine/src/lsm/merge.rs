@@ -172,6 +172,10 @@ impl Merge<'_> {
             };
             if value.is_some() || !self.job.bottom {
                 if !self.builder.progress.active {
+                    if self.tables.list.len() >= self.tables.list.capacity() {
+                        let frames = self.tables.pool.state.info.frames;
+                        return Err(ground.too_few_frames(frames.saturating_add(1)));
+                    }
                     let keys = (ground.block_size() / self.pair.max(1)).max(1);
                     self.builder.begin(ground, keys, self.bits)?;
                     self.job.seen = self.seen;

@@ -10,7 +10,7 @@ use super::manifest::Manifest;
 use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Memtable};
 use super::merge::{Job, Merge, Progress};
-use super::policy::{Outlook, Shape};
+use super::policy::{Outlook, Shape, merge_runs};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
@@ -191,15 +191,18 @@ impl Tree<'_> {
     }
 
     fn choose(&mut self, full: bool) -> Option<Job> {
-        let outlook = Outlook {
+        self.outlook(full).choose(&mut self.tables.list)
+    }
+
+    fn outlook(&self, full: bool) -> Outlook {
+        Outlook {
             shape: self.state.options.shape,
             memtable: self.state.layout.memtable as u64,
             table: u64::from(self.state.block),
             full,
             sweep: self.state.sweep,
             sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
-        };
-        outlook.choose(&mut self.tables.list)
+        }
     }
 
     /// See [`Index::checkpoint_step`].
@@ -330,10 +333,7 @@ impl Tree<'_> {
 
     fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
         if !core::mem::replace(&mut self.state.bulk, true) {
-            let level = match self.state.options.shape {
-                Shape::Sweep => 0,
-                Shape::Levels { levels, .. } => levels.clamp(1, 8).wrapping_sub(1),
-            };
+            let level = self.outlook(false).last();
             self.tables.list.runs.clear();
             self.tables.list.insert_run(0, level);
             self.builder.pass(&[]);
@@ -608,6 +608,17 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
 
     fn position(&mut self, end: u64) -> u64 {
         self.view().memtable.lowest().unwrap_or(end).min(end)
+    }
+
+    fn reclaim(&mut self) -> bool {
+        let tree = self.view();
+        if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
+            let outlook = tree.outlook(false);
+            let mut list = tree.tables.list;
+            let end = list.runs.len();
+            tree.state.job = Some(merge_runs(&mut list, 0, end, outlook.last(), outlook.sources));
+        }
+        self.state.job.is_some()
     }
 
     fn published(&mut self) {

@@ -211,6 +211,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(());
         }
         self.try_checkpoint(volume)?;
+        while self.blocks.available() < needed && self.index.reclaim() {
+            self.complete_step(volume)?;
+            self.publish(volume)?;
+        }
         if self.blocks.available() >= needed { Ok(()) } else { Err(Fault::Full) }
     }
 }
