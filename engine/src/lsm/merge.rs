@@ -232,7 +232,7 @@ impl Merge<'_> {
             if source.frame == NONE {
                 match self.tables.leaf(ground, &table, source.page) {
                     Ok(frame) => source.frame = frame,
-                    Err(Fault::Damaged) if self.job.lenient => {
+                    Err(Fault::Damaged | Fault::Device) if self.job.lenient => {
                         let level = u8::from(self.tables.index(ground, &table).is_err());
                         (self.report)(Damage::Page { address: ground.address(table.block), level });
                         source.page = if level == 0 { source.page.wrapping_add(1) } else { table.pages };
