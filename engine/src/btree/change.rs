@@ -36,8 +36,9 @@ impl Tree<'_> {
     }
 
     /// Whether there are frames enough for a change.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn check_frames<G: Ground>(&self, ground: &mut G) -> Result<(), Fault> {
-        let needed = u32::from(self.root.height).saturating_add(SPARE_FRAMES);
+        let needed = u32::from(self.root.height).wrapping_add(SPARE_FRAMES);
         if self.pool.state.info.frames < needed { Err(ground.too_few_frames(needed)) } else { Ok(()) }
     }
 
@@ -68,6 +69,7 @@ impl Tree<'_> {
         Ok(true)
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn put<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -141,8 +143,8 @@ impl Tree<'_> {
                 at
             }
         };
-        let split = self.place(ground, path, at, super::insert::Item::Pair(cell), outcome)?;
-        if !split && outcome.effect.found {
+        self.place(ground, path, at, super::insert::Item::Pair(cell), outcome)?;
+        if outcome.effect.found {
             self.rebalance(ground, path, outcome)?;
         }
         match old {

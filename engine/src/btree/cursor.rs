@@ -8,7 +8,7 @@ use core::ops::Bound;
 
 use super::tree::{Path, Tree};
 use crate::index::{Ground, Hint, Place};
-use crate::node;
+use crate::node::{self, Value};
 use crate::pool::NONE;
 use crate::volume::Fault;
 
@@ -48,7 +48,7 @@ impl Tree<'_> {
             let found = self.seek(ground, &mut path, place, key, forward);
             let read = match found {
                 Ok(Some(pair)) => {
-                    let above = Self::above(&path, path.len().saturating_sub(1));
+                    let above = Self::above(&path, path.len().wrapping_sub(1));
                     let block = self.pool.frame(above.frame).block;
                     let above = Hint { frame: above.frame, block, cell: above.index };
                     self.read_pair(ground, place, key, pair, above, out).map(Some)
@@ -133,8 +133,8 @@ impl Tree<'_> {
             if node::level(page) == 0 {
                 continue;
             }
-            if forward && index.saturating_add(1) < node::count(page) {
-                return place.go_to(Bound::Included(()), node::key(page, index.saturating_add(1)), key);
+            if forward && index.wrapping_add(1) < node::count(page) {
+                return place.go_to(Bound::Included(()), node::key(page, index.wrapping_add(1)), key);
             }
             if !forward && index > 0 {
                 return place.go_to(Bound::Excluded(()), node::key(page, index), key);
@@ -144,12 +144,14 @@ impl Tree<'_> {
     }
 
     /// The cell before or behind one, if the page of that is still in its frame and has one.
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
     fn beside(&self, hint: Hint, forward: bool) -> Option<(u32, usize)> {
         let next = if forward { hint.cell.checked_add(1) } else { hint.cell.checked_sub(1) }? as usize;
         let there = self.pool.frame(hint.frame).block == hint.block;
         (there && next < node::count(self.pool.page(hint.frame))).then_some((hint.frame, next))
     }
 
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
     fn read_pair<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -159,8 +161,21 @@ impl Tree<'_> {
         above: Hint,
         out: &mut [u8],
     ) -> Result<usize, Fault> {
-        let (len, _) = self.copy_value(ground, leaf, i, out)?;
-        place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
+        let page = self.pool.page(leaf);
+        // Mostly this, with one look at the cell.
+        let inline = match node::pair(page, i) {
+            Some((found, Value::Inline(bytes))) => out.get_mut(..bytes.len()).map(|out| (found, bytes, out)),
+            _ => None,
+        };
+        let len = if let Some((found, bytes, out)) = inline {
+            out.copy_from_slice(bytes);
+            place.go_to(Bound::Excluded(()), found, key);
+            bytes.len()
+        } else {
+            let (len, _) = self.copy_value(ground, leaf, i, out)?;
+            place.go_to(Bound::Excluded(()), node::key(self.pool.page(leaf), i), key);
+            len
+        };
         place.hint = Hint { frame: leaf, block: self.pool.frame(leaf).block, cell: i as u32 };
         place.above = above;
         place.changes = self.root.changes;

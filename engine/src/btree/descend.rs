@@ -10,7 +10,7 @@ impl Tree<'_> {
     /// high on a cold pool, none on a warm one. The tree is not empty.
     fn leaf_of<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<u32, Fault> {
         let mut pointer = self.root.page;
-        let mut level = self.root.height.saturating_sub(1);
+        let mut level = self.root.height.wrapping_sub(1);
         loop {
             let at = self.fetch(ground, pointer, level)?;
             if level == 0 {
@@ -94,7 +94,7 @@ impl Tree<'_> {
         choose: &dyn Fn(&[u8]) -> usize,
     ) -> Result<(), Fault> {
         let mut pointer = self.root.page;
-        let mut level = self.root.height.saturating_sub(1);
+        let mut level = self.root.height.wrapping_sub(1);
         loop {
             let frame = self.fetch(ground, pointer, level)?;
             self.pool.pin(frame);

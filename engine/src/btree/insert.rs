@@ -19,8 +19,8 @@ pub(super) enum Item<'a> {
 }
 
 impl Tree<'_> {
-    /// Puts an item before cell `at` of the last page of the way, and splits what must be split from there up. Whether
-    /// anything was; then the way is no longer one. The way is dirty.
+    /// Puts an item before cell `at` of the last page of the way, and splits what must be split from there up. If anything
+    /// was, then the way is no longer one, and ends before it begins. The way is dirty.
     pub(super) fn place<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -28,22 +28,27 @@ impl Tree<'_> {
         mut at: usize,
         mut item: Item<'_>,
         outcome: &mut Outcome<'_>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let mut split = false;
-        loop {
-            let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(split) };
+        while let Some(Turn { frame, .. }) = path.last().copied() {
             if self.insert_item(frame, at, &item) {
-                return Ok(split);
+                if split {
+                    self.release(path);
+                    path.clear();
+                }
+                break;
             }
-            if let Item::Pair(cell) = item
-                && self.shift(ground, path, &mut at, cell)?
-            {
-                outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
-                item = Item::Shifted(cell);
-                continue;
+            let mut beside = [NONE; 2];
+            if let Item::Pair(cell) = item {
+                beside = self.siblings(ground, path, at)?;
+                if self.shift(ground, path, &mut at, cell, beside)? {
+                    outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
+                    item = Item::Shifted(cell);
+                    continue;
+                }
             }
             split = true;
-            let right = self.split(ground, path, frame, at, &item)?;
+            let right = self.split(ground, path, frame, at, &item, beside)?;
             outcome.effect.splits = outcome.effect.splits.saturating_add(1);
             let len = self.separator_len(frame, right);
             let page = self.pool.page(right);
@@ -51,66 +56,123 @@ impl Tree<'_> {
             self.pool.unpin(frame);
             path.pop();
             match path.last() {
-                Some(above) => at = (above.index as usize).saturating_add(1),
+                Some(above) => at = (above.index as usize).wrapping_add(1),
                 None => {
                     outcome.effect.grown = true;
                     self.grow(ground, frame, right, len)?;
-                    return Ok(true);
                 }
             }
             item = Item::Page(right, len);
         }
+        Ok(())
     }
 
-    /// Before a leaf is split: evens it out with a neighbour that is in the pool and has room. So random inserts fill leaves to
-    /// four fifths instead of two thirds, and no device operation is spent on it. The way then leads to the leaf that the
-    /// new pair belongs to, and `at` is its place there. Whether that was done.
+    /// The neighbours of the leaf at the end of the way, left and right; none, if cells must not be moved over: at the right edge,
+    /// when keys ascend. Two reads at most.
+    fn siblings<G: Ground>(&mut self, ground: &mut G, path: &Path, at: usize) -> Result<[u32; 2], Fault> {
+        let Some(Turn { frame, .. }) = path.last().copied() else { return Ok([NONE; 2]) };
+        let above = Self::above(path, path.len().saturating_sub(1));
+        let last = above.index as usize >= node::count(self.pool.page(above.frame)).saturating_sub(1);
+        if last && at >= node::count(self.pool.page(frame)) {
+            return Ok([NONE; 2]);
+        }
+        let left = self.sibling(ground, above.frame, above.index.wrapping_sub(1), 0)?;
+        self.pool.pin(left);
+        let right = self.sibling(ground, above.frame, above.index.wrapping_add(1), 0);
+        self.pool.unpin(left);
+        Ok([left, right?])
+    }
+
+    /// Child `index` of a page, if there is one and it can be read.
+    pub(super) fn sibling<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        above: u32,
+        index: u32,
+        level: u8,
+    ) -> Result<u32, Fault> {
+        let Some(pointer) = node::child(self.pool.page(above), index as usize) else { return Ok(NONE) };
+        match self.fetch(ground, pointer, level) {
+            // Where nothing may be written, memory must do for all that changes.
+            Err(Fault::Memory) if ground.is_read_only() => Ok(NONE),
+            Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => Ok(NONE),
+            fetched => fetched,
+        }
+    }
+
+    /// Evens two neighbours out, if both are there, don't fit on one page, and the right one, which is child `index` of `above`,
+    /// has room there for its new key. Whether that was done. One is the neighbour of a dirty page, and becomes dirty.
+    fn level_out<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        above: u32,
+        index: u32,
+        left: u32,
+        right: u32,
+    ) -> Result<bool, Fault> {
+        if left == NONE || right == NONE {
+            return Ok(false);
+        }
+        let (first, second, parent) = (self.pool.page(left), self.pool.page(right), self.pool.page(above));
+        let used = node::used(first).saturating_add(node::used(second));
+        let even = node::even_point(first, second);
+        let key = match even.checked_sub(node::count(first)) {
+            None => node::key(first, even),
+            Some(even) => node::key(second, even),
+        };
+        let size = Cell::Child { key, child: Pointer::default() }.size();
+        if used <= node::usable(parent.len()) || size > node::room(parent) {
+            return Ok(false);
+        }
+        self.dirty_page(ground, left, above, index.wrapping_sub(1))?;
+        self.dirty_page(ground, right, above, index)?;
+        self.even_out(left, right, even);
+        let len = self.separator_len(left, right);
+        node::remove(self.pool.page_mut(above), index as usize);
+        self.pool.pin(right);
+        self.insert_item(above, index as usize, &Item::Page(right, len));
+        Ok(true)
+    }
+
+    /// Before a leaf is split: evens it out with the neighbour that has more room, if it has enough. The way then leads to the leaf
+    /// that the new pair belongs to, and `at` is its place there. Whether that was done.
     fn shift<G: Ground>(
         &mut self,
         ground: &mut G,
         path: &mut Path,
         at: &mut usize,
         cell: &Cell<'_>,
+        beside: [u32; 2],
     ) -> Result<bool, Fault> {
-        let depth = path.len().saturating_sub(1);
         let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(false) };
-        let above = Self::above(path, depth);
-        let parent = self.pool.page(above.frame);
-        let size = parent.len();
-        let last = above.index as usize >= node::count(parent).saturating_sub(1);
-        let ascends = last && *at >= node::count(self.pool.page(frame));
-        // The neighbour's new key must have room above it, whatever it is.
-        if above.frame == NONE || ascends || node::room(parent) < node::max_cell(size) / 2 {
+        let above = Self::above(path, path.len().saturating_sub(1));
+        let used_in = |sibling| match sibling {
+            NONE => usize::MAX,
+            sibling => node::used(self.pool.page(sibling)),
+        };
+        let page = self.pool.page(frame);
+        let room = node::usable(page.len());
+        let most = room.saturating_mul(2).saturating_sub(room / 8);
+        let [left, right] = beside;
+        let (used_left, used_right) = (used_in(left), used_in(right));
+        let to_left = used_left < used_right;
+        let own = node::used(page).saturating_add(cell.size().saturating_mul(2));
+        if used_left.min(used_right).saturating_add(own) >= most {
             return Ok(false);
         }
-        let mut found = None;
-        let mut least = node::usable(size).saturating_mul(2).saturating_sub(node::usable(size) / 8);
-        for beside in [above.index.wrapping_sub(1), above.index.wrapping_add(1)] {
-            let Some(child) = node::child(self.pool.page(above.frame), beside as usize) else { continue };
-            let sibling = self.pool.peek(child.block);
-            let used = node::used(self.pool.page(sibling)).saturating_add(node::used(self.pool.page(frame)));
-            let used = used.saturating_add(cell.size().saturating_mul(2));
-            if sibling != NONE && used < least {
-                (found, least) = (Some((beside, sibling)), used);
-            }
+        let (left, right) = if to_left { (left, frame) } else { (frame, right) };
+        let right_index = above.index.saturating_add(u32::from(!to_left));
+        if !self.level_out(ground, above.frame, right_index, left, right)? {
+            return Ok(false);
         }
-        let Some((beside, sibling)) = found else { return Ok(false) };
-        self.dirty_page(ground, sibling, above.frame, beside)?;
-        let to_left = beside < above.index;
-        let (left, right) = if to_left { (sibling, frame) } else { (frame, sibling) };
-        let right_index = above.index.max(beside) as usize;
-        self.even_out(left, right);
-        self.pool.pin(right);
-        let len = self.separator_len(left, right);
-        node::remove(self.pool.page_mut(above.frame), right_index);
-        self.insert_item(above.frame, right_index, &Item::Page(right, len));
+        let right_index = right_index as usize;
         let goes_right = node::key(self.pool.page(above.frame), right_index) <= cell.key();
         let target = if goes_right { right } else { left };
         self.pool.pin(target);
         self.pool.unpin(frame);
         path.pop();
         if let Some(turn) = path.last_mut() {
-            turn.index = right_index.saturating_sub(usize::from(!goes_right)) as u32;
+            turn.index = right_index.wrapping_sub(usize::from(!goes_right)) as u32;
         }
         // There was one more on this way.
         let _ = path.push(Turn { frame: target, index: 0 });
@@ -119,10 +181,10 @@ impl Tree<'_> {
     }
 
     /// Moves cells between two neighbours that don't fit on one page, so that both are filled alike.
-    pub(super) fn even_out(&mut self, left: u32, right: u32) {
+    /// [`even`](node::even_point): so many are the left one's.
+    pub(super) fn even_out(&mut self, left: u32, right: u32, even: usize) {
         let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
         let before = node::count(first);
-        let even = node::even_point(first, second);
         if even > before {
             node::move_cells(second, 0, even.wrapping_sub(before), first, scratch);
             self.adopt_children(left);
@@ -132,7 +194,9 @@ impl Tree<'_> {
         }
     }
 
-    /// Splits a page and puts the item into one of the halves. Returns the right one, pinned.
+    /// Splits a page and puts the item into one of the halves. Neighbours that are full, too, then share what they have with
+    /// the half beside them: so three pages come of two, or four of three, and all are well filled (Knuth's B*-tree).
+    /// Returns the right half, pinned.
     fn split<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -140,19 +204,27 @@ impl Tree<'_> {
         frame: u32,
         at: usize,
         item: &Item<'_>,
+        beside: [u32; 2],
     ) -> Result<u32, Fault> {
         let level = node::level(self.pool.page(frame));
-        let right = self.new_page(ground, level)?;
+        for sibling in beside {
+            self.pool.pin(sibling);
+        }
+        let right = self.new_page(ground, level);
+        for sibling in beside {
+            self.pool.unpin(sibling);
+        }
+        let right = right?;
         // At the right edge of the tree keys that ascend fill pages whole.
-        let above = path.len().saturating_sub(1);
+        let above = path.len().wrapping_sub(1);
         let at_edge = path
             .iter()
             .take(above)
-            .all(|turn| turn.index as usize >= node::count(self.pool.page(turn.frame)).saturating_sub(1));
+            .all(|turn| turn.index as usize >= node::count(self.pool.page(turn.frame)).wrapping_sub(1));
         let size = self.item_size(item);
         let page = self.pool.page(frame);
         let cut = node::split_point(page, at, size, at_edge);
-        let stay = if cut > at { cut.saturating_sub(1) } else { cut };
+        let stay = if cut > at { cut.wrapping_sub(1) } else { cut };
         let count = node::count(page);
         let (page, other, scratch) = self.pool.pages_and_scratch(frame, right);
         node::move_cells(page, stay, count, other, scratch);
@@ -160,8 +232,12 @@ impl Tree<'_> {
         if cut > at {
             self.insert_item(frame, at, item);
         } else {
-            self.insert_item(right, at.saturating_sub(cut), item);
+            self.insert_item(right, at.wrapping_sub(cut), item);
         }
+        let [before, behind] = beside;
+        let parent = Self::above(path, above);
+        self.level_out(ground, parent.frame, parent.index.saturating_add(1), right, behind)?;
+        self.level_out(ground, parent.frame, parent.index, before, frame)?;
         Ok(right)
     }
 
@@ -177,7 +253,7 @@ impl Tree<'_> {
         self.pool.set_parent(left, root);
         self.insert_item(root, 1, &Item::Page(right, len));
         self.root.page = Pointer { block: self.pool.frame(root).block, crc: 0 };
-        self.root.height = self.root.height.saturating_add(1);
+        self.root.height = self.root.height.wrapping_add(1);
         self.pool.unpin(root);
         Ok(())
     }
@@ -204,6 +280,7 @@ impl Tree<'_> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn item_size(&self, item: &Item<'_>) -> usize {
         match *item {
             Item::Pair(cell) | Item::Shifted(cell) => cell.size(),
@@ -222,7 +299,7 @@ impl Tree<'_> {
         if node::level(right) != 0 {
             return first.len();
         }
-        let last = node::key(left, node::count(left).saturating_sub(1));
+        let last = node::key(left, node::count(left).wrapping_sub(1));
         node::separator(last, first).len()
     }
 }

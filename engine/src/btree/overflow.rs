@@ -23,6 +23,7 @@ const NEXT: usize = 12;
 const LEVEL: u8 = 255;
 
 /// Bytes of a value in one block.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 fn capacity(page_size: usize) -> usize {
     page_size.saturating_sub(HEADER).max(1)
 }
@@ -33,6 +34,7 @@ pub(super) fn is_inline(page_size: usize, key: usize, value: usize) -> bool {
 }
 
 /// Blocks of a value of this length.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(super) fn blocks(page_size: usize, key: usize, value: usize) -> u32 {
     if is_inline(page_size, key, value) { 0 } else { value.div_ceil(capacity(page_size)) as u32 }
 }
@@ -48,11 +50,11 @@ impl Tree<'_> {
         let mut next = Pointer { block: NO_BLOCK, crc: 0 };
         let mut left = input.len();
         while left > 0 {
-            let from = left.saturating_sub(1).checked_div(capacity).unwrap_or(0).saturating_mul(capacity);
-            let block = match ground.allocate() {
+            let from = left.wrapping_sub(1).checked_div(capacity).unwrap_or(0).wrapping_mul(capacity);
+            let mut block = match ground.allocate() {
                 Ok(block) => block,
                 Err(fault) => {
-                    self.free_chain(ground, next, input.len().saturating_sub(left))?;
+                    self.free_chain(ground, next, input.len().wrapping_sub(left))?;
                     return Err(fault);
                 }
             };
@@ -61,7 +63,7 @@ impl Tree<'_> {
             put_word(page.get_mut(NEXT..).unwrap_or_default(), next.block);
             put_word(page.get_mut(NEXT + 4..).unwrap_or_default(), next.crc);
             let part = page.get_mut(HEADER..).unwrap_or_default();
-            let part = part.get_mut(..left.saturating_sub(from)).unwrap_or_default();
+            let part = part.get_mut(..left.wrapping_sub(from)).unwrap_or_default();
             match input {
                 Input::Bytes(bytes) => {
                     if let Some(bytes) = bytes.get(from..).unwrap_or_default().get(..part.len()) {
@@ -69,10 +71,10 @@ impl Tree<'_> {
                     }
                 }
                 Input::Logged { from: start, .. } => {
-                    ground.logged(start.saturating_add(from as u32), part)?;
+                    ground.logged(start.wrapping_add(from as u32), part)?;
                 }
             }
-            let (block, crc) = write_anywhere(ground, page, block)?;
+            let crc = write_anywhere(ground, page, &mut block)?;
             self.pool.state.info.written = self.pool.state.info.written.wrapping_add(1);
             self.root.counts.overflow = self.root.counts.overflow.wrapping_add(1);
             next = Pointer { block, crc };
@@ -135,7 +137,7 @@ impl Tree<'_> {
             let gone = if next.is_ok() { 1 } else { left };
             let counts = &mut self.root.counts;
             counts.overflow = counts.overflow.wrapping_sub(gone as u32);
-            left = left.saturating_sub(gone);
+            left = left.wrapping_sub(gone);
             link = next.unwrap_or_default();
         }
         Ok(())

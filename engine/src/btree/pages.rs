@@ -58,7 +58,8 @@ impl Tree<'_> {
     /// Writes a dirty page that points to no dirty one, and tells the page above its checksum.
     pub(super) fn write_page<G: Ground>(&mut self, ground: &mut G, at: u32) -> Result<(), Fault> {
         let (old, parent) = (self.pool.frame(at).block, self.pool.frame(at).parent);
-        let (block, crc) = write_anywhere(ground, self.pool.page_mut(at), old)?;
+        let mut block = old;
+        let crc = write_anywhere(ground, self.pool.page_mut(at), &mut block)?;
         if block != old {
             self.pool.rename(at, block);
         }
@@ -175,27 +176,26 @@ impl Tree<'_> {
 /// So many blocks are tried for one page.
 const TRIES: u32 = 4;
 
-/// Writes a page to its block or, if that can't be erased or written any more, to another one. Returns the block and the
-/// checksum.
+/// Writes a page to its block or, if that can't be erased or written any more, to another one, which is then `block`. Returns
+/// the checksum.
 pub(super) fn write_anywhere<G: Ground>(
     ground: &mut G,
     page: &mut [u8],
-    mut block: u32,
-) -> Result<(u32, u32), Fault> {
+    block: &mut u32,
+) -> Result<u32, Fault> {
     let mut tries = TRIES;
     loop {
-        let crc = node::seal(page, ground.volume_id(), block);
-        let done = ground.write_block(block, page);
-        tries = tries.saturating_sub(1);
-        if done.is_ok() {
-            return Ok((block, crc));
+        let crc = node::seal(page, ground.volume_id(), *block);
+        let done = ground.write_block(*block, page);
+        tries = tries.wrapping_sub(1);
+        match done {
+            Ok(()) => return Ok(crc),
+            Err(Fault::Device) if tries != 0 => {}
+            Err(fault) => return Err(fault),
         }
-        if done != Err(Fault::Device) || tries == 0 {
-            return done.map(|()| (block, crc));
-        }
-        match ground.replace(block) {
-            Ok(other) => block = other,
-            Err(_) => return done.map(|()| (block, crc)),
+        match ground.replace(*block) {
+            Ok(other) => *block = other,
+            Err(_) => return Err(Fault::Device),
         }
     }
 }

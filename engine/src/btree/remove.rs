@@ -60,7 +60,7 @@ impl Tree<'_> {
         outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         loop {
-            let depth = path.len().saturating_sub(1);
+            let depth = path.len().wrapping_sub(1);
             let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(()) };
             if depth == 0 {
                 return self.lower_root(ground, path, outcome);
@@ -80,14 +80,10 @@ impl Tree<'_> {
             // The one to the left; the first has only one to the right.
             let right_index = above.index.max(1);
             let beside = if above.index == 0 { 1 } else { above.index.wrapping_sub(1) };
-            let sibling = self
-                .child_of(ground, above.frame, beside as usize)
-                .and_then(|pointer| self.fetch(ground, pointer, level));
-            let sibling = match sibling {
-                Ok(sibling) => sibling,
-                Err(Fault::Damaged | Fault::Device) if !ground.is_poisoned() => return Ok(()),
-                Err(fault) => return Err(fault),
-            };
+            let sibling = self.sibling(ground, above.frame, beside, level)?;
+            if sibling == NONE {
+                return Ok(());
+            }
             self.pool.pin(sibling);
             let dirty = self.dirty_page(ground, sibling, above.frame, beside);
             if dirty.is_err() {
@@ -97,7 +93,7 @@ impl Tree<'_> {
             let (left, right) = if beside < above.index { (sibling, frame) } else { (frame, sibling) };
             path.pop();
             let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
-            if node::used(first).saturating_add(node::used(second)) <= node::usable(size) {
+            if node::used(first).wrapping_add(node::used(second)) <= node::usable(size) {
                 let all = node::count(second);
                 node::move_cells(second, 0, all, first, scratch);
                 self.adopt_children(left);
@@ -105,18 +101,17 @@ impl Tree<'_> {
                 self.pool.unpin(right);
                 node::remove(self.pool.page_mut(above.frame), right_index as usize);
                 self.drop_page(ground, right)?;
-                outcome.effect.merged = outcome.effect.merged.saturating_add(1);
+                outcome.effect.merged = outcome.effect.merged.wrapping_add(1);
                 continue;
             }
-            self.even_out(left, right);
+            let even = node::even_point(first, second);
+            self.even_out(left, right, even);
             outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
             self.pool.unpin(left);
             // The right one is pinned until it has its place again, under its new key.
-            if self.place(ground, path, right_index as usize, Item::Page(right, len), outcome)? {
-                return Ok(());
-            }
+            self.place(ground, path, right_index as usize, Item::Page(right, len), outcome)?;
         }
     }
 
@@ -145,7 +140,7 @@ impl Tree<'_> {
             }
             let child = self.child_of(ground, frame, 0)?;
             self.root.page = child;
-            self.root.height = self.root.height.saturating_sub(1);
+            self.root.height = self.root.height.wrapping_sub(1);
             outcome.effect.collapsed = true;
             let below = self.pool.peek(child.block);
             if below != NONE {

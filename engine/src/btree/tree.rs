@@ -19,6 +19,8 @@ pub(super) const MAX_HEIGHT: usize = 24;
 const MAX_ERASE: u32 = 4096;
 /// Places on a page are numbers of two bytes.
 const MAX_PAGE: u32 = 65_536;
+/// Blocks that puts leave free beside what a delete may need.
+const RESERVE: u32 = 4;
 /// Frames that a change needs beside the way from the root to the leaf.
 pub(super) const SPARE_FRAMES: u32 = 3;
 
@@ -103,6 +105,7 @@ impl<P: Buffer, F: Frames> BTree<P, F> {
         (self.pages, self.frames)
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn view(&mut self) -> Tree<'_> {
         let pool = Pool { pages: self.pages.as_mut(), frames: self.frames.as_mut(), state: &mut self.state };
         Tree { pool, root: &mut self.root }
@@ -166,6 +169,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         root_fields(&mut root, &mut height, fields);
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn max_key(&self) -> usize {
         node::max_key(self.state.page_size())
     }
@@ -190,12 +194,17 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         end
     }
 
+    fn reclaim(&mut self) -> bool {
+        false
+    }
+
     fn published(&mut self) {}
 
     fn flush_at_close(&self) -> bool {
         true
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn replay_buffer(&mut self) -> &mut [u8] {
         let tree = self.view();
         let size = tree.pool.state.page_size();
@@ -222,13 +231,18 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         tree.apply(ground, &Op { key, value }, &mut |_, _| {}).map(|_| ())
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn replayed(&mut self) {
         self.view().pool.complete();
     }
 
     fn blocks_for_change(&self) -> u32 {
         // The way, the siblings of its pages, the pages that are split off, and a new root.
-        u32::from(self.root.height).saturating_mul(3).saturating_add(2)
+        u32::from(self.root.height).wrapping_mul(3).wrapping_add(2)
+    }
+
+    fn reserve(&self) -> u32 {
+        self.blocks_for_change().saturating_add(RESERVE)
     }
 
     fn blocks_for_batch(&self, ops: u32, _: usize) -> u32 {
@@ -314,7 +328,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
 
     fn pace(&self) -> u32 {
         // What a change makes dirty is one way, and more is written than that: so a checkpoint ends.
-        u32::from(self.root.height).saturating_add(8)
+        u32::from(self.root.height).wrapping_add(8)
     }
 
     fn info(&self) -> IndexInfo {

@@ -232,6 +232,7 @@ impl Place {
     };
 
     /// Goes to a key, of which as much as `memory` holds is kept.
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
     pub(crate) fn go_to(&mut self, bound: Bound<()>, key: &[u8], memory: &mut [u8]) {
         let len = key.len().min(memory.len());
         if let (Some(place), Some(key)) = (memory.get_mut(..len), key.get(..len)) {
@@ -323,6 +324,8 @@ pub trait Index {
     fn replayed(&mut self);
     /// Blocks that an operation may take at most, its value aside.
     fn blocks_for_change(&self) -> u32;
+    /// Blocks that puts leave free, so that something can still be deleted.
+    fn reserve(&self) -> u32;
     /// Blocks that so many operations of so many bytes may take at most, their values aside.
     fn blocks_for_batch(&self, ops: u32, bytes: usize) -> u32;
     /// Blocks that a value of this length takes beside.
@@ -372,6 +375,8 @@ pub trait Index {
     fn dirty(&self) -> u32;
     /// Of a log that ends at `end`, where the part begins that a publish now must keep.
     fn position(&mut self, end: u64) -> u64;
+    /// Whether further steps of a checkpoint may win blocks back, of what was replaced or deleted.
+    fn reclaim(&mut self) -> bool;
     /// What was written is published.
     fn published(&mut self);
     /// Whether [`close`](crate::store::Store::close) should leave no log.

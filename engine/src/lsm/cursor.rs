@@ -112,7 +112,8 @@ impl Tree<'_> {
         Ok(Some(len))
     }
 
-    /// See [`Index::skip`](crate::index::Index::skip). What is damaged ends, in each run, where its next page begins.
+    /// See [`Index::skip`](crate::index::Index::skip). What is damaged ends, in each run, where its next page begins; what other
+    /// runs have up to there is passed as well.
     pub(super) fn skip<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -133,7 +134,7 @@ impl Tree<'_> {
             let found = found.and_then(|at| at.map(|at| self.tables.spot(ground, at)).transpose());
             match found {
                 Ok(_) => continue,
-                Err(Fault::Damaged) => {}
+                Err(Fault::Damaged | Fault::Device) => {}
                 Err(fault) => return Err(fault),
             }
             // One piece of damage at a time: those of other runs are met again behind it.

@@ -131,7 +131,11 @@ impl Tables<'_> {
             let middle = first.wrapping_add(behind) / 2;
             let at = run.start.wrapping_add(middle);
             let found = self.list.prefix(at);
-            let is_begun = if found == wanted {
+            // A short key that does not end in zeros is the least one with these first bytes.
+            let least = key.len() <= 8 && key.last() != Some(&0);
+            let is_begun = if found == wanted && strictly && least {
+                false
+            } else if found == wanted {
                 let table = self.list.get(at);
                 let spot = self.first_key(ground, &table)?;
                 let first = self.key(spot);
@@ -228,13 +232,19 @@ impl Tables<'_> {
         let at = run.start.wrapping_add(number);
         let table = self.list.get(at);
         let index = self.index(ground, &table)?;
-        // A separator may be as short as the key itself and yet begin a page: with `strictly`, the pair is on the page before.
         let page = node::child_index(self.pool.page(index), key) as u32;
-        let frame = self.leaf(ground, &table, page)?;
-        let before = match node::search(self.pool.page(frame), key) {
-            Ok(cell) if strictly => cell,
-            Ok(cell) => cell.wrapping_add(1),
-            Err(cell) => cell,
+        // Where a page begins with the key, it need not be read to know that all before is before.
+        let at_border =
+            strictly && page > table.page && node::key(self.pool.page(index), page as usize) == key;
+        let before = if at_border {
+            0
+        } else {
+            let frame = self.leaf(ground, &table, page)?;
+            match node::search(self.pool.page(frame), key) {
+                Ok(cell) if strictly => cell,
+                Ok(cell) => cell.wrapping_add(1),
+                Err(cell) => cell,
+            }
         } as u32;
         let place = At { table: at, page, cell: before };
         if forward { self.settle(ground, run, place) } else { self.back(ground, run, place) }

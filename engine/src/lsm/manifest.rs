@@ -19,6 +19,8 @@ use crate::volume::Fault;
 /// Bytes of a table's record at most.
 const LONGEST: usize = 2 + 8 * 5 + 10;
 const HEAD: usize = 2;
+/// So many blocks are tried.
+const TRIES: u32 = 4;
 
 /// Where the newest state is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,8 +85,22 @@ impl Tables<'_> {
         (at, table)
     }
 
-    /// Writes the tables as they are, for the next publish.
+    /// Writes the tables as they are, for the next publish: to another block where one can't be erased or written.
     pub(super) fn write_manifest<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        manifest: &mut Manifest,
+    ) -> Result<(), Fault> {
+        for _ in 0..TRIES {
+            match self.try_write_manifest(ground, manifest) {
+                Err(Fault::Device) if !ground.is_poisoned() => manifest.end = 0,
+                done => return done,
+            }
+        }
+        self.try_write_manifest(ground, manifest)
+    }
+
+    fn try_write_manifest<G: Ground>(
         &mut self,
         ground: &mut G,
         manifest: &mut Manifest,

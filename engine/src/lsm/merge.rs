@@ -172,6 +172,10 @@ impl Merge<'_> {
             };
             if value.is_some() || !self.job.bottom {
                 if !self.builder.progress.active {
+                    if self.tables.list.len() >= self.tables.list.capacity() {
+                        let frames = self.tables.pool.state.info.frames;
+                        return Err(ground.too_few_frames(frames.saturating_add(1)));
+                    }
                     let keys = (ground.block_size() / self.pair.max(1)).max(1);
                     self.builder.begin(ground, keys, self.bits)?;
                     self.job.seen = self.seen;
@@ -228,7 +232,7 @@ impl Merge<'_> {
             if source.frame == NONE {
                 match self.tables.leaf(ground, &table, source.page) {
                     Ok(frame) => source.frame = frame,
-                    Err(Fault::Damaged) if self.job.lenient => {
+                    Err(Fault::Damaged | Fault::Device) if self.job.lenient => {
                         let level = u8::from(self.tables.index(ground, &table).is_err());
                         (self.report)(Damage::Page { address: ground.address(table.block), level });
                         source.page = if level == 0 { source.page.wrapping_add(1) } else { table.pages };

@@ -113,20 +113,32 @@ impl Outlook {
         Some(job)
     }
 
-    /// The merge of the runs from `first` on, up to `end`, into a run of this level behind them; of the oldest ones, if they
-    /// are too many for one.
     fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
-        let end = end.min(list.runs.len());
-        let first = first.max(end.saturating_sub(self.sources.max(2)));
-        let older = list.runs.len() != end;
-        list.insert_run(end, level);
-        let mut job = Job::new(end, 0, !older);
-        for run in first..end {
-            let _ = job.sources.push(Source::new(run, 0));
-            let tables = list.run(run);
-            let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
-            job.left = job.left.saturating_add(pages);
-        }
-        job
+        merge_runs(list, first, end, level, self.sources)
     }
+
+    /// The last level.
+    pub(super) fn last(&self) -> u8 {
+        match self.shape {
+            Shape::Sweep => 0,
+            Shape::Levels { levels, .. } => levels.clamp(1, 8).wrapping_sub(1),
+        }
+    }
+}
+
+/// The merge of the runs from `first` on, up to `end`, into a run of this level behind them; of the oldest ones, if they are
+/// more than so many.
+pub(super) fn merge_runs(list: &mut List<'_>, first: usize, end: usize, level: u8, sources: usize) -> Job {
+    let end = end.min(list.runs.len());
+    let first = first.max(end.saturating_sub(sources.max(2)));
+    let older = list.runs.len() != end;
+    list.insert_run(end, level);
+    let mut job = Job::new(end, 0, !older);
+    for run in first..end {
+        let _ = job.sources.push(Source::new(run, 0));
+        let tables = list.run(run);
+        let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
+        job.left = job.left.saturating_add(pages);
+    }
+    job
 }

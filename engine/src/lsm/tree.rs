@@ -10,7 +10,7 @@ use super::manifest::Manifest;
 use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Memtable};
 use super::merge::{Job, Merge, Progress};
-use super::policy::{Outlook, Shape};
+use super::policy::{Outlook, Shape, merge_runs};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
@@ -191,15 +191,18 @@ impl Tree<'_> {
     }
 
     fn choose(&mut self, full: bool) -> Option<Job> {
-        let outlook = Outlook {
+        self.outlook(full).choose(&mut self.tables.list)
+    }
+
+    fn outlook(&self, full: bool) -> Outlook {
+        Outlook {
             shape: self.state.options.shape,
             memtable: self.state.layout.memtable as u64,
             table: u64::from(self.state.block),
             full,
             sweep: self.state.sweep,
             sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
-        };
-        outlook.choose(&mut self.tables.list)
+        }
     }
 
     /// See [`Index::checkpoint_step`].
@@ -226,6 +229,13 @@ impl Tree<'_> {
                 }
                 Err(fault) => {
                     // Begun anew when it is tried again. What was committed stays.
+                    let bad = fault == Fault::Device && !ground.is_poisoned();
+                    if bad && core::mem::take(&mut self.builder.progress.active) {
+                        let other = ground.replace(self.builder.progress.table.block)?;
+                        ground.free(other, true)?;
+                        self.give_up(ground)?;
+                        return Ok(false);
+                    }
                     self.give_up(ground)?;
                     return Err(fault);
                 }
@@ -323,10 +333,7 @@ impl Tree<'_> {
 
     fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
         if !core::mem::replace(&mut self.state.bulk, true) {
-            let level = match self.state.options.shape {
-                Shape::Sweep => 0,
-                Shape::Levels { levels, .. } => levels.clamp(1, 8).wrapping_sub(1),
-            };
+            let level = self.outlook(false).last();
             self.tables.list.runs.clear();
             self.tables.list.insert_run(0, level);
             self.builder.pass(&[]);
@@ -495,10 +502,14 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn blocks_for_change(&self) -> u32 {
-        // All that the memtable holds, in tables; the one that is being written, the manifest's next block, and two to spare.
+        // All that the memtable holds, in tables; the one that is being written, and the manifest's next block.
         let (used, _) = self.memtable.chunks();
         let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
-        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(4)
+        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(3)
+    }
+
+    fn reserve(&self) -> u32 {
+        3
     }
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
@@ -597,6 +608,17 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
 
     fn position(&mut self, end: u64) -> u64 {
         self.view().memtable.lowest().unwrap_or(end).min(end)
+    }
+
+    fn reclaim(&mut self) -> bool {
+        let tree = self.view();
+        if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
+            let outlook = tree.outlook(false);
+            let mut list = tree.tables.list;
+            let end = list.runs.len();
+            tree.state.job = Some(merge_runs(&mut list, 0, end, outlook.last(), outlook.sources));
+        }
+        self.state.job.is_some()
     }
 
     fn published(&mut self) {

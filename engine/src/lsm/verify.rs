@@ -44,7 +44,7 @@ impl Tree<'_> {
                 match self.verify_table(ground, &table, last.as_ref(), &mut found, &mut tell) {
                     Ok(true) => {}
                     Ok(false) => tell(Damage::Structure { address }),
-                    Err(Fault::Damaged) => tell(Damage::Page { address, level: 1 }),
+                    Err(Fault::Damaged | Fault::Device) => tell(Damage::Page { address, level: 1 }),
                     Err(fault) => return Err(fault),
                 }
             }
@@ -78,7 +78,7 @@ impl Tree<'_> {
                 ground.address(table.block).saturating_add(u64::from(page).saturating_mul(size as u64));
             let frame = match self.tables.leaf(ground, table, page) {
                 Ok(frame) => frame,
-                Err(Fault::Damaged) => {
+                Err(Fault::Damaged | Fault::Device) => {
                     tell(Damage::Page { address, level: 0 });
                     continue;
                 }

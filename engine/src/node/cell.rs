@@ -97,12 +97,9 @@ impl<'a> Cell<'a> {
         let key = self.key().len();
         let behind = match self {
             Self::Leaf { value, .. } => value.stored(),
-            Self::Stamped { value, .. } => value.len().saturating_add(WORD),
+            Self::Stamped { value, .. } => value.len().wrapping_add(WORD),
             Self::Child { .. } => {
-                return SLOT
-                    .saturating_add(length_size(key))
-                    .saturating_add(key)
-                    .saturating_add(Pointer::SIZE);
+                return SLOT.wrapping_add(length_size(key)).wrapping_add(key).wrapping_add(Pointer::SIZE);
             }
         };
         pair_size(key, behind)

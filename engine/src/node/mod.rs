@@ -59,12 +59,12 @@ mod tests;
 pub(crate) use cell::{Cell, Pointer, Value, pair_size};
 pub(crate) use change::{insert, move_cells, overwrite, remove, replace_inline, set_child, value_mut};
 pub(crate) use check::{is_ordered, is_sound, seal};
-pub(crate) use search::{child, child_index, key, search, value};
+pub(crate) use search::{child, child_index, key, pair, search, value};
 pub(crate) use side_by_side::{page, page_and_scratch, page_mut, pages_and_scratch};
 pub(crate) use split::{even_point, separator, split_point};
 
 #[cfg(test)]
-use change::{compact, fits};
+use change::{compact, fits, move_bytes};
 
 use crate::codec::{put_word, word_at};
 
@@ -131,7 +131,7 @@ pub(crate) fn set_generation(page: &mut [u8], generation: u32) {
 
 /// Bytes for further cells and their slots, holes included.
 pub(crate) fn room(page: &[u8]) -> usize {
-    gap(page).saturating_add(half_at(page, GARBAGE)).min(usable(page.len()))
+    gap(page).wrapping_add(half_at(page, GARBAGE)).min(usable(page.len()))
 }
 
 /// Bytes that cells and slots take.

@@ -18,7 +18,8 @@ fn key_and_rest(page: &[u8], position: usize) -> Option<(&[u8], &[u8])> {
 }
 
 /// The same for cell `i`.
-#[inline(never)]
+#[cfg_attr(not(target_pointer_width = "32"), inline)]
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 fn cell(page: &[u8], i: usize) -> Option<(&[u8], &[u8])> {
     if i < count(page) { key_and_rest(page, half_at(page, slot(i))) } else { None }
 }
@@ -48,7 +49,17 @@ pub(crate) fn key(page: &[u8], i: usize) -> &[u8] {
 
 /// The value of cell `i` of a leaf.
 pub(crate) fn value(page: &[u8], i: usize) -> Option<Value<'_>> {
-    if level(page) == 0 { Value::read(cell(page, i)?.1) } else { None }
+    pair(page, i).map(|(_, value)| value)
+}
+
+/// The key and the value of cell `i` of a leaf.
+#[cfg_attr(not(target_pointer_width = "32"), inline)]
+pub(crate) fn pair(page: &[u8], i: usize) -> Option<(&[u8], Value<'_>)> {
+    if level(page) != 0 {
+        return None;
+    }
+    let (key, rest) = cell(page, i)?;
+    Some((key, Value::read(rest)?))
 }
 
 /// Child `i` of an inner page.

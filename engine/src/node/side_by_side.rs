@@ -24,8 +24,7 @@ pub(crate) fn page_mut(bytes: &mut [u8], size: usize, at: u32) -> &mut [u8] {
 #[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) fn page_and_scratch(bytes: &mut [u8], size: usize, at: u32) -> (&mut [u8], &mut [u8]) {
     let (scratch, pages) = bytes.split_at_mut_checked(size).unwrap_or_default();
-    let from = (at as usize).wrapping_mul(size);
-    (pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default(), scratch)
+    (nth(pages, at, size), scratch)
 }
 
 /// Two different pages, and the scratch page.
@@ -36,10 +35,18 @@ pub(crate) fn pages_and_scratch(
     other: u32,
 ) -> (&mut [u8], &mut [u8], &mut [u8]) {
     let (scratch, pages) = bytes.split_at_mut_checked(size).unwrap_or_default();
-    let (low, high) = (one.min(other) as usize, one.max(other) as usize);
-    let (before, behind) = pages.split_at_mut_checked(high.wrapping_mul(size)).unwrap_or_default();
-    let from = low.wrapping_mul(size);
-    let low_page = before.get_mut(from..from.wrapping_add(size)).unwrap_or_default();
-    let high_page = behind.get_mut(..size).unwrap_or_default();
-    if one < other { (low_page, high_page, scratch) } else { (high_page, low_page, scratch) }
+    let high = (one.max(other) as usize).wrapping_mul(size);
+    let (before, behind) = pages.split_at_mut_checked(high).unwrap_or_default();
+    let (mut first, mut second) = (nth(before, one.min(other), size), nth(behind, 0, size));
+    if one > other {
+        core::mem::swap(&mut first, &mut second);
+    }
+    (first, second, scratch)
+}
+
+/// The `n`th of pages of this size.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+fn nth(pages: &mut [u8], n: u32, size: usize) -> &mut [u8] {
+    let from = (n as usize).wrapping_mul(size);
+    pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default()
 }

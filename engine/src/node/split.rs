@@ -15,8 +15,8 @@ pub(crate) fn split_point(page: &[u8], at: usize, size: usize, ascending: bool) 
     if ascending && at >= count {
         return count;
     }
-    let total = used(page).saturating_add(size);
-    middle(count.saturating_add(1), total, &|i| {
+    let total = used(page).wrapping_add(size);
+    middle(count.wrapping_add(1), total, &|i| {
         if i == at { size } else { size_of(page, if i < at { i } else { i.wrapping_sub(1) }) }
     })
 }
@@ -24,8 +24,8 @@ pub(crate) fn split_point(page: &[u8], at: usize, size: usize, ascending: bool) 
 /// How many of the cells of two neighbours, which have no room on one page, the left one is to have.
 pub(crate) fn even_point(left: &[u8], right: &[u8]) -> usize {
     let (first, second) = (count(left), count(right));
-    let total = used(left).saturating_add(used(right));
-    middle(first.saturating_add(second), total, &|i| match i.checked_sub(first) {
+    let total = used(left).wrapping_add(used(right));
+    middle(first.wrapping_add(second), total, &|i| match i.checked_sub(first) {
         None => size_of(left, i),
         Some(i) => size_of(right, i),
     })
@@ -40,9 +40,9 @@ fn size_of(page: &[u8], i: usize) -> usize {
 fn middle(count: usize, total: usize, size: &dyn Fn(usize) -> usize) -> usize {
     let mut before = 0_usize;
     for i in 0..count {
-        let behind = before.saturating_add(size(i));
+        let behind = before.wrapping_add(size(i));
         // The cell reaches over the middle, and lies more to the right of it than to the left.
-        if before.saturating_add(behind) >= total {
+        if before.wrapping_add(behind) >= total {
             return i.clamp(1, count.saturating_sub(1).max(1));
         }
         before = behind;

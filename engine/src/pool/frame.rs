@@ -32,14 +32,16 @@ pub struct Frame {
 
 /// Where a frame is at home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Place {
-    Free,
+    Free = 0,
     Old,
     Young,
 }
 
 impl Frame {
-    /// What lent memory begins with. All zeros, so that an image with static memory does not have to carry it.
+    /// What lent memory begins with. All zeros, byte for byte: an image with static memory does not have to carry it, and
+    /// zeroed memory is made of it.
     pub const BLANK: Self = Self {
         block: 0,
         bucket: 0,

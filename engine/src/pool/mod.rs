@@ -49,6 +49,9 @@ impl PoolInfo {
     }
 }
 
+/// So many frames are made ready at first, where there are more.
+const FIRST: u32 = 64;
+
 /// What a pool remembers beside its memory.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -57,6 +60,9 @@ pub(crate) struct State {
     old: List,
     dirty: List,
     free: u32,
+    /// Frames that were made ready so far, and those that may be.
+    ready: u32,
+    limit: u32,
     /// Loads, to tell time with.
     clock: u32,
     pub(crate) info: PoolInfo,
@@ -69,6 +75,7 @@ impl State {
         self.size
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) const fn new() -> Self {
         Self {
             size: 0,
@@ -76,6 +83,8 @@ impl State {
             old: List::EMPTY,
             dirty: List::EMPTY,
             free: NONE,
+            ready: 0,
+            limit: 0,
             clock: 0,
             info: PoolInfo { frames: 0, dirty: 0, hits: 0, misses: 0, evictions: 0, written: 0 },
             nowhere: Frame::EMPTY,
@@ -99,21 +108,38 @@ impl Pool<'_> {
         *self.state = State::new();
         self.state.size = size;
         self.state.info.frames = count;
-        for at in (0..count).rev() {
-            let older = self.state.free;
-            *self.frame_mut(at) = Frame { older, ..Frame::EMPTY };
-            if at.wrapping_add(1) != count {
-                self.state.free = at;
-            }
-        }
+        self.state.limit = count.saturating_sub(1);
+        self.grow();
         count
     }
 
     /// Takes the last frame into use.
     pub(crate) fn complete(&mut self) {
-        let (last, older) = (self.state.info.frames.wrapping_sub(1), self.state.free);
-        self.frame_mut(last).older = older;
-        self.state.free = last;
+        self.state.limit = self.state.info.frames;
+    }
+
+    /// Makes more frames ready, and the page table larger, which they hold. A pool may be lent gigabytes: what is not needed
+    /// yet is not touched, so that a store opens at once.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let before = self.state.ready;
+        // Small processors have little memory, and are to have little code.
+        let more = if usize::BITS < 64 { u32::MAX } else { before.max(FIRST) };
+        self.state.ready = before.saturating_add(more).min(self.state.limit);
+        for at in (before..self.state.ready).rev() {
+            let older = core::mem::replace(&mut self.state.free, at);
+            *self.frame_mut(at) = Frame { older, ..Frame::EMPTY };
+        }
+        for at in 0..before {
+            self.frame_mut(at).bucket = NONE;
+        }
+        for at in 0..before {
+            let block = self.frame(at).block;
+            if block != NO_BLOCK {
+                self.set_block(at, block);
+            }
+        }
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -140,6 +166,7 @@ impl Pool<'_> {
     }
 
     /// The page that belongs to no frame.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn scratch(&mut self) -> &mut [u8] {
         let size = self.state.size;
         self.pages.get_mut(..size).unwrap_or_default()
@@ -159,7 +186,7 @@ impl Pool<'_> {
     /// The bucket that a block belongs to.
     fn bucket(&self, block: u32) -> u32 {
         let spread = u64::from(block.wrapping_mul(0x9E37_79B1));
-        (spread.wrapping_mul(u64::from(self.state.info.frames)) >> 32) as u32
+        (spread.wrapping_mul(u64::from(self.state.ready)) >> 32) as u32
     }
 
     /// The frame that holds a block, without counting this as a use.
@@ -230,6 +257,9 @@ impl Pool<'_> {
 
     /// Takes a free frame, if there is one.
     pub(crate) fn take_free(&mut self) -> Option<u32> {
+        if self.state.free == NONE && self.state.ready < self.state.limit {
+            self.grow();
+        }
         let at = self.state.free;
         if at == NONE {
             return None;
@@ -318,7 +348,7 @@ impl Pool<'_> {
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn pin(&mut self, at: u32) {
         let frame = self.frame_mut(at);
-        frame.pins = frame.pins.saturating_add(1);
+        frame.pins = frame.pins.wrapping_add(1);
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -366,7 +396,7 @@ impl Pool<'_> {
         self.frame_mut(at).parent = parent;
         if parent != NONE {
             let frame = self.frame_mut(parent);
-            frame.dirty_children = frame.dirty_children.saturating_add(1);
+            frame.dirty_children = frame.dirty_children.wrapping_add(1);
         }
     }
 

@@ -90,8 +90,9 @@ impl Stack {
     }
 
     fn is_possible(&self, count: u32) -> bool {
-        let units = u64::from(count).wrapping_mul(u64::from(unit::MAX_UNITS));
-        u64::from(self.units) <= units && self.numbers <= count && self.top.unit < unit::MAX_UNITS
+        self.units.div_ceil(unit::MAX_UNITS) <= count
+            && self.numbers <= count
+            && self.top.unit < unit::MAX_UNITS
     }
 }
 
@@ -214,9 +215,9 @@ impl Blocks {
     /// Blocks that may be taken before the next publish.
     #[inline(never)]
     fn pool(&self) -> u32 {
-        let stacks = self.settled.numbers.saturating_add(self.drain.numbers);
+        let stacks = self.settled.numbers.wrapping_add(self.drain.numbers);
         let fresh = self.fresh.len() as u32;
-        self.count.saturating_sub(self.frontier).saturating_add(stacks).saturating_add(fresh)
+        self.count.wrapping_sub(self.frontier).wrapping_add(stacks).wrapping_add(fresh)
     }
 
     /// Blocks that [`allocate`](Self::allocate) gives out before the next publish: so many at least, and at 0 none. If
@@ -225,9 +226,9 @@ impl Blocks {
     #[inline(never)]
     pub(crate) fn available(&self) -> u32 {
         // Of each unit that is drained a block may have to be freed.
-        let units = self.settled.units.saturating_add(self.drain.units);
-        let flushes = units.saturating_add(self.waiting.len() as u32) / WAITING as u32;
-        self.pool().saturating_sub(RESERVE.saturating_add(flushes))
+        let units = self.settled.units.wrapping_add(self.drain.units);
+        let flushes = units.wrapping_add(self.waiting.len() as u32) / WAITING as u32;
+        self.pool().saturating_sub(RESERVE.wrapping_add(flushes))
     }
 
     /// Gives out a block. It is not written, and on flash not erased. [`Fault::Full`]: there is none, but there may be after
@@ -235,7 +236,7 @@ impl Blocks {
     ///
     /// No device operation for 15 of 16 blocks, or one read; where many blocks are waiting, a write; the first of a session
     /// after a cut costs a publish.
-    pub(crate) fn allocate(&mut self, region: &mut dyn BlockRegion) -> Result<u32, Fault> {
+    pub(crate) fn allocate(&mut self, region: &mut impl BlockRegion) -> Result<u32, Fault> {
         if region.is_poisoned() {
             return Err(Fault::Poisoned);
         }
@@ -259,7 +260,7 @@ impl Blocks {
     /// then try again.
     pub(crate) fn free(
         &mut self,
-        region: &mut dyn BlockRegion,
+        region: &mut impl BlockRegion,
         block: u32,
         fresh: bool,
     ) -> Result<(), Fault> {
@@ -288,11 +289,11 @@ impl Blocks {
     /// Leaves out a block that was allocated and can't be erased: it is never given out again, unless a cut comes before the
     /// next publish.
     pub(crate) fn retire(&mut self, _block: u32) {
-        self.retired = self.retired.saturating_add(1);
+        self.retired = self.retired.wrapping_add(1);
     }
 
     /// Writes what is waiting, so that [`encode`](Self::encode) describes everything. One write, on flash one erase at most.
-    pub(crate) fn before_publish(&mut self, region: &mut dyn BlockRegion) -> Result<(), Fault> {
+    pub(crate) fn before_publish(&mut self, region: &mut impl BlockRegion) -> Result<(), Fault> {
         if self.waiting.is_empty() && self.fresh.is_empty() {
             return Ok(());
         }
@@ -320,7 +321,7 @@ impl Blocks {
     /// Names every free block behind which there is a used one, and every block that the list itself takes; those from
     /// [`frontier`](Self::frontier) on are free, too. Each is named once, if the list is right; an image that was made to
     /// be wrong may name any number. Reads every unit.
-    pub(crate) fn each_free(&self, region: &mut dyn BlockRegion, visit: &mut dyn FnMut(u32, Use)) {
+    pub(crate) fn each_free(&self, region: &mut impl BlockRegion, visit: &mut dyn FnMut(u32, Use)) {
         for block in self.waiting.iter().chain(&self.fresh) {
             visit(*block, Use::Free);
         }
@@ -330,12 +331,12 @@ impl Blocks {
 
     /// A block from the stacks or from behind the frontier. On flash the frontier goes first, so that wear begins even;
     /// elsewhere it goes last, so that a file stays small.
-    fn take(&mut self, region: &mut dyn BlockRegion) -> Result<u32, Fault> {
+    fn take(&mut self, region: &mut impl BlockRegion) -> Result<u32, Fault> {
         let unused_first = region.must_erase();
         for unused in [unused_first, !unused_first] {
             if unused && self.frontier < self.count {
                 let block = self.frontier;
-                self.frontier = block.saturating_add(1);
+                self.frontier = block.wrapping_add(1);
                 return Ok(block);
             }
             if !unused && let Some(block) = self.pop(region) {
@@ -345,10 +346,10 @@ impl Blocks {
         Err(Fault::Full)
     }
 
-    fn pop(&mut self, region: &mut dyn BlockRegion) -> Option<u32> {
+    fn pop(&mut self, region: &mut impl BlockRegion) -> Option<u32> {
         loop {
             if let Some(block) = self.window.pop() {
-                self.left = self.left.saturating_sub(1);
+                self.left = self.left.wrapping_sub(1);
                 self.drain.numbers = self.drain.numbers.saturating_sub(1);
                 if self.left == 0 {
                     self.leave_unit();
@@ -372,7 +373,7 @@ impl Blocks {
     }
 
     /// Takes the last numbers of drain's top unit to hand. `false`: it is damaged.
-    fn refill(&mut self, region: &mut dyn BlockRegion) -> bool {
+    fn refill(&mut self, region: &mut impl BlockRegion) -> bool {
         let (window, left) = (&mut self.window, &mut self.left);
         let mut fits = false;
         let sound = load(region, &self.drain.top, &mut self.below, &mut |numbers| {
@@ -415,8 +416,8 @@ impl Blocks {
         }
         self.drain = core::mem::take(&mut self.settled);
         self.left = 0;
-        self.fill.units = self.fill.units.saturating_sub(self.drain.units);
-        self.fill.numbers = self.fill.numbers.saturating_sub(self.drain.numbers);
+        self.fill.units = self.fill.units.wrapping_sub(self.drain.units);
+        self.fill.numbers = self.fill.numbers.wrapping_sub(self.drain.numbers);
         self.shared = self.continues && self.fill.units != 0;
         self.continues = false;
         if self.fill.units == 0 {
@@ -426,23 +427,25 @@ impl Blocks {
         true
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn lose(&mut self, blocks: u32) {
-        self.lost = self.lost.saturating_add(blocks);
+        self.lost = self.lost.wrapping_add(blocks);
     }
 
     /// Notes a block to be written down. There is room, unless an image was made to have none.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn put(&mut self, block: u32) {
         if self.waiting.push(block).is_err() {
             self.lose(1);
         }
     }
 
-    fn units_in_block(&self, region: &dyn BlockRegion) -> u32 {
+    fn units_in_block(&self, region: &impl BlockRegion) -> u32 {
         (region.block_size() >> (region.unit().trailing_zeros() & 31)).min(unit::MAX_UNITS)
     }
 
     /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.
-    fn flush(&mut self, region: &mut dyn BlockRegion, all: bool) -> Result<(), Fault> {
+    fn flush(&mut self, region: &mut impl BlockRegion, all: bool) -> Result<(), Fault> {
         region.settle()?;
         let size = region.unit();
         for _ in 0..TRIES {
@@ -485,8 +488,8 @@ impl Blocks {
                 self.continues = self.settled.units != 0 && self.settled.top.block == at.block;
             }
             self.fill.top = at;
-            self.fill.units = self.fill.units.saturating_add(1);
-            self.fill.numbers = self.fill.numbers.saturating_add(self.waiting.len() as u32);
+            self.fill.units = self.fill.units.wrapping_add(1);
+            self.fill.numbers = self.fill.numbers.wrapping_add(self.waiting.len() as u32);
             self.open = true;
             self.waiting.clear();
             return Ok(());
@@ -496,7 +499,7 @@ impl Blocks {
 }
 
 fn each_in(
-    region: &mut dyn BlockRegion,
+    region: &mut impl BlockRegion,
     stack: &Stack,
     left: u32,
     shared: bool,
@@ -527,12 +530,12 @@ fn each_in(
 
 /// Shows the numbers of a unit, and finds the one below it. Looks again before it counts as damaged: `false`.
 fn load(
-    region: &mut dyn BlockRegion,
+    region: &mut impl BlockRegion,
     at: &UnitLink,
     below: &mut UnitLink,
     show: &mut dyn FnMut(&[[u8; 4]]),
 ) -> bool {
-    let (id, position) = (region.volume_id(), at.unit.saturating_mul(region.unit()));
+    let (id, position) = (region.volume_id(), at.unit.wrapping_mul(region.unit()));
     for _ in 0..2 {
         if let Ok(bytes) = region.load(at.block, position)
             && let Some(numbers) = unit::decode(bytes, id, at, below)

@@ -47,10 +47,14 @@ pub(crate) fn encode(
     numbers: &[u32],
 ) -> u32 {
     bytes.fill(0xFF);
-    let mut words = bytes.chunks_exact_mut(4).skip(1);
     let head = u32::from(MAGIC) | (numbers.len() as u32 & 0xFF) << 16 | (below.unit & 0xFF) << 24;
-    for word in [head, below.block, below.crc].iter().chain(numbers) {
-        put_word(words.next().unwrap_or_default(), *word);
+    if let [_, first, second, third, rest @ ..] = bytes.as_chunks_mut::<4>().0 {
+        *first = head.to_le_bytes();
+        *second = below.block.to_le_bytes();
+        *third = below.crc.to_le_bytes();
+        for (word, value) in rest.iter_mut().zip(numbers) {
+            *word = value.to_le_bytes();
+        }
     }
     let len = numbers.len().wrapping_mul(4).wrapping_add(HEAD);
     at.crc = at.sum(volume_id, bytes.get(4..len).unwrap_or_default());

@@ -20,11 +20,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Load<'_, I, W, SLOTS>, Error<D::Error>> {
-        self.check_writable(volume)?;
+        self.check_writable(volume).map_err(|fault| self.explain(volume, fault))?;
+        self.checkpoint(volume)?;
         if self.index.info().pairs != 0 {
             return Err(Error::NotEmpty);
         }
-        self.checkpoint(volume)?;
         volume.settle().map_err(|fault| self.explain(volume, fault))?;
         let blocks = Some(self.blocks.clone());
         self.unlogged = true;
@@ -40,8 +40,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Load<'_, I, W, SLOTS> {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), Error<D::Error>> {
-        self.store.check_op(volume, key, Some(value.len()))?;
         let store = &mut *self.store;
+        store.check_op(volume, key, Some(value.len())).map_err(|fault| store.explain(volume, fault))?;
         let change = store.index.blocks_for_change();
         let blocks = store.index.blocks_for_value(key.len(), value.len());
         let needed = change.saturating_mul(2).saturating_add(blocks);

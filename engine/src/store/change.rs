@@ -6,17 +6,15 @@ use super::{Batch, Effect, Error, Index, Store};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
 use crate::index::{Input, Op, Promoted};
-use crate::volume::{self, Buffer, Fault, Volume};
-
-/// Blocks that puts leave free beside what a delete may need.
-const RESERVE: u32 = 4;
+use crate::volume::{Buffer, Fault, Volume};
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Stores `value` under `key`, instead of the one that was there. Durable after the next [`commit`](Self::commit).
     ///
     /// Device operations: the log's (none, until its buffer is full); a read for each page of the way to the leaf that is not
-    /// in the pool, and a write for each dirty page that makes room for one; and while a checkpoint is under way, writes of
-    /// up to `depth + 8` pages, and once its publish. A value too long for a leaf is written once more, to blocks of its own.
+    /// in the pool, and for the two neighbours of a leaf that is full; a write for each dirty page that makes room for one; and
+    /// while a checkpoint is under way, writes of up to `depth + 8` pages, and once its publish. A value too long for a leaf is
+    /// written once more, to blocks of its own.
     pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -35,8 +33,6 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         value: &[u8],
         promoted: &mut dyn FnMut(u8, &[u8]),
     ) -> Result<Effect, Error<D::Error>> {
-        self.check_writable(volume)?;
-        self.check_op(volume, key, Some(value.len()))?;
         let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value, promoted);
         done.map_err(|fault| self.explain(volume, fault))
     }
@@ -48,8 +44,6 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         key: &[u8],
     ) -> Result<Effect, Error<D::Error>> {
-        self.check_writable(volume)?;
-        self.check_op(volume, key, None)?;
         let done = self.change(volume, &Op { key, value: None }, &[], &mut |_, _| {});
         done.map_err(|fault| self.explain(volume, fault))
     }
@@ -60,52 +54,38 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         batch: &Batch<B>,
     ) -> Result<(), Error<D::Error>> {
-        self.check_writable(volume)?;
-        let staged = batch.staged();
-        let mut values = 0_u32;
-        let mut left = staged;
-        while let Some((op, rest)) = next_op(left) {
-            let len = op.value.map(|value| value.len());
-            self.check_op(volume, op.key, len)?;
-            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
-            values = values.saturating_add(blocks);
-            left = rest;
-        }
-        self.write_staged(volume, staged, batch.len() as u32, values)
-            .map_err(|fault| self.explain(volume, fault))
+        let done = self.write_staged(volume, batch.staged(), batch.len() as u32);
+        done.map_err(|fault| self.explain(volume, fault))
     }
 
     /// Whether anything may be changed.
     pub(super) fn check_writable<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault> {
         if self.read_only {
-            return Err(Error::ReadOnly);
+            return Err(Fault::ReadOnly);
         }
-        volume.medium.check().map_err(|_| volume::Error::Poisoned)?;
-        match self.stuck {
-            Some(block) => Err(Error::Stuck { address: super::ground::address(volume, block) }),
-            None => Ok(()),
-        }
+        volume.medium.check()?;
+        if self.stuck.is_some() { Err(Fault::Stuck) } else { Ok(()) }
     }
 
     pub(super) fn check_op<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
-        volume: &Volume<D, V, N>,
+        volume: &mut Volume<D, V, N>,
         key: &[u8],
         value: Option<usize>,
-    ) -> Result<(), Error<D::Error>> {
+    ) -> Result<(), Fault> {
         if key.is_empty() {
-            return Err(Error::EmptyKey);
+            return Err(Fault::EmptyKey);
         }
-        let max = self.max_key();
-        if key.len() > max {
-            return Err(Error::KeyTooLong { max });
+        if key.len() > self.max_key() {
+            return Err(Fault::KeyTooLong);
         }
-        let max = self.max_value(volume, key.len());
         match value {
-            Some(len) if len > max => Err(Error::ValueTooLong { max }),
+            Some(len) if len > self.max_value(volume, key.len()) => {
+                Err(volume.medium.fault(Fault::ValueTooLong, key.len() as u32))
+            }
             _ => Ok(()),
         }
     }
@@ -117,16 +97,18 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         value: &[u8],
         promoted: Promoted<'_>,
     ) -> Result<Effect, Fault> {
+        self.check_writable(volume)?;
+        self.check_op(volume, op.key, op.value.map(|value| value.len()))?;
         let blocks = self.index.blocks_for_value(op.key.len(), value.len());
-        self.pace(volume, self.index.pace().saturating_add(blocks))?;
+        self.pace(volume, self.index.pace().wrapping_add(blocks))?;
         self.make_index_room(volume, self.log.end())?;
         let found = self.with_index(volume, None, |index, base| index.prepare(base, op))?;
         if op.value.is_none() && !found {
             return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
         }
         let change = self.index.blocks_for_change();
-        let reserve = if op.value.is_some() { change.saturating_add(RESERVE) } else { 0 };
-        self.make_room(volume, change.saturating_add(blocks).saturating_add(reserve))?;
+        let reserve = if op.value.is_some() { self.index.reserve() } else { 0 };
+        self.make_room(volume, change.wrapping_add(blocks).wrapping_add(reserve))?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
         self.offset = match self.log.append_parts(volume, parts) {
@@ -144,19 +126,24 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         staged: &[u8],
         ops: u32,
-        values: u32,
     ) -> Result<(), Fault> {
+        self.check_writable(volume)?;
+        let mut values = 0_u32;
+        let mut left = staged;
+        while let Some((op, rest)) = next_op(left) {
+            let len = op.value.map(|value| value.len());
+            self.check_op(volume, op.key, len)?;
+            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
+            values = values.saturating_add(blocks);
+            left = rest;
+        }
         if ops == 0 {
             return Ok(());
         }
         let pages = self.index.pace().saturating_mul(ops).saturating_add(values);
         self.pace(volume, pages)?;
-        let change = self.index.blocks_for_change();
         let changes = self.index.blocks_for_batch(ops, staged.len());
-        self.make_room(
-            volume,
-            changes.saturating_add(values).saturating_add(change).saturating_add(RESERVE),
-        )?;
+        self.make_room(volume, changes.saturating_add(values).saturating_add(self.index.reserve()))?;
         self.offset = match self.log.append_staged(volume, staged) {
             Err(Fault::Full) => {
                 self.try_checkpoint(volume)?;
@@ -199,7 +186,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
 
     /// There will be room for a change in the index; steps of a checkpoint, if that is what it takes. `at`: the first operation
     /// of the log that was not applied yet.
-    fn make_index_room<D: BlockDevice, V: Buffer, const N: usize>(
+    pub(super) fn make_index_room<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         at: u64,
@@ -224,6 +211,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(());
         }
         self.try_checkpoint(volume)?;
+        while self.blocks.available() < needed && self.index.reclaim() {
+            self.complete_step(volume)?;
+            self.publish(volume)?;
+        }
         if self.blocks.available() >= needed { Ok(()) } else { Err(Fault::Full) }
     }
 }

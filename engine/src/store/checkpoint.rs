@@ -15,8 +15,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Error<D::Error>> {
-        self.check_writable(volume)?;
-        self.try_checkpoint(volume).map_err(|fault| self.explain(volume, fault))
+        let done = self.check_writable(volume).and_then(|()| self.try_checkpoint(volume));
+        done.map_err(|fault| self.explain(volume, fault))
     }
 
     /// A part of a checkpoint: some pages, and when no page is dirty any more, the publish. Returns whether it is done. For a
@@ -25,7 +25,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<bool, Error<D::Error>> {
-        self.check_writable(volume)?;
+        self.check_writable(volume).map_err(|fault| self.explain(volume, fault))?;
         if !self.is_ahead() {
             return Ok(true);
         }
@@ -93,6 +93,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     }
 
     /// The last checkpoint: nothing is left of the log.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn finish<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,

@@ -57,7 +57,11 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         if self.overlay.is_some() {
             return Err(Fault::ReadOnly);
         }
-        self.volume.write_block_at(block, at, data)
+        let done = self.volume.write_block_at(block, at, data);
+        if done.is_err() && self.forgiving {
+            self.volume.medium.forgive();
+        }
+        done
     }
 
     fn erase_part(&mut self, block: u32, at: u32, len: u32) -> Result<(), Fault> {
@@ -121,6 +125,7 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         if self.overlay.is_some() { Ok(()) } else { self.blocks.free(self.volume, block, fresh) }
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn logged(&mut self, from: u32, out: &mut [u8]) -> Result<(), Fault> {
         match self.replayed {
             Some(cursor) => self.log.passed_part(self.volume, cursor, from, out),
@@ -142,6 +147,7 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
 }
 
 /// Where a block is on the device.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(super) fn address<D: BlockDevice, V: Buffer, const N: usize>(
     volume: &Volume<D, V, N>,
     block: u32,

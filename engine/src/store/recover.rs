@@ -1,10 +1,10 @@
 //! The log, applied to the published index again.
 
 use super::op::{MAX_HEAD, read_head};
-use super::{Damage, Error, Index, Store};
+use super::{Damage, Index, Store};
 use crate::device::BlockDevice;
 use crate::volume::{Buffer, Fault, Volume};
-use crate::wal::{self, Entry};
+use crate::wal::{Cursor, Entry};
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Applies the log from the checkpoint on. An operation on a damaged page is left out, and the store is stuck. An entry that
@@ -12,41 +12,42 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     pub(super) fn replay<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
         pass: &mut dyn FnMut(Damage) -> bool,
-    ) -> Result<(), Error<D::Error>> {
-        let mut cursor = self.log.cursor(self.position);
+    ) -> Result<(), Fault> {
+        cursor.go_to(self.position);
         loop {
             let at = cursor.offset();
-            let entry = match self.log.next_part(volume, &mut cursor, self.index.replay_buffer()) {
+            let entry = match self.log.next_part(volume, cursor, self.index.replay_buffer()) {
                 Ok(Some(entry)) if self.is_op(entry.len) => entry,
                 Ok(Some(_)) => {
                     // Whole, and nothing that a store has written.
                     if pass(Damage::Entry { offset: at }) {
                         continue;
                     }
-                    let address = volume.info().pool_address;
-                    return Err(wal::Error::Corrupt { address, offset: Some(at) }.into());
+                    cursor.go_to(at);
+                    return Err(volume.medium.fault(Fault::Entry, 0));
                 }
                 Ok(None) => break,
-                Err(fault) => {
-                    if fault == Fault::Damaged && pass(Damage::Entry { offset: at }) {
+                Err(Fault::Damaged) => {
+                    if pass(Damage::Entry { offset: at }) {
                         cursor.skip();
                         continue;
                     }
-                    return Err(self.log.explain_at(volume, &mut cursor, fault).into());
+                    return Err(Fault::Entry);
                 }
+                Err(fault) => return Err(fault),
             };
             let done = self.make_room_to_replay(volume, &entry, at).and_then(|()| {
                 let (head, key, delete) = read_head(self.index.replay_buffer());
-                let behind = head.saturating_add(key);
+                let behind = head.wrapping_add(key);
                 let value = (!delete).then_some(behind..entry.len);
                 self.offset = at;
-                self.with_index(volume, Some(&cursor), |index, base| index.replay(base, head..behind, value))
+                self.with_index(volume, Some(cursor), |index, base| index.replay(base, head..behind, value))
             });
             match done {
-                Ok(()) => {}
                 Err(Fault::Damaged) => self.stuck = self.stuck.or(Some(volume.medium.detail)),
-                Err(fault) => return Err(self.explain(volume, fault)),
+                done => done?,
             }
         }
         self.index.replayed();
@@ -57,7 +58,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     fn is_op(&mut self, len: usize) -> bool {
         let max = self.index.max_key();
         let (head, key, delete) = read_head(self.index.replay_buffer());
-        let behind = head.saturating_add(key);
+        let behind = head.wrapping_add(key);
         (1..=max).contains(&key) && if delete { behind == len } else { behind <= len }
     }
 
@@ -69,12 +70,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         at: u64,
     ) -> Result<(), Fault> {
         let value = entry.len.saturating_sub(MAX_HEAD);
-        let needed = self.index.blocks_for_change().saturating_add(self.index.blocks_for_value(0, value));
-        let has_room = self.index.has_room();
-        if self.read_only || self.stuck.is_some() || has_room && self.blocks.available() >= needed {
+        let needed = self.index.blocks_for_change().wrapping_add(self.index.blocks_for_value(0, value));
+        if self.read_only || self.stuck.is_some() {
             return Ok(());
         }
-        self.complete_step(volume)?;
-        self.publish_at(volume, at)
+        if self.blocks.available() < needed {
+            self.complete_step(volume)?;
+            self.publish_at(volume, at)?;
+        }
+        self.make_index_room(volume, at)
     }
 }

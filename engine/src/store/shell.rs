@@ -57,6 +57,8 @@ pub struct Store<I, W, const SLOTS: usize = 16> {
     pub(super) unlogged: bool,
     /// Offset in the log of the operation that is being applied.
     pub(super) offset: u64,
+    /// The log is being recovered or closed: what goes wrong is for it to explain.
+    in_log: bool,
 }
 
 /// What a volume says of its store.
@@ -158,29 +160,36 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         index: I,
         buffer: W,
     ) -> Result<Self, Error<D::Error>> {
-        let mut index = index;
         if volume.block_count() == 0 {
             return Err(Error::NoStore);
         }
         if !volume.store_root().is_empty() {
             return Err(Error::StoreExists);
         }
-        begin(volume, &mut index)?;
-        match volume.create_log(log) {
-            // A cut may have come between the two publishes: then the log is there, and empty.
-            Ok(()) | Err(volume::Error::LogExists) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let log = Log::open(volume, log, buffer)?;
-        if log.end() != 0 {
-            return Err(volume::Error::LogExists.into());
-        }
-        let mut store = Self::new(index, log, volume.block_count());
-        store.index.replayed();
-        match store.publish(volume) {
+        volume::check_log_id(log)?;
+        let mut store = Self::new(index, log, buffer, volume);
+        match store.start_empty(volume) {
             Ok(()) => Ok(store),
             Err(fault) => Err(store.explain(volume, fault)),
         }
+    }
+
+    fn start_empty<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        self.begin(volume)?;
+        match volume.add_log(self.log.id()) {
+            // A cut may have come between the two publishes: then the log is there, and empty.
+            Ok(()) | Err(Fault::LogExists) => {}
+            fault => return fault,
+        }
+        self.recover(volume)?;
+        if self.log.end() != 0 {
+            return Err(Fault::LogExists);
+        }
+        self.index.replayed();
+        self.publish(volume)
     }
 
     /// Opens the store: applies what the log says since the last checkpoint. Writes only if that needs more room than the
@@ -218,53 +227,80 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         read_only: bool,
         pass: &mut dyn FnMut(Damage) -> bool,
     ) -> Result<Self, Error<D::Error>> {
-        let mut index = index;
-        let Some(head) = Head::of(volume) else { return Err(Error::NoStore) };
-        if head.kind != u32::from(I::KIND.number()) {
-            return Err(Error::OtherKind { found: head.kind as u8 });
-        }
-        begin(volume, &mut index)?;
-        let log = Log::open(volume, head.log as u16, buffer)?;
-        let mut store = Self::new(index, log, volume.block_count());
+        let mut store = Self::new(index, 0, buffer, volume);
         store.read_only = read_only;
-        store.read_root(volume)?;
-        if let Err(fault) = store.with_index(volume, None, |index, base| index.open(base)) {
-            return Err(store.explain(volume, fault));
-        }
-        match store.replay(volume, pass) {
+        let mut cursor = store.log.cursor(0);
+        match store.start(volume, &mut cursor, pass) {
             Ok(()) => Ok(store),
-            Err(error) => Err(error),
+            Err(fault) => Err(store.explain_at(volume, &mut cursor, fault)),
         }
     }
 
-    /// Of a store that was put together just now: the blocks and the index as they were published.
-    fn read_root<D: BlockDevice, V: Buffer, const N: usize>(
+    /// Of a store that was put together just now: takes the blocks and the index as they were published, and what the log says.
+    fn start<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
-        volume: &Volume<D, V, N>,
-    ) -> Result<(), Error<D::Error>> {
+        volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
+        pass: &mut dyn FnMut(Damage) -> bool,
+    ) -> Result<(), Fault> {
+        if volume.store_root().is_empty() {
+            return Err(Fault::NoStore);
+        }
         let (mut head, mut bytes) = (Head::default(), root_bytes(volume));
         let mut fields = Varints::read(&mut bytes);
         head.fields(&mut fields);
+        if head.kind != u32::from(I::KIND.number()) {
+            return Err(volume.medium.fault(Fault::OtherKind, head.kind));
+        }
+        self.begin(volume)?;
+        self.log.set_id(head.log as u16);
+        self.recover(volume)?;
         if !self.blocks.decode(&mut fields) {
-            return Err(Error::Corrupt { address: address(volume, 0) });
+            return Err(volume.medium.fault(Fault::Damaged, 0));
         }
         self.index.read_root(&mut fields);
-        if head.position > self.log.end() {
-            // It ended there at least when this was published.
-            let address = volume.info().pool_address;
-            return Err(wal::Error::Corrupt { address, offset: Some(head.position) }.into());
-        }
         (self.position, self.room) = (head.position, self.blocks.available());
         self.generation = head.generation.wrapping_add(1);
+        if self.position > self.log.end() {
+            // It ended there at least when this was published.
+            cursor.go_to(self.position);
+            return Err(volume.medium.fault(Fault::Entry, 0));
+        }
+        self.with_index(volume, None, |index, base| index.open(base))?;
+        self.replay(volume, cursor, pass)
+    }
+
+    fn recover<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        self.in_log = true;
+        self.log.recover_all(volume)?;
+        self.in_log = false;
         Ok(())
     }
 
+    /// Makes the index ready for the volume's blocks.
+    fn begin<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        let done = self.index.begin(&volume.medium.geometry(), volume.block_size());
+        done.map_err(|_| Fault::Unfit)
+    }
+
     /// An empty store.
-    fn new(index: I, log: Log<W, SLOTS>, blocks: u32) -> Self {
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn new<D: BlockDevice, V: Buffer, const N: usize>(
+        index: I,
+        log: u16,
+        buffer: W,
+        volume: &Volume<D, V, N>,
+    ) -> Self {
         Self {
             index,
-            log,
-            blocks: Blocks::new(blocks),
+            log: Log::new(log, buffer),
+            blocks: Blocks::new(volume.block_count()),
             generation: 1,
             position: 0,
             writing: false,
@@ -275,6 +311,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             forgiving: true,
             unlogged: false,
             offset: 0,
+            in_log: false,
         }
     }
 
@@ -284,22 +321,32 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(I, W), Error<D::Error>> {
+        match self.try_close(volume) {
+            Ok(()) => Ok((self.index, self.log.into_buffer())),
+            Err(fault) => Err(self.explain(volume, fault)),
+        }
+    }
+
+    fn try_close<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
         if self.read_only {
-            return Ok((self.index, self.log.into_buffer()));
+            return Ok(());
         }
-        let flush = self.stuck.is_none() && self.index.flush_at_close();
-        if flush && (self.is_ahead() || self.log.start() != self.log.end()) {
-            self.check_writable(volume)?;
-            self.finish(volume).map_err(|fault| self.explain(volume, fault))?;
+        if self.stuck.is_some() || !self.index.flush_at_close() {
+            self.in_log = true;
+            return self.log.try_close(volume);
         }
-        if !flush {
-            let buffer = self.log.close(volume)?;
-            return Ok((self.index, buffer));
+        if !self.is_ahead() && self.log.start() == self.log.end() {
+            return Ok(());
         }
-        Ok((self.index, self.log.into_buffer()))
+        volume.medium.check()?;
+        self.finish(volume)
     }
 
     /// The published index does not say all that this one does.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn is_ahead(&self) -> bool {
         self.index.dirty() != 0 || self.position != self.log.end() || self.unlogged
     }
@@ -350,26 +397,52 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         (&mut self.index, base)
     }
 
+    /// The public error for what went wrong while a cursor read the log.
+    #[cold]
+    pub(super) fn explain_at<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        cursor: &mut Cursor,
+        fault: Fault,
+    ) -> Error<D::Error> {
+        if fault == Fault::Entry {
+            return self.log.explain_at(volume, cursor, Fault::Damaged).into();
+        }
+        self.explain(volume, fault)
+    }
+
     /// The public error for a fault of the index or its blocks.
     #[cold]
     pub(super) fn explain<D: BlockDevice, V: Buffer, const N: usize>(
-        &self,
+        &mut self,
         volume: &mut Volume<D, V, N>,
         fault: Fault,
     ) -> Error<D::Error> {
         let detail = volume.medium.detail;
         match fault {
+            fault if self.in_log => Error::Log(self.log.explain(volume, fault)),
             Fault::Damaged => Error::Corrupt { address: address(volume, detail) },
             Fault::Short => Error::BufferTooSmall { needed: detail as usize },
             Fault::Full => Error::Full,
             Fault::ReadOnly => Error::ReadOnly,
-            Fault::SyncPending => Error::Log(wal::Error::SyncPending),
+            Fault::Stuck => Error::Stuck { address: address(volume, self.stuck.unwrap_or(0)) },
+            Fault::EmptyKey => Error::EmptyKey,
+            Fault::KeyTooLong => Error::KeyTooLong { max: self.max_key() },
+            Fault::ValueTooLong => Error::ValueTooLong { max: self.max_value(volume, detail as usize) },
+            Fault::NoStore => Error::NoStore,
+            Fault::OtherKind => Error::OtherKind { found: detail as u8 },
+            Fault::Unfit => match self.index.begin(&volume.medium.geometry(), volume.block_size()) {
+                Err(Unfit::Memory(pages, frames)) => Error::MemoryTooSmall { pages, frames },
+                Err(Unfit::Misaligned(alignment)) => volume::Error::Misaligned { alignment }.into(),
+                Err(Unfit::Block(why)) => Error::BlockSize(why),
+                Ok(()) => Error::NoStore,
+            },
             Fault::Memory => {
                 let frames = detail as usize;
                 let pages = frames.saturating_add(1).saturating_mul(volume.block_size() as usize);
                 Error::MemoryTooSmall { pages, frames }
             }
-            fault => Error::Log(wal::Error::Volume(volume.explain(fault))),
+            fault => Error::Log(self.log.explain(volume, fault)),
         }
     }
 
@@ -467,17 +540,4 @@ fn root_bytes<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N
         place.copy_from_slice(root);
     }
     bytes
-}
-
-/// Makes the index ready for the volume's blocks.
-fn begin<I: Index, D: BlockDevice, V: Buffer, const N: usize>(
-    volume: &Volume<D, V, N>,
-    index: &mut I,
-) -> Result<(), Error<D::Error>> {
-    match index.begin(&volume.medium.geometry(), volume.block_size()) {
-        Ok(()) => Ok(()),
-        Err(Unfit::Memory(pages, frames)) => Err(Error::MemoryTooSmall { pages, frames }),
-        Err(Unfit::Misaligned(alignment)) => Err(volume::Error::Misaligned { alignment }.into()),
-        Err(Unfit::Block(why)) => Err(Error::BlockSize(why)),
-    }
 }

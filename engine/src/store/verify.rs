@@ -140,10 +140,12 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.stuck = None;
         self.unlogged = true;
         // What could not be applied before, and what was applied to pages that are gone.
-        self.replay(volume, &mut |damage| {
+        let mut cursor = self.log.cursor(0);
+        let replayed = self.replay(volume, &mut cursor, &mut |damage| {
             report(damage);
             true
-        })?;
+        });
+        replayed.map_err(|fault| self.explain_at(volume, &mut cursor, fault))?;
         self.checkpoint(volume)?;
         if let Some(bits) = bitmap {
             self.sweep(volume, bits).map_err(|fault| self.explain(volume, fault))?;

@@ -30,6 +30,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Where a place in a block is on the device. [`Fault::Damaged`]: `len` bytes from there on are not inside the block,
     /// so who asks has read something that can't be.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn block_address(&mut self, block: u32, position: u32, len: usize) -> Result<u64, Fault> {
         let size = self.format.block_size;
         let end = u64::from(position).saturating_add(len as u64);

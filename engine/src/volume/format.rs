@@ -257,6 +257,7 @@ impl Format {
     }
 
     /// Address of the first block.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn blocks(&self) -> u64 {
         self.pool.saturating_add(self.pool_len)
     }

@@ -269,9 +269,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Adds an empty log, durable on return (one publish). Ids are the caller's, below 32,768.
     pub fn create_log(&mut self, id: u16) -> Result<(), Error<D::Error>> {
-        if id >= 0x8000 {
-            return Err(Error::Options("log ids go up to 32767"));
-        }
+        check_log_id(id)?;
         self.add_log(id).map_err(|fault| self.explain(fault))
     }
 
@@ -305,6 +303,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn root_mut(&mut self, id: u16) -> Option<&mut LogRoot> {
         self.roots.logs.iter_mut().find(|log| log.id == id)
     }
+}
+
+/// Whether a caller may give a log this id.
+pub(crate) fn check_log_id<E>(id: u16) -> Result<(), Error<E>> {
+    if id >= 0x8000 { Err(Error::Options("log ids go up to 32767")) } else { Ok(()) }
 }
 
 /// The geometry of a volume of which nothing is known but that it begins at address 0.

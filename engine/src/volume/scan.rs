@@ -30,13 +30,18 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes
-    /// (or of one read unit) for each segment.
+    /// (or of one read unit) for each segment; none if the superblock says that all of them are free, and the device is not
+    /// erased.
     pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
         self.try_scan(segments).map_err(|fault| self.explain(fault))
     }
 
     pub(super) fn try_scan(&mut self, segments: u32) -> Result<bool, Fault> {
         let count = self.segments.count();
+        // On flash the last life that was given says where the next search begins, so that wear is spread.
+        if self.scanned == 0 && !self.format.geometry.must_erase() && self.is_pool_free() {
+            self.scanned = count;
+        }
         loop {
             let until = self.scanned.wrapping_add(segments).min(count);
             while self.scanned < until {
@@ -67,6 +72,15 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             self.segments.set(self.medium.behind(), u32::from(*segment), true);
         }
         Ok(true)
+    }
+
+    /// Whether the superblock alone proves that no log holds a segment: those of a log have lives from its head's on, and none
+    /// was ever given a life that is not reserved. So it is after every log was finished. While one home says less than the
+    /// other, neither is believed in this.
+    fn is_pool_free(&self) -> bool {
+        let lives = self.roots.lives;
+        let is_empty = |root: &LogRoot| root.head_life == 0 || root.head_life >= lives;
+        lives != 0 && !self.homes.differ && self.roots.logs.iter().all(is_empty)
     }
 
     /// Notes whose a segment is. What can't be read is like what was never written: a log that misses it will say so.

@@ -88,7 +88,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             let address = self.homes.newest;
             let mut publish = PublishHeader::default();
-            if !self.publish_at(address, &mut publish) {
+            if !self.publish_at(address, 0, &mut publish) {
                 continue;
             }
             if attempt == 0 && self.medium.has_missed()? {
@@ -131,13 +131,17 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let granule = self.granule();
         let (start, mut at) = self.home(home);
         let end = start.wrapping_add(self.format.home);
+        // One read brings all of the home, if the buffer holds it.
+        let _ = self.medium.piece(u64::from(start), 1, self.format.home);
+        let mut format = Format::none();
+        let formatted = read_format(&mut self.medium, u64::from(start), &mut format).is_ok();
         let mut publish = PublishHeader::default();
         let (mut newest, mut newest_at, mut newest_end) = (0, 0, at);
         // Behind the last granule that holds anything, and whether that is a publish.
         let (mut used, mut torn) = (at, false);
         while at.wrapping_add(granule) <= end {
             let address = at;
-            if self.publish_at(address, &mut publish) {
+            if self.publish_at(address, end.wrapping_sub(at), &mut publish) {
                 at = at.wrapping_add(align_up(u32::from(publish.len), granule));
                 if publish.generation >= newest {
                     (newest, newest_at, newest_end) = (publish.generation, address, at);
@@ -155,8 +159,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.medium.geometry().must_erase() {
             next = if torn { align_up(used, PAGE.max(self.medium.geometry().write_unit)) } else { used };
         }
-        let mut format = Format::none();
-        let formatted = read_format(&mut self.medium, u64::from(start), &mut format).is_ok();
         self.set_next(home, if formatted && format == self.format { next } else { 0 });
         if newest > self.generation {
             (self.generation, self.homes.newest) = (newest, newest_at);
@@ -164,13 +166,15 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         newest
     }
 
-    /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read.
+    /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read. The `ahead`
+    /// bytes from there on will be wanted next.
     #[inline(never)]
-    fn publish_at(&mut self, address: u32, header: &mut PublishHeader) -> bool {
+    fn publish_at(&mut self, address: u32, ahead: u32, header: &mut PublishHeader) -> bool {
         let mut bytes = [0; HEADER];
         let seed = self.publish_sum(address);
         let address = u64::from(address);
-        if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes))
+        if self.medium.read(address, &mut bytes, ahead).is_err()
+            || !header.fields(&mut Fields::read(&mut bytes))
         {
             return false;
         }

@@ -138,7 +138,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         id: u16,
         buffer: B,
     ) -> Result<Self, Error<D::Error>> {
-        Recovery::new(Self::new(id, buffer)).finish(volume)
+        let mut log = Self::new(id, buffer);
+        match log.recover_all(volume) {
+            Ok(()) => Ok(log),
+            Err(fault) => Err(log.explain(volume, fault)),
+        }
     }
 
     /// [`open`](Self::open) in steps: for a progress bar, or to feed a watchdog in between.
@@ -148,14 +152,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         id: u16,
         buffer: B,
     ) -> Result<Recovery<B, SLOTS>, Error<D::Error>> {
-        let mut recovery = Recovery::new(Self::new(id, buffer));
-        match recovery.start(volume) {
-            Ok(()) => Ok(recovery),
-            Err(fault) => Err(recovery.log.explain(volume, fault)),
-        }
+        Recovery::start(Self::new(id, buffer), volume)
     }
 
-    fn new(id: u16, buffer: B) -> Self {
+    /// A log that nothing is known of yet: for [`recover_all`](Self::recover_all).
+    pub(crate) fn new(id: u16, buffer: B) -> Self {
         Self {
             id,
             last: SegmentHeader::default(),
@@ -206,7 +207,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(self.buffer)
     }
 
-    fn try_close<D: BlockDevice, V: Buffer, const N: usize>(
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(crate) fn try_close<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {

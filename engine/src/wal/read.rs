@@ -42,10 +42,15 @@ impl Cursor {
         Entry { offset: found.offset, len: found.head.len() as usize, user: found.user() }
     }
 
+    /// Goes to another place.
+    pub(crate) fn go_to(&mut self, offset: u64) {
+        self.offset = offset;
+        self.known = false;
+    }
+
     /// Passes over the next entry: to go on behind one that is damaged.
     pub fn skip(&mut self) {
-        self.offset = self.offset.wrapping_add(1);
-        self.known = false;
+        self.go_to(self.offset.wrapping_add(1));
     }
 }
 

@@ -164,6 +164,11 @@ enum Phase {
 /// Recovery of one log, in steps: see [`Log::recover`].
 pub struct Recovery<B, const SLOTS: usize = 16> {
     pub(super) log: Log<B, SLOTS>,
+    progress: Progress,
+}
+
+/// How far the recovery of a log has come.
+struct Progress {
     phase: Phase,
     scan: Scan,
     /// The segment behind the one that is read: `Back`; before it: `Next`.
@@ -192,9 +197,44 @@ struct End {
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
-    pub(super) fn new(log: Log<B, SLOTS>) -> Self {
+    /// Begins, with what the superblock says of the log.
+    pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
+        log: Log<B, SLOTS>,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<Self, Error<D::Error>> {
+        let mut recovery = Self { log, progress: Progress::new() };
+        match recovery.progress.start(&mut recovery.log, volume) {
+            Ok(()) => Ok(recovery),
+            Err(fault) => Err(recovery.log.explain(volume, fault)),
+        }
+    }
+
+    /// Goes on for about `steps` records (or as many places of 256 bytes in which there are none); `true` when done.
+    /// Each step reads about one record.
+    pub fn step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        steps: u32,
+    ) -> Result<bool, Error<D::Error>> {
+        let done = self.progress.step(&mut self.log, volume, steps);
+        done.map_err(|fault| self.log.explain(volume, fault))
+    }
+
+    /// The recovered log, to read from and append to.
+    pub fn finish<D: BlockDevice, V: Buffer, const N: usize>(
+        mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<Log<B, SLOTS>, Error<D::Error>> {
+        match self.progress.finish(&mut self.log, volume) {
+            Ok(()) => Ok(self.log),
+            Err(fault) => Err(self.log.explain(volume, fault)),
+        }
+    }
+}
+
+impl Progress {
+    fn new() -> Self {
         Self {
-            log,
             phase: Phase::Start,
             scan: Scan::new(),
             other: SegmentHeader::default(),
@@ -206,20 +246,21 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
     }
 
-    pub(super) fn start<D: BlockDevice, V: Buffer, const N: usize>(
+    fn start<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
+        log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        self.log.check_loan(volume)?;
-        self.find_tail(volume)
+        log.check_loan(volume)?;
+        self.find_tail(log, volume)
     }
 
     #[inline(never)]
-    fn find_tail<D: BlockDevice, V: Buffer, const N: usize>(
+    fn find_tail<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
+        log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let log = &mut self.log;
         let root = volume.root(log.id).ok_or(Fault::NoSuchLog)?;
         self.floor = root.end;
         (log.start, log.end, log.durable, log.epoch) = (root.start, root.end, root.end, root.epoch);
@@ -246,40 +287,32 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         Ok(())
     }
 
-    /// Goes on for about `steps` records (or as many places of 256 bytes in which there are none); `true` when done.
-    /// Each step reads about one record.
-    pub fn step<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
-        volume: &mut Volume<D, V, N>,
-        steps: u32,
-    ) -> Result<bool, Error<D::Error>> {
-        self.try_step(volume, steps).map_err(|fault| self.log.explain(volume, fault))
-    }
-
     #[inline(never)]
-    fn try_step<D: BlockDevice, V: Buffer, const N: usize>(
+    fn step<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
+        log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
         steps: u32,
     ) -> Result<bool, Fault> {
         for _ in 0..steps {
             match self.phase {
-                Phase::Start => self.start(volume)?,
+                Phase::Start => self.start(log, volume)?,
                 Phase::Done => return Ok(true),
-                _ => self.once(volume)?,
+                _ => self.once(log, volume)?,
             }
         }
         Ok(self.phase == Phase::Done)
     }
 
     #[inline(never)]
-    fn once<D: BlockDevice, V: Buffer, const N: usize>(
+    fn once<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
+        log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let scan = &mut self.scan;
         if !scan.done {
-            let index = if self.phase == Phase::Back { None } else { Some(&mut self.log.index) };
+            let index = if self.phase == Phase::Back { None } else { Some(&mut log.index) };
             scan.step(volume, self.floor, index);
             return Ok(());
         }
@@ -288,7 +321,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             if self.phase == Phase::Next {
                 volume.free_segment(scan.header.at);
                 self.phase = Phase::Tail;
-                self.log.index = Index::new();
+                log.index = Index::new();
                 scan.header.copy_from(&self.other);
                 scan.begin(&volume.format, false);
                 return Ok(());
@@ -304,10 +337,10 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             if stale || (short && self.other.window == scan.own_window()) || (torn && !short) {
                 // Of the same window as all that follows, or of one batch: none of that was ever acknowledged.
                 if self.dead.is_none() {
-                    self.dead = self.log.last.at;
+                    self.dead = log.last.at;
                 }
-                self.log.full = true;
-                self.log.report.damaged = 0;
+                log.full = true;
+                log.report.damaged = 0;
             } else {
                 last = false;
                 if short {
@@ -318,7 +351,6 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         }
         // Without the end of a batch in it, the segment only passes on what comes after.
         self.whole = scan.whole || self.whole && !last;
-        let log = &mut self.log;
         log.report.replayed = log.report.replayed.wrapping_add(u64::from(scan.records));
         log.report.damaged = log.report.damaged.wrapping_add(scan.lost);
         if last {
@@ -345,13 +377,14 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             self.end = End { committed: true, ..End::default() };
         }
         self.phase = Phase::Done;
-        self.settle(volume)
+        self.settle(log, volume)
     }
 
     /// All is read: where does the log end, and where does it go on?
     #[inline(never)]
-    fn settle<D: BlockDevice, V: Buffer, const N: usize>(
+    fn settle<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
+        log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let missed = volume.medium.has_missed()?;
@@ -360,15 +393,13 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
             self.again = true;
             self.whole = false;
             self.end = End { committed: true, ..End::default() };
-            let log = &mut self.log;
             log.index = Index::new();
             log.report = Report::default();
             log.last = SegmentHeader::default();
             log.full = false;
             self.dead = Link::NONE;
-            return self.find_tail(volume);
+            return self.find_tail(log, volume);
         }
-        let log = &mut self.log;
         log.report.unreadable = missed || volume.missed;
         if log.end < self.floor {
             log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
@@ -396,28 +427,31 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         Ok(())
     }
 
-    /// The recovered log, to read from and append to.
-    pub fn finish<D: BlockDevice, V: Buffer, const N: usize>(
-        mut self,
+    fn finish<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
+        &mut self,
+        log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
-    ) -> Result<Log<B, SLOTS>, Error<D::Error>> {
-        loop {
-            match self.try_step(volume, u32::MAX) {
-                Ok(true) => {
-                    trace!(
-                        "log {=u16}: {=u64} to {=u64}, {}",
-                        self.log.id, self.log.start, self.log.end, self.log.report
-                    );
-                    return Ok(self.log);
-                }
-                Ok(false) => {}
-                Err(fault) => return Err(self.log.explain(volume, fault)),
-            }
-        }
+    ) -> Result<(), Fault> {
+        while !self.step(log, volume, u32::MAX)? {}
+        trace!("log {=u16}: {=u64} to {=u64}, {}", log.id, log.start, log.end, log.report);
+        Ok(())
     }
 }
 
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
+    /// Recovers a log that was put together just now.
+    pub(crate) fn recover_all<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        Progress::new().finish(self, volume)
+    }
+
+    /// Makes this the log with another id, before it is recovered.
+    pub(crate) fn set_id(&mut self, id: u16) {
+        self.id = id;
+    }
+
     /// The log ends in the segment that was read, as far as is known.
     fn end_in(&mut self, scan: &Scan) -> End {
         self.last.copy_from(&scan.header);

@@ -80,7 +80,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if end > u64::from(found.head.len()) {
             return Err(Fault::OutOfRange);
         }
-        let position = found.position.saturating_add(found.head.head_len()).saturating_add(from);
+        let position = found.position.wrapping_add(found.head.head_len()).wrapping_add(from);
         cursor.walk.take(volume, &self.unwritten(), position, out.len() as u32, out, None)
     }
 
@@ -125,6 +125,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             volume.medium.sync()?;
         }
         self.note(volume)?;
+        // What was reserved is given up: so the superblock says that no segment can be this log's.
+        volume.next_life = volume.next_life.max(volume.roots.lives);
         let (dead, end, none_yet) = (self.last.at, self.end, volume.next_life);
         let mut kept = 0;
         if let Some(root) = volume.root_mut(self.id) {

@@ -48,7 +48,7 @@ pub use device_error::DeviceError;
 pub use disk::{DiskInfo, RawDisk};
 pub use file::FileDevice;
 pub use holder::Holder;
-pub use io::AlignedBuffer;
+pub use io::{AlignedBuffer, FrameBuffer};
 pub use open::Access;
 pub use shared_log::{SharedLog, SharedLogError, SyncPolicy};
 pub use sync_handle::{FileSync, SyncHandle};

@@ -17,6 +17,9 @@ const CHECKERS: &[(&str, &[&str])] = &[
     ("crash", &["btree"]),
     ("corrupt", &["btree"]),
     ("ioerr", &["btree"]),
+    ("model", &["lsm"]),
+    ("crash", &["lsm"]),
+    ("ioerr", &["lsm"]),
     ("fuzz", &[]),
     ("planted", &[]),
 ];

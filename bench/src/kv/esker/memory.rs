@@ -6,7 +6,7 @@ use esker::lsm::{self, Lsm};
 use esker::store::Index;
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::Log;
-use esker_linux::{AlignedBuffer, FileDevice};
+use esker_linux::{AlignedBuffer, FileDevice, FrameBuffer};
 
 use crate::Failure;
 use crate::kv::Setting;
@@ -18,17 +18,17 @@ pub trait InMemory: Index + Sized + 'static {
 }
 
 /// Pages in a tree.
-pub type BTreeIndex = BTree<AlignedBuffer, Vec<btree::Frame>>;
+pub type BTreeIndex = BTree<AlignedBuffer, FrameBuffer>;
 
 /// Sorted tables.
-pub type LsmIndex = Lsm<AlignedBuffer, Vec<lsm::Frame>>;
+pub type LsmIndex = Lsm<AlignedBuffer, FrameBuffer>;
 
 impl InMemory for BTreeIndex {
     fn within(bytes: usize, _: &Geometry, block: usize) -> Option<Self> {
         // One of the pages is for the tree's own work.
         let pages = bytes / (block + size_of::<btree::Frame>());
         let frames = pages.checked_sub(1).filter(|frames| *frames > 0)?;
-        Some(Self::new(AlignedBuffer::new(pages * block), vec![btree::Frame::default(); frames]))
+        Some(Self::new(AlignedBuffer::new(pages * block), FrameBuffer::new(frames)))
     }
 }
 
@@ -40,7 +40,7 @@ impl InMemory for LsmIndex {
         let page = (block / 32).clamp(512, 4096).max(geometry.write_unit.max(geometry.read_unit) as usize);
         let frames = frames + more / 2 / (page + size_of::<lsm::Frame>());
         let pages = AlignedBuffer::new(bytes - frames * size_of::<lsm::Frame>());
-        Some(Self::new(pages, vec![lsm::Frame::default(); frames], lsm::Options::default()))
+        Some(Self::new(pages, FrameBuffer::new(frames), lsm::Options::default()))
     }
 }
 

@@ -157,7 +157,7 @@ struct Open<D: BlockDevice, I: Index> {
     volume: Volume<Metered<D>, AlignedBuffer>,
     store: Store<I, AlignedBuffer>,
     cursor: Cursor<Vec<u8>>,
-    batch: Batch<Vec<u8>>,
+    batch: Batch<AlignedBuffer>,
     value: Vec<u8>,
 }
 
@@ -169,7 +169,7 @@ impl<D: BlockDevice<Error: Debug>, I: Index> Open<D, I> {
         batch: usize,
     ) -> Self {
         let cursor = store.cursor(vec![0; store.max_key()]);
-        let batch = Batch::new(vec![0; batch]);
+        let batch = Batch::new(AlignedBuffer::new(batch));
         Self { volume, store, cursor, batch, value: vec![0; setting.value_size] }
     }
 }
@@ -223,7 +223,7 @@ impl<D: BlockDevice<Error: Debug>, I: Index> Writer for Open<D, I> {
     }
 }
 
-struct Staged<'a>(&'a mut Batch<Vec<u8>>);
+struct Staged<'a>(&'a mut Batch<AlignedBuffer>);
 
 impl Writer for Staged<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {

@@ -99,3 +99,19 @@ fn lengths_come_back_in_the_bytes_they_need() {
     assert_eq!(cell::read_length(&[]), None);
     assert_eq!(cell::read_length(&[128]), None, "the second byte is missing");
 }
+
+#[test]
+fn bytes_move_one_by_one_as_they_do_at_once() {
+    let bytes: Vec<u8> = (0..20).collect();
+    for len in 0..=bytes.len() {
+        for by in 0..=len {
+            let (mut up, mut down) = (bytes[..len].to_vec(), bytes[..len].to_vec());
+            move_bytes(&mut up, by, true);
+            move_bytes(&mut down, by, false);
+            let (mut expected_up, mut expected_down) = (bytes[..len].to_vec(), bytes[..len].to_vec());
+            expected_up.copy_within(..len - by, by);
+            expected_down.copy_within(by.., 0);
+            assert_eq!((up, down), (expected_up, expected_down), "{by} of {len}");
+        }
+    }
+}

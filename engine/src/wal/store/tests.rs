@@ -4,7 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::device::Geometry;
+use crate::device::{Counted, Geometry};
 use crate::testing::{Part, Random};
 use crate::volume::FormatOptions;
 
@@ -271,4 +271,42 @@ fn a_checkpoint_of_a_damaged_log_releases_nothing_and_counts() {
     let released = log.checkpoint(&mut volume, end, b"later").unwrap();
     assert!(released.segments == 4 && released.entries > 20, "{released:?}");
     assert_eq!(log.checkpoint(&mut volume, end + 1, b"never"), Err(Fault::OutOfRange));
+}
+
+#[test]
+fn after_a_finish_no_segment_is_read_until_one_is_taken() {
+    for geometry in [Geometry::blocks(1 << 20, 512), Geometry::blocks(1 << 20, 4096)] {
+        let mut volume = format(geometry);
+        for session in 0..600_u64 {
+            let mut log = log(&mut volume);
+            assert_eq!((log.start(), log.end()), (session * 2, session * 2));
+            for number in 0..2 {
+                log.append_parts(&mut volume, [&entry(session * 2 + number, 300), &[], &[]]).unwrap();
+            }
+            log.try_commit(&mut volume).unwrap();
+            // Without the close, as a cut leaves it.
+            let opened = open_counting(volume.into_device());
+            assert!(opened.1 >= u64::from(opened.0.info().segments), "{} reads", opened.1);
+            volume = opened.0;
+            let mut log = self::log(&mut volume);
+            assert_eq!((log.start(), log.end()), (session * 2, session * 2 + 2));
+            let mut out = [0; 300];
+            log.read(&mut volume, session * 2 + 1, &mut out).unwrap();
+            assert_eq!(out[..], entry(session * 2 + 1, 300));
+            log.finish(&mut volume, &[]).unwrap();
+            let opened = open_counting(volume.into_device());
+            assert!(opened.1 <= 6, "{} reads", opened.1);
+            assert_eq!(opened.0.info().free_segments, opened.0.info().segments);
+            volume = opened.0;
+        }
+    }
+}
+
+/// Opens a volume; returns how many reads that took, too.
+fn open_counting(device: Part) -> (Vol, u64) {
+    let mut counted = Counted::new(device);
+    let opened = Volume::<_, _, 2>::open(&mut counted, vec![0; 40 << 10]).unwrap();
+    drop(opened);
+    let reads = counted.counts().reads;
+    (Vol::open(counted.into_inner(), vec![0; 40 << 10]).unwrap(), reads)
 }

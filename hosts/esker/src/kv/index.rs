@@ -1,20 +1,20 @@
 //! Which index a store has: the one place that tells one from the other, and divides the memory that is lent to them.
 
-use esker::btree::{self, BTree};
+use esker::btree::BTree;
 use esker::device::Geometry;
 use esker::lsm::{self, Lsm};
 use esker::store::{Index, Kind, Store};
 use esker::volume::VolumeInfo;
-use esker_linux::AlignedBuffer;
+use esker_linux::{AlignedBuffer, FrameBuffer};
 
 use super::opened::Volume;
 use crate::failure::Failure;
 
 /// Pages in a tree.
-pub type BTreeIndex = BTree<AlignedBuffer, Vec<btree::Frame>>;
+pub type BTreeIndex = BTree<AlignedBuffer, FrameBuffer>;
 
 /// Sorted tables.
-pub type LsmIndex = Lsm<AlignedBuffer, Vec<lsm::Frame>>;
+pub type LsmIndex = Lsm<AlignedBuffer, FrameBuffer>;
 
 /// An index that this program can lend memory to.
 pub trait Indexed: Index + Sized {
@@ -73,7 +73,7 @@ impl Indexed for BTreeIndex {
         let cache = cache.min(volume.geometry.capacity.max(needed.pages as u64));
         let frames = cache / u64::from(volume.block_size.max(1));
         let pages = memory(frames * u64::from(volume.block_size))?;
-        Ok(Self::new(pages, vec![btree::Frame::default(); frames as usize]))
+        Ok(Self::new(pages, FrameBuffer::new(frames as usize)))
     }
 
     /// A block.
@@ -94,7 +94,7 @@ impl Indexed for LsmIndex {
         let cache = cache.min(volume.geometry.capacity.max(needed as u64));
         let more = cache.saturating_sub(needed as u64) / 2 / Self::page_size(volume);
         let frames = frames.saturating_add(more as usize);
-        Ok(Self::new(memory(cache)?, vec![lsm::Frame::default(); frames], lsm::Options::default()))
+        Ok(Self::new(memory(cache)?, FrameBuffer::new(frames), lsm::Options::default()))
     }
 
     /// A part of a table, which is a block.

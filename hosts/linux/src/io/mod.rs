@@ -16,6 +16,6 @@ mod handle;
 mod ring;
 mod whole;
 
-pub use aligned::AlignedBuffer;
+pub use aligned::{AlignedBuffer, FrameBuffer};
 pub(crate) use flush::Flush;
 pub(crate) use handle::Handle;
