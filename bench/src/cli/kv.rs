@@ -3,12 +3,21 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{slow, told, watch};
 use crate::Failure;
 use crate::kv::workload::Amounts;
 use crate::kv::{self, Options, Simulated};
+
+/// What esker's store keeps its pairs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// A B-tree
+    Btree,
+    /// An LSM tree
+    Lsm,
+}
 
 /// `bench kv`.
 #[derive(Debug, Args)]
@@ -22,6 +31,7 @@ use crate::kv::{self, Options, Simulated};
         esker bench kv\n  \
         esker bench kv --pairs 200000,600000 --json > kv.json\n  \
         esker bench kv --sim nor --pairs 1000,5000\n  \
+        esker bench kv --stores esker,esker-lsm\n  \
         esker bench kv --stores esker,redb --workloads single,batches --loop --directory /mnt/disk"
 )]
 pub struct KvArguments {
@@ -31,6 +41,9 @@ pub struct KvArguments {
     /// Who takes part beside the floor, separated by commas [default: all that were built in]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub stores: Option<Vec<String>>,
+    /// What esker's store keeps its pairs in; to have both in one report, name `esker,esker-lsm` as stores
+    #[arg(long, value_enum, default_value_t = Engine::Btree)]
+    pub engine: Engine,
     /// What they do: load-sorted, load-batches, load-random, reopen, get, absent, scan, single, batches, nosync, remove,
     /// compact [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -75,7 +88,8 @@ pub struct KvArguments {
     /// Sessions in reopen [default: 5]
     #[arg(long, value_name = "N")]
     pub reopens: Option<u32>,
-    /// Bytes of a page of esker's tree [default: 4096, or 512 on a simulated SD card]
+    /// Bytes of a page of esker's B-tree [default: 4096, or 512 on a simulated SD card], or of a table of its LSM tree
+    /// [default: by size of the device]
     #[arg(long, value_name = "BYTES")]
     pub block_size: Option<u32>,
     /// Bytes of esker's device [default: what the pairs need]
@@ -129,9 +143,14 @@ impl KvArguments {
     pub(super) fn options(&self) -> Options {
         let defaults = self.simulated.map_or_else(Options::default, Simulated::options);
         let amounts = defaults.amounts;
+        let mut stores = self.stores.clone().unwrap_or(defaults.stores);
+        if self.engine == Engine::Lsm {
+            stores.iter_mut().filter(|name| *name == kv::ESKER).for_each(|name| *name = kv::ESKER_LSM.into());
+            stores.dedup();
+        }
         Options {
             directory: self.directory.clone(),
-            stores: self.stores.clone().unwrap_or(defaults.stores),
+            stores,
             workloads: self.workloads.clone().unwrap_or(defaults.workloads),
             pairs: self.pairs.clone().unwrap_or(defaults.pairs),
             key_size: self.key_size.unwrap_or(defaults.key_size),

@@ -121,6 +121,9 @@ mod tests {
         let program_of_kv = Program::parse_from(["bench", "kv", "--pairs", "10,20", "--json"]);
         let Some(BenchCommand::Kv(arguments)) = program_of_kv.bench.what else { panic!("no kv") };
         assert!(arguments.json && arguments.pairs == Some(vec![10, 20]));
+        let lsm = Program::parse_from(["bench", "kv", "--engine", "lsm", "--stores", "redb,esker"]);
+        let Some(BenchCommand::Kv(arguments)) = lsm.bench.what else { panic!("no kv") };
+        assert_eq!(arguments.options().stores, ["redb", "esker-lsm"]);
         assert_eq!(Program::parse_from(["bench", "--rounds", "3"]).bench.sync.rounds, 3);
     }
 

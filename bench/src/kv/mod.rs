@@ -100,7 +100,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             directory: None,
-            stores: STORES.iter().map(|(name, _)| (*name).into()).collect(),
+            stores: STORES.iter().map(|(name, _)| (*name).into()).filter(|name| name != ESKER_LSM).collect(),
             workloads: Workload::ALL.iter().map(|workload| workload.name().into()).collect(),
             pairs: vec![200_000],
             key_size: 24,
@@ -125,7 +125,8 @@ pub type Make = fn(&Path, &Setting) -> Result<Box<dyn Engine>, Failure>;
 
 /// Those that can be measured, and how they are made.
 pub const STORES: &[(&str, Make)] = &[
-    ("esker", esker::Esker::on_file),
+    (ESKER, esker::Esker::<_, esker::BTreeIndex>::on_file),
+    (ESKER_LSM, esker::Esker::<_, esker::LsmIndex>::on_file),
     #[cfg(feature = "peers")]
     ("redb", peers::Redb::engine),
     #[cfg(feature = "peers")]
@@ -133,6 +134,12 @@ pub const STORES: &[(&str, Make)] = &[
     #[cfg(feature = "peers")]
     ("sqlite", peers::Sqlite::engine),
 ];
+
+/// The name of esker's store on its B-tree.
+pub const ESKER: &str = "esker";
+
+/// And on its LSM tree. It takes part when it is named.
+pub const ESKER_LSM: &str = "esker-lsm";
 
 /// The name of what is measured beside them.
 pub const FLOOR: &str = "floor";

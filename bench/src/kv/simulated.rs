@@ -2,14 +2,15 @@
 
 use std::str::FromStr;
 
+use esker::store::Kind;
 use esker::volume::FormatOptions;
 use esker_sim::{CostModel, Sim};
 use serde::{Deserialize, Serialize};
 
-use super::esker::{Esker, SimulatedPlace};
+use super::esker::{BTreeIndex, Esker, InMemory, LsmIndex, SimulatedPlace, table_size};
 use super::store::Engine;
 use super::workload::Amounts;
-use super::{Options, Setting};
+use super::{ESKER, ESKER_LSM, Options, Setting};
 use crate::Failure;
 
 /// A kind of device.
@@ -51,7 +52,8 @@ impl Simulated {
             reopens: 1,
             ..Amounts::default()
         };
-        let common = Options { stores: names(), rounds: 1, simulated: Some(self), ..Options::default() };
+        let common =
+            Options { stores: vec![ESKER.into()], rounds: 1, simulated: Some(self), ..Options::default() };
         match self {
             Self::Nor => Options {
                 pairs: vec![1000],
@@ -86,18 +88,29 @@ impl Simulated {
         }
     }
 
-    fn device(self, capacity: Option<u64>) -> Sim {
+    fn capacity(self) -> u64 {
         match self {
-            Self::Nor => Sim::nor(capacity.unwrap_or(1 << 20), 4, 4096),
-            Self::Sd => Sim::blocks(capacity.unwrap_or(64 << 20), 512),
-            Self::Nvme => Sim::blocks(capacity.unwrap_or(512 << 20), 4096),
+            Self::Nor => 1 << 20,
+            Self::Sd => 64 << 20,
+            Self::Nvme => 512 << 20,
         }
     }
 
-    fn block_size(self) -> u32 {
+    fn device(self, capacity: u64) -> Sim {
         match self {
-            Self::Sd => 512,
-            Self::Nor | Self::Nvme => 4096,
+            Self::Nor => Sim::nor(capacity, 4, 4096),
+            Self::Sd => Sim::blocks(capacity, 512),
+            Self::Nvme => Sim::blocks(capacity, 4096),
+        }
+    }
+
+    fn block_size(self, kind: Kind, capacity: u64) -> u32 {
+        match (kind, self) {
+            (Kind::BTree, Self::Sd) => 512,
+            (Kind::BTree, Self::Nor | Self::Nvme) => 4096,
+            // The memory that is usual beside a card has room for small pages only.
+            (Kind::Lsm, Self::Sd) => table_size(capacity).min(32 << 10),
+            (Kind::Lsm, Self::Nor | Self::Nvme) => table_size(capacity),
         }
     }
 }
@@ -106,7 +119,7 @@ impl Simulated {
 type Make = fn(Simulated, &Setting) -> Box<dyn Engine>;
 
 /// Those that can be measured there.
-const STORES: &[(&str, Make)] = &[("esker", esker)];
+const STORES: &[(&str, Make)] = &[(ESKER, esker::<BTreeIndex>), (ESKER_LSM, esker::<LsmIndex>)];
 
 /// Their names.
 pub fn names() -> Vec<String> {
@@ -126,10 +139,10 @@ pub fn engine(device: Simulated, setting: &Setting) -> Result<Box<dyn Engine>, F
     known.map(|(_, make)| make(device, setting)).ok_or_else(unknown)
 }
 
-fn esker(device: Simulated, setting: &Setting) -> Box<dyn Engine> {
-    let capacity = setting.capacity;
+fn esker<I: InMemory>(device: Simulated, setting: &Setting) -> Box<dyn Engine> {
+    let capacity = setting.capacity.unwrap_or(device.capacity());
     let place = SimulatedPlace::new(device.model(), move || device.device(capacity));
-    let block_size = setting.block_size.unwrap_or(device.block_size());
+    let block_size = setting.block_size.unwrap_or(device.block_size(I::KIND, capacity));
     let layout = FormatOptions { block_size, ..FormatOptions::default() };
-    Box::new(Esker::new(place, setting, layout))
+    Box::new(Esker::<_, I>::new(place, setting, layout))
 }

@@ -11,7 +11,7 @@ use super::report::Row;
 use super::session::Session;
 use super::store::{Commit, Engine, KvStore, ReadBody, Reader, WriteBody, Writer};
 use super::workload::{Amounts, Workload};
-use super::{FLOOR, Options, STORES, Simulated, run};
+use super::{ESKER, ESKER_LSM, FLOOR, Options, STORES, Simulated, run};
 use crate::Failure;
 
 const TINY: Amounts = Amounts {
@@ -28,6 +28,7 @@ const TINY: Amounts = Amounts {
 
 fn tiny() -> Options {
     Options {
+        stores: STORES.iter().map(|(name, _)| (*name).into()).collect(),
         pairs: vec![300],
         cache: 4 << 20,
         amounts: TINY,
@@ -103,18 +104,26 @@ fn the_floor_writes_and_syncs_once_for_each_transaction() {
 fn what_esker_costs_on_a_simulated_device_is_the_same_each_time() {
     for device in [Simulated::Nor, Simulated::Sd, Simulated::Nvme] {
         let options = Options { pairs: vec![200], amounts: Amounts { batch: 5, ..TINY }, ..device.options() };
-        let options = Options { cache: options.cache.min(1 << 20), capacity: Some(4 << 20), ..options };
+        let stores = vec![ESKER.into(), ESKER_LSM.into()];
+        let options = Options {
+            stores,
+            cache: options.cache.clamp(64 << 10, 1 << 20),
+            capacity: Some(4 << 20),
+            ..options
+        };
         let exact = |row: &Row| {
             let counts = (row.device_bytes, row.device_flushes, row.device_read_bytes, row.device_erases);
             (row.workload.clone(), row.ops_per_s.to_bits(), row.p50_us.map(f64::to_bits), counts)
         };
         let (first, second) = (run(&options).unwrap(), run(&options).unwrap());
-        assert_eq!(first.rows.len(), Workload::ALL.len());
+        assert_eq!(first.rows.len(), 2 * Workload::ALL.len());
         for (first, second) in first.rows.iter().zip(&second.rows) {
             assert_eq!(exact(first), exact(second), "{device:?}");
         }
-        let single = row(&first.rows, "esker", Workload::Single);
-        assert!(single.device_bytes >= Some(single.user_bytes) && single.peak_rss_bytes.is_none());
+        for store in [ESKER, ESKER_LSM] {
+            let single = row(&first.rows, store, Workload::Single);
+            assert!(single.device_bytes >= Some(single.user_bytes) && single.peak_rss_bytes.is_none());
+        }
     }
 }
 
@@ -152,7 +161,8 @@ fn what_can_not_be_is_refused_in_one_line() {
         (Options { key_size: 7, ..tiny() }, "--key-size"),
         (Options { value_size: 0, ..tiny() }, "--value-size"),
         (Options { cache: 100, ..tiny() }, "--cache"),
-        (Options { cache: 8 << 10, stores: vec!["esker".into()], ..tiny() }, "--cache"),
+        (Options { cache: 8 << 10, stores: vec![ESKER.into()], ..tiny() }, "--cache"),
+        (Options { cache: 8 << 10, stores: vec![ESKER_LSM.into()], ..tiny() }, "--cache"),
         (Options { amounts: Amounts { batch: 0, ..TINY }, ..tiny() }, "--batch"),
         (Options { directory: Some("/no/such/folder".into()), ..tiny() }, "/no/such/folder"),
     ];

@@ -1,26 +1,59 @@
 //! How the memory that a store is allowed is lent: all of it, and nothing beside it that counts.
 
-use esker::btree::Frame;
+use esker::btree::{self, BTree};
 use esker::device::Geometry;
+use esker::lsm::{self, Lsm};
+use esker::store::Index;
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::Log;
 use esker_linux::{AlignedBuffer, FileDevice, FrameBuffer};
 
-use super::Tree;
 use crate::Failure;
 use crate::kv::Setting;
 
-/// Bytes for each.
-pub struct Memory {
+/// An index in memory of its own.
+pub trait InMemory: Index + Sized + 'static {
+    /// In so many bytes, those of its frames counted. `None`: they are too few.
+    fn within(bytes: usize, geometry: &Geometry, block: usize) -> Option<Self>;
+}
+
+/// Pages in a tree.
+pub type BTreeIndex = BTree<AlignedBuffer, FrameBuffer>;
+
+/// Sorted tables.
+pub type LsmIndex = Lsm<AlignedBuffer, FrameBuffer>;
+
+impl InMemory for BTreeIndex {
+    fn within(bytes: usize, _: &Geometry, block: usize) -> Option<Self> {
+        // One of the pages is for the tree's own work.
+        let pages = bytes / (block + size_of::<btree::Frame>());
+        let frames = pages.checked_sub(1).filter(|frames| *frames > 0)?;
+        Some(Self::new(AlignedBuffer::new(pages * block), FrameBuffer::new(frames)))
+    }
+}
+
+impl InMemory for LsmIndex {
+    /// Half of what is above the least that it needs is for frames, the rest for the memtable.
+    fn within(bytes: usize, geometry: &Geometry, block: usize) -> Option<Self> {
+        let (needed, frames) = Self::memory_needed(geometry, block as u32);
+        let more = bytes.checked_sub(needed + frames * size_of::<lsm::Frame>())?;
+        let page = (block / 32).clamp(512, 4096).max(geometry.write_unit.max(geometry.read_unit) as usize);
+        let frames = frames + more / 2 / (page + size_of::<lsm::Frame>());
+        let pages = AlignedBuffer::new(bytes - frames * size_of::<lsm::Frame>());
+        Some(Self::new(pages, FrameBuffer::new(frames), lsm::Options::default()))
+    }
+}
+
+/// Bytes for each, and the index with its part.
+pub struct Memory<I> {
     /// The volume.
     pub volume: usize,
     /// The write buffer of the log.
     pub log: usize,
     /// A batch.
     pub batch: usize,
-    /// Pages in the pool, one of them for the tree's own work.
-    pages: usize,
-    block: usize,
+    /// The index.
+    pub index: I,
 }
 
 /// The most for the log's write buffer: a commit of a batch in one write.
@@ -35,7 +68,7 @@ const PAGE: usize = 4096;
 /// What an operation takes in a batch beside its key and value, at most.
 const OPERATION: usize = 14;
 
-impl Memory {
+impl<I: InMemory> Memory<I> {
     /// Divides `total` bytes.
     ///
     /// # Errors
@@ -55,18 +88,13 @@ impl Memory {
         let block = layout.block_size as usize;
         let left =
             total.checked_sub(volume + log + batch + layout.block_size as usize / 8 + setting.value_size);
-        let pages = left.map_or(0, |left| left / (block + size_of::<Frame>()));
-        if pages < 2 {
-            return Err(Failure::new(format!(
+        let index = left.and_then(|left| I::within(left, geometry, block));
+        let index = index.ok_or_else(|| {
+            Failure::new(format!(
                 "{total} bytes of memory are too little: {volume} for the volume, {log} for the log and {batch} for a \
-                 batch leave no pages; take a larger --cache or a smaller --batch"
-            )));
-        }
-        Ok(Self { volume, log, batch, pages, block })
-    }
-
-    /// The tree with its part.
-    pub fn tree(&self) -> Tree {
-        Tree::new(AlignedBuffer::new(self.pages * self.block), FrameBuffer::new(self.pages - 1))
+                 batch leave too few for pages; take a larger --cache or a smaller --batch"
+            ))
+        })?;
+        Ok(Self { volume, log, batch, index })
     }
 }

@@ -1,21 +1,22 @@
-//! Esker's store on its B-tree, on any device.
+//! Esker's store on its B-tree or its LSM tree, on any device.
 
 mod memory;
 mod place;
 
 use std::cell::RefCell;
 use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::ops::Bound;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use esker::btree::BTree;
 use esker::device::BlockDevice;
-use esker::store::{self, Batch, Cursor, Load, Store};
+use esker::store::{self, Batch, Cursor, Index, Kind, Load, Store};
 use esker::volume::{FormatOptions, Volume};
-use esker_linux::{AlignedBuffer, FrameBuffer};
+use esker_linux::AlignedBuffer;
 
+pub use memory::{BTreeIndex, InMemory, LsmIndex};
 pub use place::{FilePlace, Place, SimulatedPlace};
 
 use super::Setting;
@@ -30,17 +31,20 @@ const LOG: u16 = 0;
 /// Memory of which the half may be less than a tree needs.
 const LITTLE: usize = 1 << 20;
 
-type Tree = BTree<AlignedBuffer, FrameBuffer>;
-type Opened = Store<Tree, AlignedBuffer>;
-
 /// See the module.
-pub struct Esker<P> {
+pub struct Esker<P, I> {
     place: P,
     setting: Setting,
     layout: FormatOptions,
+    index: PhantomData<I>,
 }
 
-impl Esker<FilePlace> {
+/// Bytes of a block that suit an LSM tree, of which they are the tables: large ones, and some 128 of them at least.
+pub fn table_size(capacity: u64) -> u32 {
+    1 << (capacity / 128).clamp(8 << 10, 512 << 10).ilog2()
+}
+
+impl<I: InMemory> Esker<FilePlace, I> {
     /// On a file in the directory.
     ///
     /// # Errors
@@ -50,46 +54,49 @@ impl Esker<FilePlace> {
         let live = setting.shape().pair_size() * u64::from(setting.pairs);
         let capacity = setting.capacity.unwrap_or(4 * live + (256 << 20)).next_multiple_of(1 << 20);
         let place = FilePlace::new(&directory.join("esker"), capacity, setting.direct);
-        let block_size = setting.block_size.unwrap_or(4096);
+        let block_size = setting.block_size.unwrap_or(match I::KIND {
+            Kind::BTree => 4096,
+            Kind::Lsm => table_size(capacity),
+        });
         let layout = FormatOptions { block_size, ..FormatOptions::default() };
         Ok(Box::new(Self::new(place, setting, layout)))
     }
 }
 
-impl<P: Place> Esker<P> {
+impl<P: Place, I: InMemory> Esker<P, I> {
     /// At a place, laid out like this.
     pub fn new(place: P, setting: &Setting, layout: FormatOptions) -> Self {
         let layout = FormatOptions { volume_id: 1, ..layout };
-        Self { place, setting: setting.clone(), layout }
+        Self { place, setting: setting.clone(), layout, index: PhantomData }
     }
 
     /// An empty store with a part of the memory.
-    fn created(&mut self, device: Metered<P::Device>, memory: usize) -> Result<Open<P::Device>, Failure> {
+    fn created(&mut self, device: Metered<P::Device>, memory: usize) -> Result<Open<P::Device, I>, Failure> {
         let memory = Memory::of(&self.setting, memory, &device.geometry(), &self.layout)?;
         let make = || -> Result<_, store::Error<_>> {
             let mut volume = Volume::format(device, AlignedBuffer::new(memory.volume), &self.layout)?;
-            let store = Store::create(&mut volume, LOG, memory.tree(), AlignedBuffer::new(memory.log))?;
+            let store = Store::create(&mut volume, LOG, memory.index, AlignedBuffer::new(memory.log))?;
             Ok((volume, store))
         };
         let (volume, store) = make().map_err(|error| failed(&error))?;
-        Ok(Open::new(volume, store, &self.setting, &memory))
+        Ok(Open::new(volume, store, &self.setting, memory.batch))
     }
 
     /// The store with a part of the memory.
-    fn opened(&mut self, memory: usize) -> Result<Open<P::Device>, Failure> {
+    fn opened(&mut self, memory: usize) -> Result<Open<P::Device, I>, Failure> {
         let device = self.place.open()?;
         let memory = Memory::of(&self.setting, memory, &device.geometry(), &self.layout)?;
         let make = || -> Result<_, store::Error<_>> {
             let mut volume = Volume::open(device, AlignedBuffer::new(memory.volume))?;
-            let store = Store::open(&mut volume, memory.tree(), AlignedBuffer::new(memory.log))?;
+            let store = Store::open(&mut volume, memory.index, AlignedBuffer::new(memory.log))?;
             Ok((volume, store))
         };
         let (volume, store) = make().map_err(|error| failed(&error))?;
-        Ok(Open::new(volume, store, &self.setting, &memory))
+        Ok(Open::new(volume, store, &self.setting, memory.batch))
     }
 }
 
-impl<P: Place + 'static> Engine for Esker<P> {
+impl<P: Place + 'static, I: InMemory> Engine for Esker<P, I> {
     fn create(&mut self) -> Result<Box<dyn KvStore>, Failure> {
         let device = self.place.blank()?;
         Ok(Box::new(self.created(device, self.setting.cache)?))
@@ -146,28 +153,28 @@ impl<P: Place + 'static> Engine for Esker<P> {
     }
 }
 
-struct Open<D: BlockDevice> {
+struct Open<D: BlockDevice, I: Index> {
     volume: Volume<Metered<D>, AlignedBuffer>,
-    store: Opened,
+    store: Store<I, AlignedBuffer>,
     cursor: Cursor<Vec<u8>>,
     batch: Batch<AlignedBuffer>,
     value: Vec<u8>,
 }
 
-impl<D: BlockDevice<Error: Debug>> Open<D> {
+impl<D: BlockDevice<Error: Debug>, I: Index> Open<D, I> {
     fn new(
         volume: Volume<Metered<D>, AlignedBuffer>,
-        store: Opened,
+        store: Store<I, AlignedBuffer>,
         setting: &Setting,
-        memory: &Memory,
+        batch: usize,
     ) -> Self {
         let cursor = store.cursor(vec![0; store.max_key()]);
-        let batch = Batch::new(AlignedBuffer::new(memory.batch));
+        let batch = Batch::new(AlignedBuffer::new(batch));
         Self { volume, store, cursor, batch, value: vec![0; setting.value_size] }
     }
 }
 
-impl<D: BlockDevice<Error: Debug>> KvStore for Open<D> {
+impl<D: BlockDevice<Error: Debug>, I: Index> KvStore for Open<D, I> {
     fn write(&mut self, commit: Commit, body: &mut WriteBody<'_>) -> Result<(), Failure> {
         if commit == Commit::Durable {
             self.batch.clear();
@@ -206,7 +213,7 @@ impl<D: BlockDevice<Error: Debug>> KvStore for Open<D> {
 }
 
 /// One by one; what is put is logged, and durable with the commit.
-impl<D: BlockDevice<Error: Debug>> Writer for Open<D> {
+impl<D: BlockDevice<Error: Debug>, I: Index> Writer for Open<D, I> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         self.store.put(&mut self.volume, key, value).map_err(|error| failed(&error)).map(drop)
     }
@@ -228,12 +235,12 @@ impl Writer for Staged<'_> {
     }
 }
 
-struct Loading<'a, D: BlockDevice> {
-    load: Load<'a, Tree, AlignedBuffer, 16>,
+struct Loading<'a, D: BlockDevice, I: Index> {
+    load: Load<'a, I, AlignedBuffer, 16>,
     volume: &'a mut Volume<Metered<D>, AlignedBuffer>,
 }
 
-impl<D: BlockDevice<Error: Debug>> Writer for Loading<'_, D> {
+impl<D: BlockDevice<Error: Debug>, I: Index> Writer for Loading<'_, D, I> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         self.load.push(self.volume, key, value).map_err(|error| failed(&error))
     }
@@ -243,7 +250,7 @@ impl<D: BlockDevice<Error: Debug>> Writer for Loading<'_, D> {
     }
 }
 
-impl<D: BlockDevice<Error: Debug>> Reader for Open<D> {
+impl<D: BlockDevice<Error: Debug>, I: Index> Reader for Open<D, I> {
     fn get(&mut self, key: &[u8], show: &mut dyn FnMut(&[u8])) -> Result<bool, Failure> {
         let found = self.store.get(&mut self.volume, key, &mut self.value).map_err(|error| failed(&error))?;
         let value = found.and_then(|found| self.value.get(..found.len));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use esker::store::Kind;
 
 use super::pairs::{EncodingArgument, Given, PairFormat, RangeArguments};
 use super::values::{Sync, parse_segment, parse_size, parse_sync, parse_unit};
@@ -27,17 +28,21 @@ pub enum KvCommand {
 pub enum Engine {
     /// Pages in a tree: few reads for each get, scans in order
     Btree,
+    /// Sorted tables, written once and merged: few writes for each put
+    Lsm,
+}
+
+impl Engine {
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Btree => Kind::BTree,
+            Self::Lsm => Kind::Lsm,
+        }
+    }
 }
 
 /// As `--cache` is without being said.
 const CACHE: &str = "64M";
-
-fn parse_engine(name: &str) -> Result<Engine, String> {
-    match name {
-        "lsm" => Err("the LSM tree does not exist yet; write btree".to_owned()),
-        name => Engine::from_str(name, true).map_err(|_| "write btree".to_owned()),
-    }
-}
 
 /// The store, and the memory to work with.
 #[derive(Debug, Args)]
@@ -45,7 +50,7 @@ pub struct StoreArguments {
     /// File or block device with the store
     #[arg(value_name = "DEV")]
     pub device: PathBuf,
-    /// Memory for pages; the least that a store needs is told when it is too little
+    /// Memory for pages and, in an LSM tree, for what was written last; the least that a store needs is told when it is too little
     #[arg(long, value_name = "SIZE", default_value = CACHE, value_parser = parse_size)]
     pub cache: u64,
     /// Read and write a file past the page cache (O_DIRECT), as is always done with a block device
@@ -60,7 +65,8 @@ pub struct StoreArguments {
         DEV is a file, made if it does not exist, or a block device. Whatever holds something is refused, and what it \
         holds is said; `--force` formats it all the same.\n\n\
         A store keeps its pairs in blocks of one size, a page each; and what was written last in a log, in segments, \
-        from which it goes on after a cut. A key takes an eighth of a page at most, a value nearly a segment.",
+        from which it goes on after a cut. A key takes an eighth of a page at most, a value nearly a segment. An LSM tree \
+        has tables for blocks, of many pages each, and a value takes half a page at most.",
     after_help = "Examples:\n  \
         esker kv create --engine btree --size 1G users.esker\n  \
         esker kv create --engine btree --block-size 16K /dev/sdb\n  \
@@ -69,8 +75,8 @@ pub struct StoreArguments {
 pub struct KvCreateArguments {
     #[command(flatten)]
     pub store: StoreArguments,
-    /// How keys are found: btree
-    #[arg(long, value_parser = parse_engine, default_value = "btree")]
+    /// How pairs are kept
+    #[arg(long, value_enum, default_value_t = Engine::Btree)]
     pub engine: Engine,
     /// Format it whatever it holds: all of that is lost
     #[arg(long)]
@@ -89,7 +95,8 @@ pub struct KvLayout {
     /// Size of the device [default: all of a block device; of a new file 256M]
     #[arg(long, value_parser = parse_size)]
     pub size: Option<u64>,
-    /// Size of a block, a power of two from 512 to 64K [default: 4K, or the erase unit]
+    /// Size of a block, a power of two: of a B-tree from 512 to 64K [default: 4K, or the erase unit], of an LSM tree from
+    /// 4K to 1M [default: 512K, or about 128 blocks on a small DEV]
     #[arg(long, value_name = "SIZE", value_parser = parse_unit)]
     pub block_size: Option<u32>,
     /// Room for the log, of all that there is [default: an eighth of DEV, at most 256M]
@@ -132,7 +139,7 @@ pub struct KvPutArguments {
     /// Take the value from this file
     #[arg(long, value_name = "FILE", conflicts_with = "value")]
     pub value_file: Option<PathBuf>,
-    /// Tell what the tree did: splits, depth, pages read
+    /// Tell what the tree did: splits, depth or runs, pages read
     #[arg(long)]
     pub explain: bool,
     #[command(flatten)]
@@ -162,7 +169,7 @@ pub struct KvGetArguments {
     /// Write the value byte for byte, and no newline
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
-    /// Tell on standard error how it was found: depth, pages read
+    /// Tell on standard error how it was found: depth or run, pages read
     #[arg(long)]
     pub explain: bool,
     #[command(flatten)]
@@ -188,7 +195,7 @@ pub struct KvDelArguments {
     /// The key
     #[arg(value_name = "KEY")]
     pub key: Given,
-    /// Tell what the tree did: merges, depth, pages read
+    /// Tell what the tree did: merges, depth or runs, pages read
     #[arg(long)]
     pub explain: bool,
     #[command(flatten)]

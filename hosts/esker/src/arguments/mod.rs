@@ -15,7 +15,7 @@ use esker_bench::cli::BenchArguments;
 use crate::failure::Failure;
 
 pub use kv::{
-    CheckpointArguments, DumpArguments, Engine, KvCommand, KvCreateArguments, KvDelArguments, KvGetArguments,
+    CheckpointArguments, DumpArguments, KvCommand, KvCreateArguments, KvDelArguments, KvGetArguments,
     KvInfoArguments, KvPutArguments, KvSalvageArguments, KvVerifyArguments, LoadArguments, ScanArguments,
     StoreArguments,
 };

@@ -6,7 +6,8 @@ use esker::store::{Error, Found};
 use serde_json::json;
 
 use super::effect;
-use super::opened::Opened;
+use super::index::{Indexed, kind_of, with_index};
+use super::opened::{self, Opened};
 use crate::arguments::KvGetArguments;
 use crate::failure::Failure;
 use crate::output;
@@ -15,8 +16,10 @@ use crate::pairs::encode;
 pub fn run(arguments: &KvGetArguments) -> Result<(), Failure> {
     let KvGetArguments { store, key, raw, explain, encoding, json } = arguments;
     let key_bytes = key.decode("KEY", encoding.encoding)?;
-    let mut opened = Opened::to_read(store)?;
-    let Some((found, value)) = opened.get(&key_bytes)? else {
+    let volume = opened::to_read(store)?;
+    let kind = kind_of(&volume);
+    let found = with_index!(kind, I => Opened::<I>::on(store, volume)?.get(&key_bytes)?);
+    let Some((found, value)) = found else {
         if *json {
             output::print(&format!("{}\n", json!({ "found": false })))?;
         }
@@ -36,16 +39,17 @@ pub fn run(arguments: &KvGetArguments) -> Result<(), Failure> {
         // It came in this encoding.
         let _ = encode(encoding.encoding, &key_bytes, &mut key);
         let Found { depth, reads, .. } = found;
-        let value = json!({ "found": true, "key": key, "value": text, "depth": depth, "reads": reads });
+        let place = effect::depth_name(kind);
+        let value = json!({ "found": true, "key": key, "value": text, place: depth, "reads": reads });
         output::line(*json, &value, &text)?;
     }
     if *explain {
-        eprintln!("{}", effect::get_words(&found));
+        eprintln!("{}", effect::get_words(kind, &found));
     }
     Ok(())
 }
 
-impl Opened {
+impl<I: Indexed> Opened<I> {
     /// The value of a key, however long it is.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<(Found, Vec<u8>)>, Failure> {
         let mut value = vec![0; 4096];

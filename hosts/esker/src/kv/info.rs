@@ -2,40 +2,35 @@
 
 use std::fmt::Write as _;
 
-use esker::store::Info;
+use esker::store::{IndexInfo, Info, Kind};
 use esker::volume::VolumeInfo;
 use indicatif::BinaryBytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::opened::Opened;
+use super::index::{kind_of, name, with_index, words};
+use super::opened::{self, Opened};
 use crate::arguments::KvInfoArguments;
 use crate::failure::Failure;
 use crate::output;
 
 pub fn run(arguments: &KvInfoArguments) -> Result<(), Failure> {
     let KvInfoArguments { store, json } = arguments;
-    let mut opened = Opened::to_read(store)?;
-    let info = opened.info()?;
-    let replayed = opened.store.report().replayed;
-    let volume = opened.volume.info();
+    let volume = opened::to_read(store)?;
+    let (volume, info, replayed) = with_index!(kind_of(&volume), I => {
+        let mut opened = Opened::<I>::on(store, volume)?;
+        (opened.volume.info(), opened.info()?, opened.store.report().replayed)
+    });
     output::print(&if *json { as_json(&volume, &info, replayed) } else { as_table(&volume, &info, replayed) })
 }
 
 fn as_json(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
     let Info { index, pool, log, .. } = info;
     let value = json!({
-        "engine": "btree",
+        "engine": name(info.kind),
         "pairs": index.pairs,
         "max_key": info.max_key,
         "max_value": info.max_value,
-        "tree": {
-            "depth": index.depth,
-            "pages": u64::from(index.leaves) + u64::from(index.inner),
-            "leaves": index.leaves,
-            "inner": index.inner,
-            "branching_factor": index.branching(),
-            "overflow_pages": index.overflow,
-        },
+        "tree": tree_as_json(info.kind, index),
         "blocks": {
             "size": info.block_size,
             "count": info.blocks,
@@ -79,11 +74,30 @@ fn as_json(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
     format!("{value:#}\n")
 }
 
+/// Of an LSM tree, `pairs` above is an upper bound.
+fn tree_as_json(kind: Kind, index: &IndexInfo) -> Value {
+    match kind {
+        Kind::BTree => json!({
+            "depth": index.depth,
+            "pages": u64::from(index.leaves) + u64::from(index.inner),
+            "leaves": index.leaves,
+            "inner": index.inner,
+            "branching_factor": index.branching(),
+            "overflow_pages": index.overflow,
+        }),
+        Kind::Lsm => json!({ "runs": index.depth, "tables": index.leaves }),
+    }
+}
+
 fn as_table(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
     let Info { index, pool, log, .. } = info;
     let mut text = "store\n".to_owned();
-    row(&mut text, "engine", "B-tree");
-    row(&mut text, "pairs", index.pairs);
+    row(&mut text, "engine", words(info.kind));
+    match info.kind {
+        Kind::BTree => row(&mut text, "pairs", index.pairs),
+        // One that was replaced or removed counts until a merge has met it.
+        Kind::Lsm => row(&mut text, "pairs", format_args!("at most {}", index.pairs)),
+    }
     row(&mut text, "longest key", bytes(info.max_key as u64));
     row(&mut text, "longest value", bytes(info.max_value as u64));
     if info.stuck {
@@ -94,18 +108,7 @@ fn as_table(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
         );
     }
     text.push_str("tree\n");
-    let pages = format!(
-        "{} leaves and {} above them, of {}",
-        index.leaves,
-        index.inner,
-        bytes(info.block_size.into())
-    );
-    row(&mut text, "depth", index.depth);
-    row(&mut text, "pages", pages);
-    row(&mut text, "branching factor", format_args!("{:.1}", index.branching()));
-    let per_leaf = index.pairs as f64 / f64::from(index.leaves.max(1));
-    row(&mut text, "pairs per leaf", format_args!("{per_leaf:.1}"));
-    row(&mut text, "long values", format_args!("on {} pages of their own", index.overflow));
+    tree_as_rows(&mut text, info);
     text.push_str("blocks\n");
     let used = u64::from(info.blocks.saturating_sub(info.free_blocks));
     let size = u64::from(info.block_size);
@@ -136,6 +139,22 @@ fn as_table(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
     row(&mut text, "generation", volume.generation);
     row(&mut text, "capacity", bytes(volume.geometry.capacity));
     text
+}
+
+fn tree_as_rows(text: &mut String, info: &Info) {
+    let index = &info.index;
+    let size = bytes(info.block_size.into());
+    if info.kind == Kind::Lsm {
+        row(text, "runs", index.depth);
+        row(text, "tables", format_args!("{}, of {size} at most", index.leaves));
+        return;
+    }
+    row(text, "depth", index.depth);
+    row(text, "pages", format_args!("{} leaves and {} above them, of {size}", index.leaves, index.inner));
+    row(text, "branching factor", format_args!("{:.1}", index.branching()));
+    let per_leaf = index.pairs as f64 / f64::from(index.leaves.max(1));
+    row(text, "pairs per leaf", format_args!("{per_leaf:.1}"));
+    row(text, "long values", format_args!("on {} pages of their own", index.overflow));
 }
 
 fn row(text: &mut String, name: &str, value: impl std::fmt::Display) {

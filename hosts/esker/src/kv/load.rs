@@ -12,8 +12,9 @@ use esker::wal::SyncStrategy;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde_json::json;
 
+use super::index::{Indexed, kind_of, with_index};
 use super::mark::Mark;
-use super::opened::Opened;
+use super::opened::{self, Opened};
 use super::put::too_long;
 use crate::arguments::{LoadArguments, PairFormat, format_for};
 use crate::failure::Failure;
@@ -37,7 +38,19 @@ pub fn run(arguments: &LoadArguments) -> Result<(), Failure> {
     }
     let mark = resume.as_ref().map(|key| key.decode("--resume", encoding.encoding)).transpose()?;
     let input = Input::open(file, &store.device)?;
-    let mut opened = Opened::to_write(store)?;
+    let volume = opened::to_write(store)?;
+    with_index!(kind_of(&volume), I => load_into(Opened::<I>::on(store, volume)?, arguments, &input, format, mark))
+}
+
+/// `mark`: the key of it.
+fn load_into<I: Indexed>(
+    mut opened: Opened<I>,
+    arguments: &LoadArguments,
+    input: &Input,
+    format: PairFormat,
+    mark: Option<Vec<u8>>,
+) -> Result<(), Failure> {
+    let LoadArguments { encoding, header, sync, .. } = arguments;
     let info = opened.info()?;
     let reading = Reading {
         format,
@@ -52,9 +65,9 @@ pub fn run(arguments: &LoadArguments) -> Result<(), Failure> {
     };
     // Not before: until here there is nothing to bring to an end.
     let interrupt = Interrupt::watch()?;
-    let records = Records::new(&input, reading).map_err(|error| Failure::io(&input.name, "read", &error))?;
+    let records = Records::new(input, reading).map_err(|error| Failure::io(&input.name, "read", &error))?;
     let len = input.file.metadata().ok().filter(|_| input.regular).map(|metadata| metadata.len());
-    let source = Source { arguments, input: &input, records, interrupt, bar: progress::input(len), shown: 0 };
+    let source = Source { arguments, input, records, interrupt, bar: progress::input(len), shown: 0 };
     if arguments.sorted {
         return sorted(source, opened);
     }
@@ -248,9 +261,9 @@ impl Pace {
     }
 }
 
-struct Job<'a> {
+struct Job<'a, I: Indexed> {
     source: Source<'a>,
-    opened: Opened,
+    opened: Opened<I>,
     mark: Option<Mark>,
     pace: Pace,
     tally: Tally,
@@ -262,7 +275,7 @@ struct Job<'a> {
     told: u64,
 }
 
-impl Job<'_> {
+impl<I: Indexed> Job<'_, I> {
     /// Stores pair after pair; commits on the way, not at the end.
     fn copy(&mut self) -> Result<(), Failure> {
         self.stored = self.source.records.tip();
@@ -365,7 +378,7 @@ impl Job<'_> {
 }
 
 /// Loads an empty store from the first leaf to the last. Nothing is there before everything is.
-fn sorted(mut source: Source<'_>, mut opened: Opened) -> Result<(), Failure> {
+fn sorted<I: Indexed>(mut source: Source<'_>, mut opened: Opened<I>) -> Result<(), Failure> {
     let mut tally = Tally::new();
     let outcome =
         source.go_behind(Tip::default()).and_then(|()| push_all(&mut source, &mut opened, &mut tally));
@@ -376,7 +389,11 @@ fn sorted(mut source: Source<'_>, mut opened: Opened) -> Result<(), Failure> {
     Ok(())
 }
 
-fn push_all(source: &mut Source<'_>, opened: &mut Opened, tally: &mut Tally) -> Result<(), Failure> {
+fn push_all<I: Indexed>(
+    source: &mut Source<'_>,
+    opened: &mut Opened<I>,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     let Opened { path, volume, store } = opened;
     let fail = |error: Error<_>| match error {
         Error::NotEmpty => Failure::at(path, "the store holds pairs already; load without `--sorted`"),

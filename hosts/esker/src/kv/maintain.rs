@@ -1,9 +1,11 @@
 //! `esker kv checkpoint` and `esker kv salvage`
 
-use esker_linux::Access;
+use esker::store::{Damage, Store};
+use esker_linux::AlignedBuffer;
 use serde_json::json;
 
-use super::opened::{Opened, Store};
+use super::index::{Indexed, kind_of, with_index};
+use super::opened::{self, Opened};
 use super::verify::Findings;
 use crate::arguments::{CheckpointArguments, KvSalvageArguments};
 use crate::failure::Failure;
@@ -12,7 +14,11 @@ use crate::{output, progress};
 
 pub fn checkpoint(arguments: &CheckpointArguments) -> Result<(), Failure> {
     let CheckpointArguments { store, json } = arguments;
-    let mut opened = Opened::to_write(store)?;
+    let volume = opened::to_write(store)?;
+    with_index!(kind_of(&volume), I => checkpoint_of(Opened::<I>::on(store, volume)?, *json))
+}
+
+fn checkpoint_of<I: Indexed>(mut opened: Opened<I>, json: bool) -> Result<(), Failure> {
     let before = opened.info()?;
     let busy = progress::busy("writing pages");
     let done = opened.store.checkpoint(&mut opened.volume);
@@ -36,23 +42,17 @@ pub fn checkpoint(arguments: &CheckpointArguments) -> Result<(), Failure> {
         if entries == 1 { "is" } else { "are" },
         count(released, "entry"),
     );
-    output::line(*json, &value, &words)
+    output::line(json, &value, &words)
 }
 
 pub fn salvage(arguments: &KvSalvageArguments) -> Result<(), Failure> {
     let KvSalvageArguments { store, force, json } = arguments;
     // Without the word for it, it is done in memory.
-    let access = if *force { Access::ReadWrite } else { Access::ReadOnly };
-    let (mut opened, mut dropped) = Opened::past_damage(store, access)?;
-    let busy = progress::busy("dropping what is damaged");
-    let mut bitmap = vec![0; Store::bitmap_needed(&opened.volume)];
-    let report = &mut |damage| dropped.push(damage);
-    let verified = opened.store.salvage(&mut opened.volume, Some(&mut bitmap), report);
-    busy.finish_and_clear();
-    let verified = verified.map_err(|error| opened.fail(&error))?;
-    let page = opened.volume.info().block_size.into();
-    opened.close()?;
-    let findings = Findings { verified, damages: dropped, page };
+    let volume = if *force { opened::to_write(store) } else { opened::to_read(store) }?;
+    let findings = with_index!(kind_of(&volume), I => {
+        let (opened, damaged) = Opened::<I>::past_damage(store, volume)?;
+        drop_damaged(opened, damaged)?
+    });
     let what = if *force { "dropped" } else { "to be dropped" };
     output::print(&if *json { findings.as_json() } else { findings.as_words(what) })?;
     if *force || findings.damages.is_empty() {
@@ -62,4 +62,17 @@ pub fn salvage(arguments: &KvSalvageArguments) -> Result<(), Failure> {
         &store.device,
         "nothing was changed; `--force` drops what is damaged, with all pairs there",
     ))
+}
+
+/// `dropped`: what was found when the store was opened.
+fn drop_damaged<I: Indexed>(mut opened: Opened<I>, mut dropped: Vec<Damage>) -> Result<Findings, Failure> {
+    let busy = progress::busy("dropping what is damaged");
+    let mut bitmap = vec![0; Store::<I, AlignedBuffer>::bitmap_needed(&opened.volume)];
+    let report = &mut |damage| dropped.push(damage);
+    let verified = opened.store.salvage(&mut opened.volume, Some(&mut bitmap), report);
+    busy.finish_and_clear();
+    let verified = verified.map_err(|error| opened.fail(&error))?;
+    let findings = Findings::new(&opened, verified, dropped);
+    opened.close()?;
+    Ok(findings)
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::index::Indexed;
 use super::opened::Opened;
 use crate::failure::Failure;
 use crate::pairs::{Tip, shown};
@@ -30,7 +31,7 @@ const VERSION: u8 = 1;
 
 impl Mark {
     /// The mark under this key, and how far the load was that left it; nothing at all if there is none.
-    pub fn find(key: Vec<u8>, opened: &mut Opened) -> Result<(Self, Tip), Failure> {
+    pub fn find<I: Indexed>(key: Vec<u8>, opened: &mut Opened<I>) -> Result<(Self, Tip), Failure> {
         let Some((_, value)) = opened.get(&key)? else {
             return Ok((Self { key, kept: false }, Tip::default()));
         };
@@ -49,7 +50,7 @@ impl Mark {
     }
 
     /// Puts it behind what is stored.
-    pub fn put(&mut self, opened: &mut Opened, tip: Tip) -> Result<(), Failure> {
+    pub fn put<I: Indexed>(&mut self, opened: &mut Opened<I>, tip: Tip) -> Result<(), Failure> {
         let stored = Stored { esker_load: VERSION, lines: tip.lines, bytes: tip.bytes, crc32: tip.crc };
         let value = serde_json::to_vec(&stored).unwrap_or_default();
         let put = opened.store.put(&mut opened.volume, &self.key, &value);
@@ -59,7 +60,7 @@ impl Mark {
     }
 
     /// The load is done.
-    pub fn remove(&mut self, opened: &mut Opened) -> Result<(), Failure> {
+    pub fn remove<I: Indexed>(&mut self, opened: &mut Opened<I>) -> Result<(), Failure> {
         if self.kept {
             let done = opened.store.delete(&mut opened.volume, &self.key);
             done.map_err(|error| opened.fail(&error))?;

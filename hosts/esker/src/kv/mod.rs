@@ -4,6 +4,7 @@ mod create;
 mod damage;
 mod effect;
 mod get;
+mod index;
 mod info;
 mod layered;
 mod load;

@@ -3,11 +3,11 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use esker::btree::BTree;
-use esker::store::{self, Cursor, Damage, Error, Info};
-use esker::volume::{self, FormatOptions, VolumeInfo};
-use esker_linux::{Access, AlignedBuffer, Device, DeviceError, FrameBuffer};
+use esker::store::{Cursor, Damage, Error, Index, Info, Store};
+use esker::volume::{self, FormatOptions};
+use esker_linux::{Access, AlignedBuffer, Device, DeviceError};
 
+use super::index::{BTreeIndex, Indexed};
 use super::layered::Layered;
 use crate::arguments::StoreArguments;
 use crate::failure::Failure;
@@ -19,45 +19,30 @@ const LOG_MEMORY: usize = 1 << 20;
 /// The volume that a store is on.
 pub type Volume = volume::Volume<Layered, AlignedBuffer, LOGS>;
 
-/// The index in memory.
-pub type Tree = BTree<AlignedBuffer, FrameBuffer>;
-
-/// A store on a file or a disk.
-pub type Store = store::Store<Tree, AlignedBuffer>;
-
-/// A store and the volume it is on.
-pub struct Opened {
+/// A store on a file or a disk, and the volume it is on.
+pub struct Opened<I: Index> {
     pub path: PathBuf,
     pub volume: Volume,
-    pub store: Store,
+    pub store: Store<I, AlignedBuffer>,
 }
 
-impl Opened {
-    /// For reading only: any number of readers may share it, and not a byte is changed.
-    pub fn to_read(arguments: &StoreArguments) -> Result<Self, Failure> {
-        let volume = open_volume(arguments, Access::ReadOnly)?;
-        Self::open(arguments, volume)
-    }
-
-    /// For reading and writing, with nobody beside.
-    pub fn to_write(arguments: &StoreArguments) -> Result<Self, Failure> {
-        let volume = open_volume(arguments, Access::ReadWrite)?;
-        Self::open(arguments, volume)
-    }
-
-    fn open(arguments: &StoreArguments, mut volume: Volume) -> Result<Self, Failure> {
-        let tree = tree(arguments, &volume.info())?;
-        let store = Store::open(&mut volume, tree, AlignedBuffer::new(LOG_MEMORY));
+impl<I: Indexed> Opened<I> {
+    /// The store on a volume that holds one of this kind.
+    pub fn on(arguments: &StoreArguments, mut volume: Volume) -> Result<Self, Failure> {
+        let index = I::with_memory(arguments.cache, &volume.info())?;
+        let store = Store::open(&mut volume, index, AlignedBuffer::new(LOG_MEMORY));
         Self::new(arguments, volume, store)
     }
 
     /// Also if its log is damaged: then what was passed over is said.
-    pub fn past_damage(arguments: &StoreArguments, access: Access) -> Result<(Self, Vec<Damage>), Failure> {
-        let mut volume = open_volume(arguments, access)?;
+    pub fn past_damage(
+        arguments: &StoreArguments,
+        mut volume: Volume,
+    ) -> Result<(Self, Vec<Damage>), Failure> {
         let mut damages = Vec::new();
         let report = &mut |damage| damages.push(damage);
-        let tree = tree(arguments, &volume.info())?;
-        let store = Store::open_damaged(&mut volume, tree, AlignedBuffer::new(LOG_MEMORY), report);
+        let index = I::with_memory(arguments.cache, &volume.info())?;
+        let store = Store::open_damaged(&mut volume, index, AlignedBuffer::new(LOG_MEMORY), report);
         Self::new(arguments, volume, store).map(|opened| (opened, damages))
     }
 
@@ -69,15 +54,15 @@ impl Opened {
     ) -> Result<Self, Failure> {
         let volume = Volume::format(device, volume_memory(), options);
         let mut volume = volume.map_err(|error| Failure::volume(&arguments.device, &error))?;
-        let tree = tree(arguments, &volume.info())?;
-        let store = Store::create(&mut volume, LOG, tree, AlignedBuffer::new(LOG_MEMORY));
+        let index = I::with_memory(arguments.cache, &volume.info())?;
+        let store = Store::create(&mut volume, LOG, index, AlignedBuffer::new(LOG_MEMORY));
         Self::new(arguments, volume, store)
     }
 
     fn new(
         arguments: &StoreArguments,
         volume: Volume,
-        store: Result<Store, Error<DeviceError>>,
+        store: Result<Store<I, AlignedBuffer>, Error<DeviceError>>,
     ) -> Result<Self, Failure> {
         let path = arguments.device.clone();
         match store {
@@ -119,7 +104,17 @@ const LOG: u16 = 0;
 
 /// The log that belongs to the volume's store, if it has one.
 pub fn log_of_store(volume: &crate::volume::Volume) -> Option<u16> {
-    Store::root(volume).map(|root| root.log)
+    Store::<BTreeIndex, AlignedBuffer>::root(volume).map(|root| root.log)
+}
+
+/// For reading only: any number of readers may share it, and not a byte is changed.
+pub fn to_read(arguments: &StoreArguments) -> Result<Volume, Failure> {
+    open_volume(arguments, Access::ReadOnly)
+}
+
+/// For reading and writing, with nobody beside.
+pub fn to_write(arguments: &StoreArguments) -> Result<Volume, Failure> {
+    open_volume(arguments, Access::ReadWrite)
 }
 
 fn open_volume(arguments: &StoreArguments, access: Access) -> Result<Volume, Failure> {
@@ -144,19 +139,4 @@ fn open_volume(arguments: &StoreArguments, access: Access) -> Result<Volume, Fai
 
 fn no_store(path: &Path) -> Failure {
     Failure::at(path, "no esker volume here; name another DEV, or make a store with `esker kv create`")
-}
-
-/// As many frames as the cache has room for, and no more than the device can fill.
-fn tree(arguments: &StoreArguments, info: &VolumeInfo) -> Result<Tree, Failure> {
-    let block = u64::from(info.block_size.max(1));
-    let needed = Tree::memory_needed(info);
-    let cache = arguments.cache.min(info.geometry.capacity.max(needed.pages as u64));
-    let frames = cache / block;
-    let bytes = usize::try_from(frames * block).unwrap_or(usize::MAX);
-    // Memory that there is not ends the process; to be asked is only possible like this.
-    if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
-        return Err(Failure::new(format!("--cache: there is no memory for {bytes} bytes")));
-    }
-    let frames = usize::try_from(frames).unwrap_or(usize::MAX);
-    Ok(BTree::new(AlignedBuffer::new(bytes), FrameBuffer::new(frames)))
 }

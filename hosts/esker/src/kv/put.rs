@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::Path;
 
-use esker::store::{Effect, Error};
+use esker::store::{Effect, Error, Kind};
 use esker_linux::DeviceError;
 
 use super::effect;
-use super::opened::Opened;
+use super::index::{Indexed, kind_of, with_index};
+use super::opened::{self, Opened};
 use crate::arguments::{KvDelArguments, KvPutArguments};
 use crate::failure::Failure;
 use crate::input::Input;
@@ -16,7 +17,7 @@ use crate::output;
 use crate::pairs::shown;
 
 pub fn put(arguments: &KvPutArguments) -> Result<(), Failure> {
-    let KvPutArguments { store, key, value, value_file, explain, encoding, json } = arguments;
+    let KvPutArguments { store, key, value, value_file, encoding, .. } = arguments;
     let key = key.decode("KEY", encoding.encoding)?;
     let from = match (value, value_file) {
         (_, Some(file)) => Some(file.as_path()),
@@ -28,7 +29,17 @@ pub fn put(arguments: &KvPutArguments) -> Result<(), Failure> {
         (None, Some(value)) => Ok(value.decode("VALUE", encoding.encoding)?),
         (None, None) => Ok(Vec::new()),
     };
-    let mut opened = Opened::to_write(store)?;
+    let volume = opened::to_write(store)?;
+    with_index!(kind_of(&volume), I => put_into(Opened::<I>::on(store, volume)?, arguments, &key, value))
+}
+
+/// `value`: or where it is to be read from.
+fn put_into<I: Indexed>(
+    mut opened: Opened<I>,
+    arguments: &KvPutArguments,
+    key: &[u8],
+    value: Result<Vec<u8>, Input>,
+) -> Result<(), Failure> {
     let value = match value {
         Ok(value) => value,
         Err(mut input) => {
@@ -41,44 +52,61 @@ pub fn put(arguments: &KvPutArguments) -> Result<(), Failure> {
         }
     };
     let mut promoted = Vec::new();
-    let effect = opened.store.put_and_tell(&mut opened.volume, &key, &value, &mut |level, key| {
+    let effect = opened.store.put_and_tell(&mut opened.volume, key, &value, &mut |level, key| {
         promoted.push((level, shown(key)));
     });
-    let effect = effect.map_err(|error| match too_long(&key, &value, &error) {
+    let effect = effect.map_err(|error| match too_long(key, &value, &error) {
         Some(why) => Failure::new(why),
         None => opened.fail(&error),
     })?;
-    let words = if effect.found { "replaced the value" } else { "stored a new pair" };
-    finish(opened, &effect, &promoted, words, *explain, *json)
+    // An LSM tree does not look for what it replaces.
+    let found = (I::KIND != Kind::Lsm).then_some(effect.found);
+    let words = match found {
+        Some(true) => "replaced the value",
+        Some(false) => "stored a new pair",
+        None => "stored",
+    };
+    finish(opened, &effect, found, &promoted, words, (arguments.explain, arguments.json))
 }
 
 pub fn del(arguments: &KvDelArguments) -> Result<(), Failure> {
-    let KvDelArguments { store, key, explain, encoding, json } = arguments;
+    let KvDelArguments { store, key, encoding, .. } = arguments;
     let key = key.decode("KEY", encoding.encoding)?;
-    let mut opened = Opened::to_write(store)?;
-    let effect = opened.store.delete(&mut opened.volume, &key);
-    let effect = effect.map_err(|error| match too_long(&key, b"", &error) {
+    let volume = opened::to_write(store)?;
+    with_index!(kind_of(&volume), I => del_from(Opened::<I>::on(store, volume)?, arguments, &key))
+}
+
+fn del_from<I: Indexed>(
+    mut opened: Opened<I>,
+    arguments: &KvDelArguments,
+    key: &[u8],
+) -> Result<(), Failure> {
+    let effect = opened.store.delete(&mut opened.volume, key);
+    let effect = effect.map_err(|error| match too_long(key, b"", &error) {
         Some(why) => Failure::new(why),
         None => opened.fail(&error),
     })?;
     let words = if effect.found { "deleted" } else { "there was no such key" };
-    finish(opened, &effect, &[], words, *explain, *json)
+    finish(opened, &effect, Some(effect.found), &[], words, (arguments.explain, arguments.json))
 }
 
 /// Makes it durable and tells what was done.
-fn finish(
-    mut opened: Opened,
+fn finish<I: Indexed>(
+    mut opened: Opened<I>,
     effect: &Effect,
+    found: Option<bool>,
     promoted: &[(u8, String)],
     words: &str,
-    explain: bool,
-    json: bool,
+    (explain, json): (bool, bool),
 ) -> Result<(), Failure> {
     opened.commit()?;
     opened.close()?;
-    let words =
-        if explain { format!("{words}: {}", effect::words(effect, promoted)) } else { words.to_owned() };
-    output::line(json, &effect::as_json(effect, promoted), &words)
+    let words = if explain {
+        format!("{words}: {}", effect::words(I::KIND, effect, promoted))
+    } else {
+        words.to_owned()
+    };
+    output::line(json, &effect::as_json(I::KIND, effect, found, promoted), &words)
 }
 
 /// What is wrong with a pair, if it is the pair's fault.

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 
-use super::opened::Opened;
+use super::index::{Indexed, kind_of, with_index};
+use super::opened::{self, Opened};
 use super::walk::{Range, Walk};
 use crate::arguments::{DumpArguments, PairFormat, ScanArguments, format_for};
 use crate::failure::Failure;
@@ -17,9 +18,18 @@ use crate::signals::Interrupt;
 use crate::{output, progress};
 
 pub fn scan(arguments: &ScanArguments) -> Result<(), Failure> {
-    let ScanArguments { store, range, reverse, limit, keys, format, encoding, json } = arguments;
+    let ScanArguments { store, range, encoding, .. } = arguments;
     let range = Range::new(range, encoding.encoding)?;
-    let mut opened = Opened::to_read(store)?;
+    let volume = opened::to_read(store)?;
+    with_index!(kind_of(&volume), I => scan_of(Opened::<I>::on(store, volume)?, arguments, range))
+}
+
+fn scan_of<I: Indexed>(
+    mut opened: Opened<I>,
+    arguments: &ScanArguments,
+    range: Range,
+) -> Result<(), Failure> {
+    let ScanArguments { reverse, limit, keys, format, encoding, json, .. } = arguments;
     let mut walk = Walk::new(&mut opened, range, *reverse)?;
     let format = if *json { PairFormat::Jsonl } else { *format };
     let job =
@@ -32,13 +42,23 @@ pub fn scan(arguments: &ScanArguments) -> Result<(), Failure> {
 }
 
 pub fn dump(arguments: &DumpArguments) -> Result<(), Failure> {
-    let DumpArguments { store, file, format, encoding, header } = arguments;
+    let DumpArguments { store, file, format, header, .. } = arguments;
     let to_stdout = file == Path::new("-");
     let format = if to_stdout { format.unwrap_or(PairFormat::Csv) } else { format_for(*format, file)? };
     if *header && format == PairFormat::Jsonl {
         return Err(Failure::usage("--header: jsonl names key and value in each line"));
     }
-    let mut opened = Opened::to_read(store)?;
+    let volume = opened::to_read(store)?;
+    with_index!(kind_of(&volume), I => dump_of(Opened::<I>::on(store, volume)?, arguments, format))
+}
+
+fn dump_of<I: Indexed>(
+    mut opened: Opened<I>,
+    arguments: &DumpArguments,
+    format: PairFormat,
+) -> Result<(), Failure> {
+    let DumpArguments { file, encoding, header, .. } = arguments;
+    let to_stdout = file == Path::new("-");
     let pairs = opened.info()?.index.pairs;
     let mut walk = Walk::new(&mut opened, Range::default(), false)?;
     let mut writer = Writer::new(format, encoding.encoding);
@@ -102,9 +122,9 @@ enum Stop {
 
 impl Job {
     /// Writes pair after pair; returns how many.
-    fn copy(
+    fn copy<I: Indexed>(
         &self,
-        opened: &mut Opened,
+        opened: &mut Opened<I>,
         walk: &mut Walk,
         writer: &mut Writer,
         out: &mut impl Write,
@@ -130,8 +150,8 @@ impl Job {
 }
 
 /// What it all means to the user. What is good was written in any case.
-fn finish(
-    opened: &Opened,
+fn finish<I: Indexed>(
+    opened: &Opened<I>,
     walk: &Walk,
     copied: Result<u64, Stop>,
     flushed: io::Result<()>,

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use esker::store::{Damage, Verified};
-use esker_linux::Access;
+use esker::store::{Damage, Kind, Store, Verified};
+use esker_linux::AlignedBuffer;
 use serde_json::{Value, json};
 
 use super::damage::Shown;
-use super::opened::{Opened, Store};
+use super::index::{Indexed, kind_of, with_index};
+use super::opened::{self, Opened};
 use crate::arguments::KvVerifyArguments;
 use crate::failure::Failure;
 use crate::output::count;
@@ -15,8 +16,11 @@ use crate::{output, progress};
 
 pub fn run(arguments: &KvVerifyArguments) -> Result<(), Failure> {
     let KvVerifyArguments { store, json } = arguments;
-    let (mut opened, damaged) = Opened::past_damage(store, Access::ReadOnly)?;
-    let findings = Findings::of(&mut opened, damaged)?;
+    let volume = opened::to_read(store)?;
+    let findings = with_index!(kind_of(&volume), I => {
+        let (mut opened, damaged) = Opened::<I>::past_damage(store, volume)?;
+        Findings::of(&mut opened, damaged)?
+    });
     output::print(&if *json { findings.as_json() } else { findings.as_words("damaged") })?;
     if findings.damages.is_empty() {
         return Ok(());
@@ -32,29 +36,35 @@ pub fn run(arguments: &KvVerifyArguments) -> Result<(), Failure> {
 
 /// What was found in a store.
 pub struct Findings {
-    pub verified: Verified,
+    kind: Kind,
+    verified: Verified,
     pub damages: Vec<Damage>,
     /// Bytes of a page.
-    pub page: u64,
+    page: u64,
 }
 
 impl Findings {
     /// Reads everything. `damages`: what was found when the store was opened.
-    pub fn of(opened: &mut Opened, mut damages: Vec<Damage>) -> Result<Self, Failure> {
+    pub fn of<I: Indexed>(opened: &mut Opened<I>, mut damages: Vec<Damage>) -> Result<Self, Failure> {
         let busy = progress::busy("reading everything");
-        let mut bitmap = vec![0; Store::bitmap_needed(&opened.volume)];
+        let mut bitmap = vec![0; Store::<I, AlignedBuffer>::bitmap_needed(&opened.volume)];
         let report = &mut |damage| damages.push(damage);
         let verified = opened.store.verify(&mut opened.volume, Some(&mut bitmap), report);
         busy.finish_and_clear();
         let verified = verified.map_err(|error| opened.fail(&error))?;
-        let page = opened.volume.info().block_size.into();
-        Ok(Self { verified, damages, page })
+        Ok(Self::new(opened, verified, damages))
+    }
+
+    pub fn new<I: Indexed>(opened: &Opened<I>, verified: Verified, damages: Vec<Damage>) -> Self {
+        Self { kind: I::KIND, verified, damages, page: I::page_size(&opened.volume.info()) }
     }
 
     /// `what` became of the damages.
     pub fn as_words(&self, what: &str) -> String {
         let Verified { pages, pairs, .. } = self.verified;
-        let mut text = format!("{} on {} can be read\n", count(pairs, "pair"), count(pages, "page"));
+        // The same key may be in several runs of an LSM tree.
+        let most = if self.kind == Kind::Lsm { "at most " } else { "" };
+        let mut text = format!("{most}{} on {} can be read\n", count(pairs, "pair"), count(pages, "page"));
         if let Some(fill) = self.fill() {
             let _ = writeln!(text, "pages of the tree are filled to {fill:.0} %");
         }

@@ -4,6 +4,7 @@ use std::ops::Bound;
 
 use esker::store::{Cursor, Error};
 
+use super::index::Indexed;
 use super::opened::Opened;
 use crate::arguments::{Encoding, Given, RangeArguments};
 use crate::failure::Failure;
@@ -53,7 +54,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    pub fn new(opened: &mut Opened, range: Range, reverse: bool) -> Result<Self, Failure> {
+    pub fn new<I: Indexed>(opened: &mut Opened<I>, range: Range, reverse: bool) -> Result<Self, Failure> {
         let max_key = opened.info()?.max_key;
         let mut cursor = opened.store.cursor(vec![0; max_key]);
         let bound = match (&range, reverse) {
@@ -66,7 +67,7 @@ impl Walk {
     }
 
     /// Goes on to the next pair, if there is one.
-    pub fn next(&mut self, opened: &mut Opened) -> Result<bool, Failure> {
+    pub fn next<I: Indexed>(&mut self, opened: &mut Opened<I>) -> Result<bool, Failure> {
         let Opened { path, volume, store } = opened;
         loop {
             let found = if self.reverse {

@@ -27,6 +27,8 @@ fn processes_of_their_own_answer_for_each_store_and_workload() {
         );
     }
     assert!(place.names().is_empty(), "what it made is gone again");
+    let lsm = String::from_utf8(place.ok(&format!("bench kv --engine lsm --directory . {TINY}"))).unwrap();
+    assert!(lsm.contains(" esker-lsm "), "{lsm}");
     let table = String::from_utf8(place.ok(&format!("bench kv --sim nor {TINY}"))).unwrap();
     assert!(table.contains("load-sorted") && table.contains("erases"), "{table}");
 }

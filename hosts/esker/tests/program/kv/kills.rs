@@ -63,7 +63,7 @@ fn load_is_killed(place: &Place, device: &str, layout: &str, seed: u64) {
     let pairs: Vec<(&str, &str)> = text.lines().map(|line| line.split_once(',').unwrap()).collect();
     place.write("in.csv", &text);
     let create = || {
-        place.ok(&format!("kv create --engine btree --force {layout} {device}"));
+        place.ok(&format!("kv create --force {layout} {device}"));
     };
     create();
     let mut random = Random(seed);
@@ -133,6 +133,11 @@ fn acknowledged(line: &str) -> Option<usize> {
 #[test]
 fn on_a_file() {
     load_is_killed(&Place::new(), "dev", "--size 4M", 1);
+}
+
+#[test]
+fn of_an_lsm_tree_on_a_file() {
+    load_is_killed(&Place::new(), "dev", "--engine lsm --size 4M", 4);
 }
 
 #[test]

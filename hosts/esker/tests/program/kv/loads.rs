@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::super::{Random, said, succeeded};
-use super::{csv, half_loaded, pairs, place};
+use super::{ENGINES, csv, half_loaded, pairs, place, place_with, places};
 
 /// Keys and values of all sorts of bytes, as a store holds them.
 fn binary(count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -33,112 +33,121 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn load_of_dump_is_the_same_store_in_every_format() {
-    let place = place();
-    let pairs = binary(800);
-    let lines: String = pairs.iter().map(|(key, value)| format!("{}\t{}\n", hex(key), hex(value))).collect();
-    place.write("in.tsv", &lines);
-    place.ok("kv load dev in.tsv --encoding hex");
-    assert!(place.ok("kv dump dev --format tsv --encoding hex") == lines.as_bytes());
-    let mut random = Random(5);
-    for format in ["csv", "jsonl", "tsv"] {
-        for encoding in ["hex", "base64"] {
-            let header = if format != "jsonl" && random.below(2) == 0 { "--header" } else { "" };
-            let name = format!("{encoding}.{format}");
-            place.ok(&format!("kv dump dev {name} --encoding {encoding} {header}"));
-            place.ok("kv create copy --engine btree --size 4M --force");
-            let sorted = if random.below(2) == 0 { "--sorted" } else { "" };
-            place.ok(&format!("kv load copy {name} --encoding {encoding} {header} {sorted}"));
-            place.ok("kv verify copy");
-            assert!(place.ok("kv dump copy --format tsv --encoding hex") == lines.as_bytes(), "{name}");
+    for place in places() {
+        let pairs = binary(800);
+        let lines: String =
+            pairs.iter().map(|(key, value)| format!("{}\t{}\n", hex(key), hex(value))).collect();
+        place.write("in.tsv", &lines);
+        place.ok("kv load dev in.tsv --encoding hex");
+        assert!(place.ok("kv dump dev --format tsv --encoding hex") == lines.as_bytes());
+        let mut random = Random(5);
+        for format in ["csv", "jsonl", "tsv"] {
+            for encoding in ["hex", "base64"] {
+                let header = if format != "jsonl" && random.below(2) == 0 { "--header" } else { "" };
+                let name = format!("{encoding}.{format}");
+                place.ok(&format!("kv dump dev {name} --encoding {encoding} {header}"));
+                let engine = ENGINES[random.below(2) as usize];
+                place.ok(&format!("kv create copy --engine {engine} --size 4M --force"));
+                let sorted = if random.below(2) == 0 { "--sorted" } else { "" };
+                place.ok(&format!("kv load copy {name} --encoding {encoding} {header} {sorted}"));
+                place.ok("kv verify copy");
+                assert!(place.ok("kv dump copy --format tsv --encoding hex") == lines.as_bytes(), "{name}");
+            }
         }
-    }
-    for format in ["csv", "jsonl", "tsv"] {
-        let output = place.run(&format!("kv dump dev --format {format}"));
-        said("dump", &output, &["dev: key ", "not UTF-8", "--encoding hex"]);
-        let output = place.run(&format!("kv dump dev new.{format}"));
-        said("dump", &output, &["not UTF-8"]);
-        assert!(!place.path(&format!("new.{format}")).exists(), "half a file is of no use");
+        for format in ["csv", "jsonl", "tsv"] {
+            let output = place.run(&format!("kv dump dev --format {format}"));
+            said("dump", &output, &["dev: key ", "not UTF-8", "--encoding hex"]);
+            let output = place.run(&format!("kv dump dev new.{format}"));
+            said("dump", &output, &["not UTF-8"]);
+            assert!(!place.path(&format!("new.{format}")).exists(), "half a file is of no use");
+        }
     }
 }
 
 #[test]
 fn any_text_goes_through_csv_and_json() {
-    let place = place();
-    let mut pairs = vec![
-        ("\u{feff}mark", "\u{feff}"),
-        ("a,b", "c\"d"),
-        ("line\r\n", "\n\n"),
-        (" ", ""),
-        ("tab\t", "\\n"),
-        ("\u{0}\u{1F980}", "\u{7f}"),
-    ];
-    pairs.sort_unstable();
-    for (key, value) in &pairs {
-        let put = format!("kv put dev --encoding hex {} --value-file value", hex(key.as_bytes()));
-        place.write("value", value);
-        place.ok(&put);
+    for place in places() {
+        let mut pairs = vec![
+            ("\u{feff}mark", "\u{feff}"),
+            ("a,b", "c\"d"),
+            ("line\r\n", "\n\n"),
+            (" ", ""),
+            ("tab\t", "\\n"),
+            ("\u{0}\u{1F980}", "\u{7f}"),
+        ];
+        pairs.sort_unstable();
+        for (key, value) in &pairs {
+            let put = format!("kv put dev --encoding hex {} --value-file value", hex(key.as_bytes()));
+            place.write("value", value);
+            place.ok(&put);
+        }
+        for format in ["csv", "jsonl"] {
+            place.ok(&format!("kv dump dev out.{format}"));
+            place.ok("kv create copy --engine btree --size 4M --force");
+            place.ok(&format!("kv load copy out.{format}"));
+            assert_eq!(place.ok("kv dump copy --encoding hex"), place.ok("kv dump dev --encoding hex"));
+        }
+        let json: Vec<Value> = place
+            .bytes("out.jsonl")
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        let back: Vec<(&str, &str)> = json
+            .iter()
+            .map(|line| (line["key"].as_str().unwrap(), line["value"].as_str().unwrap()))
+            .collect();
+        assert_eq!(back, pairs);
+        said("dump", &place.run("kv dump dev --format tsv"), &["newline", "--format csv"]);
     }
-    for format in ["csv", "jsonl"] {
-        place.ok(&format!("kv dump dev out.{format}"));
-        place.ok("kv create copy --engine btree --size 4M --force");
-        place.ok(&format!("kv load copy out.{format}"));
-        assert_eq!(place.ok("kv dump copy --encoding hex"), place.ok("kv dump dev --encoding hex"));
-    }
-    let json: Vec<Value> = place
-        .bytes("out.jsonl")
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect();
-    let back: Vec<(&str, &str)> =
-        json.iter().map(|line| (line["key"].as_str().unwrap(), line["value"].as_str().unwrap())).collect();
-    assert_eq!(back, pairs);
-    said("dump", &place.run("kv dump dev --format tsv"), &["newline", "--format csv"]);
 }
 
 #[test]
 fn later_values_win_and_loading_again_changes_nothing() {
-    let place = place();
-    let (text, held) = pairs(3000, 1);
-    place.write("in.csv", format!("key,value\n{text}"));
-    let words = String::from_utf8(place.ok("kv load dev in.csv --header")).unwrap();
-    assert!(words.starts_with("loaded 3000 pairs (") && words.contains(" pairs/s, "), "{words}");
-    assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
-    let said: Value = serde_json::from_slice(&place.ok("kv load dev in.csv --header --json")).unwrap();
-    assert_eq!(said["pairs"], 3000);
-    assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
-    succeeded("load -", &place.feed("kv load dev - --format jsonl", b"[\"key 0\",\"new\"]\n"));
-    assert_eq!(place.ok("kv scan dev --limit 1"), b"key 0\tnew\n");
-    place.ok("kv verify dev");
+    for place in places() {
+        let (text, held) = pairs(3000, 1);
+        place.write("in.csv", format!("key,value\n{text}"));
+        let words = String::from_utf8(place.ok("kv load dev in.csv --header")).unwrap();
+        assert!(words.starts_with("loaded 3000 pairs (") && words.contains(" pairs/s, "), "{words}");
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+        let said: Value = serde_json::from_slice(&place.ok("kv load dev in.csv --header --json")).unwrap();
+        assert_eq!(said["pairs"], 3000);
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+        succeeded("load -", &place.feed("kv load dev - --format jsonl", b"[\"key 0\",\"new\"]\n"));
+        assert_eq!(place.ok("kv scan dev --limit 1"), b"key 0\tnew\n");
+        place.ok("kv verify dev");
+    }
 }
 
 #[test]
 fn sorted_pairs_fill_an_empty_store() {
-    let place = place();
-    let (_, held) = pairs(5000, 2);
-    place.write("in.csv", csv(&held));
-    place.ok("kv load dev in.csv --sorted");
-    assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
-    place.ok("kv verify dev");
-    place.refused(
-        "kv load dev in.csv --sorted",
-        &["dev: the store holds pairs already", "without `--sorted`"],
-    );
+    for engine in ENGINES {
+        let place = place_with(engine);
+        let (_, held) = pairs(5000, 2);
+        place.write("in.csv", csv(&held));
+        place.ok("kv load dev in.csv --sorted");
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+        place.ok("kv verify dev");
+        place.refused(
+            "kv load dev in.csv --sorted",
+            &["dev: the store holds pairs already", "without `--sorted`"],
+        );
 
-    place.ok("kv create dev --engine btree --size 4M --force");
-    place.write("bad.csv", "a,1\nb,2\n\nb,3\n");
-    place.refused(
-        "kv load dev bad.csv --sorted",
-        &["bad.csv: line 4: key \"b\" does not come behind \"b\" of line 2", "nothing was stored"],
-    );
-    place.write("bad.csv", "b,1\na,2\n");
-    place.refused("kv load dev bad.csv --sorted", &["line 2: key \"a\"", "LC_ALL=C sort"]);
-    place.write("bad.csv", csv(&held) + "zz,\"\n");
-    let output = place.run("kv load dev bad.csv --sorted");
-    said("load", &output, &["never closed", "nothing was stored"]);
-    assert!(place.ok("kv dump dev").is_empty());
-    place.ok("kv verify dev");
-    place.ok("kv load dev in.csv --sorted");
-    assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+        place.ok(&format!("kv create dev --engine {engine} --size 4M --force"));
+        place.write("bad.csv", "a,1\nb,2\n\nb,3\n");
+        place.refused(
+            "kv load dev bad.csv --sorted",
+            &["bad.csv: line 4: key \"b\" does not come behind \"b\" of line 2", "nothing was stored"],
+        );
+        place.write("bad.csv", "b,1\na,2\n");
+        place.refused("kv load dev bad.csv --sorted", &["line 2: key \"a\"", "LC_ALL=C sort"]);
+        place.write("bad.csv", csv(&held) + "zz,\"\n");
+        let output = place.run("kv load dev bad.csv --sorted");
+        said("load", &output, &["never closed", "nothing was stored"]);
+        assert!(place.ok("kv dump dev").is_empty());
+        place.ok("kv verify dev");
+        place.ok("kv load dev in.csv --sorted");
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+    }
 }
 
 #[test]
@@ -173,19 +182,21 @@ fn what_was_loaded_before_a_bad_line_stays() {
 
 #[test]
 fn acknowledgements_follow_the_strategy() {
-    let place = place();
-    place.write("in.csv", "\"a\n\",1\nb,2\nc,3\n\nd,4\n");
-    let durable = |sync: &str| -> Vec<u64> {
-        let said =
-            String::from_utf8(place.ok(&format!("kv load dev in.csv --acknowledge --sync {sync}"))).unwrap();
-        said.lines()
-            .filter_map(|line| line.strip_prefix("durable "))
-            .map(|line| line.parse().unwrap())
-            .collect()
-    };
-    assert_eq!(durable("always"), [2, 3, 4, 6]);
-    assert_eq!(durable("batch:3"), [4, 6]);
-    assert_eq!(durable("none"), [6]);
+    for place in places() {
+        place.write("in.csv", "\"a\n\",1\nb,2\nc,3\n\nd,4\n");
+        let durable = |sync: &str| -> Vec<u64> {
+            let said =
+                String::from_utf8(place.ok(&format!("kv load dev in.csv --acknowledge --sync {sync}")))
+                    .unwrap();
+            said.lines()
+                .filter_map(|line| line.strip_prefix("durable "))
+                .map(|line| line.parse().unwrap())
+                .collect()
+        };
+        assert_eq!(durable("always"), [2, 3, 4, 6]);
+        assert_eq!(durable("batch:3"), [4, 6]);
+        assert_eq!(durable("none"), [6]);
+    }
 }
 
 #[test]
@@ -213,45 +224,48 @@ fn an_interrupt_ends_a_load_in_order() {
 
 #[test]
 fn with_resume_the_same_command_goes_on() {
-    let place = place();
-    let (text, held) = pairs(2000, 9);
-    place.write("in.csv", format!("name,what\n{text}"));
-    let load = "kv load dev - --format csv --header --resume --acknowledge --sync batch:100";
-    let cut = text.match_indices('\n').nth(700).unwrap().0;
-    let input = format!("name,what\n{}", &text[..cut]);
-    let mut child = half_loaded(&place, load, input.as_bytes(), 701);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let mark = place.ok("kv get dev esker:load");
-    assert!(mark.starts_with(b"{\"esker_load\":1,\"lines\":701,"), "{}", String::from_utf8_lossy(&mark));
+    for place in places() {
+        let (text, held) = pairs(2000, 9);
+        place.write("in.csv", format!("name,what\n{text}"));
+        let load = "kv load dev - --format csv --header --resume --acknowledge --sync batch:100";
+        let cut = text.match_indices('\n').nth(700).unwrap().0;
+        let input = format!("name,what\n{}", &text[..cut]);
+        let mut child = half_loaded(&place, load, input.as_bytes(), 701);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mark = place.ok("kv get dev esker:load");
+        assert!(mark.starts_with(b"{\"esker_load\":1,\"lines\":701,"), "{}", String::from_utf8_lossy(&mark));
 
-    place.write("other.csv", format!("name,what\n{}", text.replacen('x', "y", 1)));
-    let words = ["other.csv: not the file that was being loaded", "first 701 lines", "nothing was stored"];
-    place.refused("kv load dev other.csv --header --resume", &words);
-    place.write("short.csv", &text[..500]);
-    place.refused("kv load dev short.csv --header --resume", &["short.csv: not the file"]);
+        place.write("other.csv", format!("name,what\n{}", text.replacen('x', "y", 1)));
+        let words =
+            ["other.csv: not the file that was being loaded", "first 701 lines", "nothing was stored"];
+        place.refused("kv load dev other.csv --header --resume", &words);
+        place.write("short.csv", &text[..500]);
+        place.refused("kv load dev short.csv --header --resume", &["short.csv: not the file"]);
 
-    let said: Value =
-        serde_json::from_slice(&place.ok("kv load dev in.csv --header --resume --json")).unwrap();
-    assert_eq!(said["pairs"], 1300);
-    assert!(place.ok("kv dump dev") == csv(&held).as_bytes(), "the mark is gone");
-    // From the start again, as there is no mark.
-    let said: Value =
-        serde_json::from_slice(&place.ok("kv load dev in.csv --header --resume=my-mark --json")).unwrap();
-    assert_eq!(said["pairs"], 2000);
-    assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+        let said: Value =
+            serde_json::from_slice(&place.ok("kv load dev in.csv --header --resume --json")).unwrap();
+        assert_eq!(said["pairs"], 1300);
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes(), "the mark is gone");
+        // From the start again, as there is no mark.
+        let said: Value =
+            serde_json::from_slice(&place.ok("kv load dev in.csv --header --resume=my-mark --json")).unwrap();
+        assert_eq!(said["pairs"], 2000);
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+    }
 }
 
 #[test]
 fn a_mark_is_not_mistaken() {
-    let place = place();
-    place.ok("kv put dev taken value");
-    place.write("in.csv", "a,1\nesker:load,2\nb,3\n");
-    place.refused("kv load dev in.csv --resume=taken", &["key \"taken\" has a value that is no mark"]);
-    let output = place.run("kv load dev in.csv --resume");
-    said("load", &output, &["in.csv: line 2: the key is that of the mark", "up to line 1 are stored"]);
-    place.ok("kv load dev in.csv --resume=other");
-    assert_eq!(place.ok("kv dump dev"), b"a,1\nb,3\nesker:load,2\ntaken,value\n");
+    for place in places() {
+        place.ok("kv put dev taken value");
+        place.write("in.csv", "a,1\nesker:load,2\nb,3\n");
+        place.refused("kv load dev in.csv --resume=taken", &["key \"taken\" has a value that is no mark"]);
+        let output = place.run("kv load dev in.csv --resume");
+        said("load", &output, &["in.csv: line 2: the key is that of the mark", "up to line 1 are stored"]);
+        place.ok("kv load dev in.csv --resume=other");
+        assert_eq!(place.ok("kv dump dev"), b"a,1\nb,3\nesker:load,2\ntaken,value\n");
+    }
 }
 
 #[test]

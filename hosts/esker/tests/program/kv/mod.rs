@@ -13,12 +13,28 @@ use std::process::{Child, Stdio};
 
 use super::{Place, Random};
 
-/// A place with a small store, `dev`.
+/// What a store may be made with.
+const ENGINES: [&str; 2] = ["btree", "lsm"];
+
+/// A place with a small store, `dev`: a B-tree.
 fn place() -> Place {
+    place_with("btree")
+}
+
+fn place_with(engine: &str) -> Place {
     let place = Place::new();
     // Segments for values of some length.
-    place.ok("kv create dev --engine btree --size 4M --segment-size 64K");
+    place.ok(&format!("kv create dev --engine {engine} --size 4M --segment-size 64K"));
     place
+}
+
+/// One with each engine, for tests of what they have in common.
+fn places() -> impl Iterator<Item = Place> {
+    ENGINES.into_iter().map(|engine| {
+        // Told when the test fails.
+        println!("with {engine}");
+        place_with(engine)
+    })
 }
 
 /// So many pairs in no order, as CSV; some keys come more than once. And what a store of them holds.
