@@ -52,11 +52,12 @@ impl Layout {
         pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(self.key)
     }
 
-    /// The least memory, and frames, for a device; with a list for as many tables as data of an eighth of it make.
+    /// The least memory for a device, with so many frames. The list then has a third of what is left, so on a large device there is
+    /// not room for all of the tables that it could hold.
     pub(super) fn least(geometry: &Geometry, block: u32, frames: usize) -> usize {
         let mut layout = Self::fixed(geometry, block, frames.max(MIN_FRAMES));
-        layout.list /= 8;
         layout.memtable = layout.size.saturating_mul(MIN_CHUNKS);
+        layout.list = layout.list.min((layout.memtable / 2).saturating_add(TABLE));
         layout.total()
     }
 
@@ -64,7 +65,7 @@ impl Layout {
     pub(super) fn divide(geometry: &Geometry, block: u32, bytes: usize, frames: usize) -> Option<Self> {
         let mut layout = Self::fixed(geometry, block, frames);
         let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
-        layout.list = layout.list.min(rest / 8) / TABLE * TABLE;
+        layout.list = layout.list.min(rest / 3) / TABLE * TABLE;
         layout.memtable = rest.saturating_sub(layout.list);
         let enough = layout.memtable >= layout.size.saturating_mul(MIN_CHUNKS) && frames >= MIN_FRAMES;
         enough.then_some(layout)

@@ -113,7 +113,8 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
         }
     }
 
-    /// The least memory for a volume in bytes, and frames; with it, the tree holds data of an eighth of the device.
+    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
+    /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
     pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
         (Layout::least(geometry, block_size, MIN_FRAMES), MIN_FRAMES)
     }
