@@ -1,18 +1,49 @@
 //! From pair to pair, over the memtable and all runs.
+//!
+//! A page that can't be read is told once, to the step that meets it. [`skip`](Tree::skip) notes it in the place, and from then
+//! on the run that it is in goes on behind it, while the memtable and the other runs show what they have. A key that an
+//! older run shows there counts only if the filter, or the pages around, say that the damaged page does not have it.
 
 use core::ops::Bound;
 
+use super::filter::Hash;
 use super::find::{At, Spot, Tables, value_of};
 use super::list::Run;
 use super::tree::{Tree, copy};
-use crate::index::{Ground, Place};
+use crate::index::{Ground, Hint, Place};
 use crate::node;
 use crate::volume::Fault;
 
 /// Where the next pair is.
 enum Next {
     Memtable(super::memtable::At),
-    Run(Spot),
+    /// In the run of this number.
+    Run(usize, Spot),
+}
+
+/// A page that can't be read: the table by its number in the list, and the page in it; [`INDEX`]: its index, so all of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Damage {
+    table: u32,
+    page: u32,
+}
+
+const INDEX: u32 = u32::MAX;
+/// Whether this damage was told: a place keeps two blocks, and the first and last page in them that were, where a B-tree keeps
+/// its hints. Not 0: bit 0 for the one, bit 1 for the other.
+fn is_known(place: &Place, block: u32, page: u32) -> u8 {
+    let has = |hint: &Hint| u8::from(hint.frame == block && (hint.block..=hint.cell).contains(&page));
+    has(&place.hint) | has(&place.above) << 1
+}
+
+fn remember(place: &mut Place, block: u32, page: u32) {
+    let hint = &mut place.hint;
+    if hint.frame == block && hint.block != INDEX && page != INDEX {
+        (hint.block, hint.cell) = (hint.block.min(page), hint.cell.max(page));
+        return;
+    }
+    place.above = place.hint;
+    place.hint = Hint { frame: block, block: page, cell: page };
 }
 
 impl Tree<'_> {
@@ -27,9 +58,9 @@ impl Tree<'_> {
         out: &mut [u8],
     ) -> Result<Option<usize>, Fault> {
         while !place.ended {
-            let mut pinned = None;
-            let found = self.nearest(ground, place, memory, forward, &mut pinned);
-            let read = found.and_then(|next| self.read(ground, next, place, memory, out));
+            let (mut pinned, mut passed) = (None, 0);
+            let found = self.nearest(ground, place, memory, forward, &mut pinned, &mut passed);
+            let read = found.and_then(|next| self.read(ground, next, place, memory, out, passed));
             if let Some(frame) = pinned {
                 self.tables.pool.unpin(frame);
             }
@@ -42,7 +73,7 @@ impl Tree<'_> {
         Ok(None)
     }
 
-    /// The nearest key, at its newest.
+    /// The nearest key, at its newest. `passed`: a bit for each run in which damage was passed.
     fn nearest<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -50,19 +81,31 @@ impl Tree<'_> {
         memory: &[u8],
         forward: bool,
         pinned: &mut Option<u32>,
+        passed: &mut u32,
     ) -> Result<Option<Next>, Fault> {
         let key = memory.get(..place.len).unwrap_or_default();
         let bound = place.bound.map(|()| key);
-        let (key, or_equal) = match bound {
-            Bound::Included(key) => (Some(key), true),
-            Bound::Excluded(key) => (Some(key), false),
-            Bound::Unbounded => (None, true),
-        };
         let mut nearest = self.memtable.seek(bound, forward).map(Next::Memtable);
         for number in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(number);
-            let Some(at) = self.tables.seek(ground, run, key, or_equal, forward)? else { continue };
-            let spot = self.tables.spot(ground, at)?;
+            let mut at = self.tables.seek_bound(ground, run, bound, forward);
+            let mut damage = None;
+            let spot = loop {
+                let spot = at.and_then(|at| at.map(|at| self.tables.spot(ground, at)).transpose());
+                if !matches!(spot, Err(Fault::Damaged | Fault::Device)) {
+                    break spot?;
+                }
+                // Behind what is known to be damaged the run goes on.
+                damage = self.tables.damage(ground, run, bound, forward, damage);
+                let Some(found) = damage else { break spot? };
+                let block = self.tables.list.get(found.table).block;
+                if is_known(place, block, found.page) == 0 {
+                    break spot?;
+                }
+                *passed |= 1_u32.wrapping_shl(number as u32);
+                at = Ok(self.tables.behind(ground, run, found, forward));
+            };
+            let Some(spot) = spot else { continue };
             let found = self.tables.key(spot);
             let is_nearer = match &nearest {
                 None => true,
@@ -76,7 +119,7 @@ impl Tree<'_> {
                     self.tables.pool.unpin(frame);
                 }
                 self.tables.pool.pin(spot.frame);
-                nearest = Some(Next::Run(spot));
+                nearest = Some(Next::Run(number, spot));
             }
         }
         Ok(nearest)
@@ -85,11 +128,11 @@ impl Tree<'_> {
     fn key_of(&self, next: &Next) -> &[u8] {
         match next {
             Next::Memtable(at) => self.memtable.record(*at).map(|record| record.key).unwrap_or_default(),
-            Next::Run(spot) => self.tables.key(*spot),
+            Next::Run(_, spot) => self.tables.key(*spot),
         }
     }
 
-    /// Moves to the pair, and copies it out; `Some(None)`: it is a tombstone.
+    /// Moves to the pair, and copies it out; `Some(None)`: it is a tombstone, or nobody knows whether it counts.
     fn read<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -97,23 +140,37 @@ impl Tree<'_> {
         place: &mut Place,
         memory: &mut [u8],
         out: &mut [u8],
+        passed: u32,
     ) -> Result<Option<Option<usize>>, Fault> {
         let Some(next) = next else { return Ok(None) };
         let value = match &next {
             Next::Memtable(at) => self.memtable.record(*at).map(|record| record.value),
-            Next::Run(spot) => value_of(self.tables.pool.page(spot.frame), spot.cell),
+            Next::Run(_, spot) => value_of(self.tables.pool.page(spot.frame), spot.cell),
         };
-        let len = match value {
+        let mut len = match value {
             Some(Some(value)) => Some(copy(ground, value, out, 0, 0)?.len),
             Some(None) => None,
             None => return Err(ground.damaged(0)),
         };
+        let (hint, above) = (place.hint, place.above);
         place.go_to(Bound::Excluded(()), self.key_of(&next), memory);
+        (place.hint, place.above) = (hint, above);
+        // A newer version may be where nothing can be read.
+        if let Next::Run(newest, _) = next
+            && passed != 0
+        {
+            let key = memory.get(..place.len).unwrap_or_default();
+            for number in 0..newest {
+                let run = self.tables.list.run(number);
+                if self.tables.find(ground, run, key, Hash::of(key)).is_err() {
+                    len = None;
+                }
+            }
+        }
         Ok(Some(len))
     }
 
-    /// See [`Index::skip`](crate::index::Index::skip). What is damaged ends, in each run, where its next page begins; what other
-    /// runs have up to there is passed as well.
+    /// See [`Index::skip`](crate::index::Index::skip).
     pub(super) fn skip<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -121,47 +178,35 @@ impl Tree<'_> {
         memory: &mut [u8],
         forward: bool,
     ) -> Result<(), Fault> {
-        let mut old = *place;
+        let key = memory.get(..place.len).unwrap_or_default();
+        let bound = place.bound.map(|()| key);
+        // More damage in one place than can be remembered: the scan ends rather than to go round in it.
+        let mut met = 0;
         for number in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(number);
-            let key = memory.get(..old.len).unwrap_or_default();
-            let (key, or_equal) = match old.bound {
-                Bound::Included(()) => (Some(key), true),
-                Bound::Excluded(()) => (Some(key), false),
-                Bound::Unbounded => (None, true),
-            };
-            let found = self.tables.seek(ground, run, key, or_equal, forward);
-            let found = found.and_then(|at| at.map(|at| self.tables.spot(ground, at)).transpose());
-            match found {
-                Ok(_) => continue,
-                Err(Fault::Damaged | Fault::Device) => {}
-                Err(fault) => return Err(fault),
-            }
-            // One piece of damage at a time: those of other runs are met again behind it.
-            let mut end = [0; 64];
-            let border = self.tables.border(ground, run, key, forward, &mut end)?;
-            match border {
-                Border::Key(len, bound) => place.go_to(bound, end.get(..len).unwrap_or_default(), memory),
-                Border::Long(spot, bound) => place.go_to(bound, self.tables.key(spot), memory),
-                Border::None => place.ended = true,
-            }
-            old = *place;
-            if old.ended {
-                break;
+            let mut damage = None;
+            loop {
+                let before = damage;
+                damage = self.tables.damage(ground, run, bound, forward, damage);
+                let Some(found) = damage.filter(|found| Some(*found) != before) else { break };
+                let block = self.tables.list.get(found.table).block;
+                let told = is_known(place, block, found.page);
+                if told == 0 {
+                    place.ended = met == 3 && place.hint.frame != block;
+                    remember(place, block, found.page);
+                    return Ok(());
+                }
+                met |= told;
+                // Only what the next step would meet.
+                let at = self.tables.behind(ground, run, found, forward);
+                match at.map(|at| self.tables.spot(ground, at)) {
+                    Some(Err(Fault::Damaged | Fault::Device)) => {}
+                    _ => break,
+                }
             }
         }
         Ok(())
     }
-}
-
-/// Where what is damaged ends.
-enum Border {
-    /// At a key of this length, in the buffer.
-    Key(usize, Bound<()>),
-    /// At this one.
-    Long(Spot, Bound<()>),
-    /// Nothing is behind it.
-    None,
 }
 
 impl Tables<'_> {
@@ -171,96 +216,123 @@ impl Tables<'_> {
         Ok(Spot { frame: self.leaf(ground, &table, at.page)?, cell: at.cell })
     }
 
-    /// Where the damage ends that a search from this key on has met in a run.
-    fn border<G: Ground>(
+    fn seek_bound<G: Ground>(
         &mut self,
         ground: &mut G,
         run: Run,
-        key: Option<&[u8]>,
+        bound: Bound<&[u8]>,
         forward: bool,
-        memory: &mut [u8],
-    ) -> Result<Border, Fault> {
-        // By what is in memory: even a first key may be out of reach.
-        let wanted = key.map_or(if forward { 0 } else { u64::MAX }, super::list::prefix);
-        let mut number = 0;
-        while number < run.len && self.list.prefix(run.start.wrapping_add(number)) < wanted {
-            number = number.wrapping_add(1);
-        }
-        // Tables that begin with the same bytes as the key are asked for their first keys.
-        while let Some(key) = key
-            && number < run.len
-            && self.list.prefix(run.start.wrapping_add(number)) == wanted
-        {
-            let table = self.list.get(run.start.wrapping_add(number));
-            let Ok(spot) = self.first_key(ground, &table) else { break };
-            if self.key(spot) > key || !forward && self.key(spot) == key {
-                break;
-            }
-            number = number.wrapping_add(1);
-        }
-        let mut at = number.saturating_sub(1);
-        if !forward && key.is_none() {
-            at = run.len.saturating_sub(1);
-        }
-        // The pages that the search may have met: of this table from the key's on, and then those of the next.
-        let step = if forward { 1 } else { u32::MAX };
-        while at < run.len {
-            let table = self.list.get(run.start.wrapping_add(at));
-            let Ok(index) = self.index(ground, &table) else {
-                return self.beyond(ground, run, at, forward, memory);
-            };
-            let mut page = match key {
-                Some(key) => (node::child_index(self.pool.page(index), key) as u32).max(table.page),
-                None if forward => table.page,
-                None => table.pages.wrapping_sub(1),
-            };
-            while page < table.pages && page >= table.page {
-                if self.leaf(ground, &table, page).is_err() {
-                    let behind = if forward { page.wrapping_add(1) } else { page };
-                    if behind >= table.pages
-                        || !forward && behind == table.page && table.page == 0 && behind == 0
-                    {
-                        if !forward {
-                            let spot = Spot { frame: self.index(ground, &table)?, cell: 0 };
-                            return Ok(Border::Long(spot, Bound::Excluded(())));
-                        }
-                        return self.beyond(ground, run, at, forward, memory);
-                    }
-                    let spot = Spot { frame: self.index(ground, &table)?, cell: behind };
-                    let bound = if forward { Bound::Included(()) } else { Bound::Excluded(()) };
-                    return Ok(Border::Long(spot, bound));
-                }
-                page = page.wrapping_add(step);
-            }
-            at = at.wrapping_add(step);
-        }
-        Ok(Border::None)
+    ) -> Result<Option<At>, Fault> {
+        let (key, or_equal) = match bound {
+            Bound::Included(key) => (Some(key), true),
+            Bound::Excluded(key) => (Some(key), false),
+            Bound::Unbounded => (None, true),
+        };
+        self.seek(ground, run, key, or_equal, forward)
     }
 
-    /// The border of a table that can't be read.
-    fn beyond<G: Ground>(
+    /// The first page from a bound on that can't be read, behind `last`, if that is one already.
+    fn damage<G: Ground>(
         &mut self,
         ground: &mut G,
         run: Run,
-        at: u32,
+        bound: Bound<&[u8]>,
         forward: bool,
-        memory: &mut [u8],
-    ) -> Result<Border, Fault> {
-        let next = if forward { at.wrapping_add(1) } else { at };
-        if next >= run.len {
-            return Ok(Border::None);
+        last: Option<Damage>,
+    ) -> Option<Damage> {
+        let (mut at, mut from) = match last {
+            Some(Damage { table, page: INDEX }) if forward => (table.wrapping_add(1), None),
+            Some(Damage { table, page: INDEX }) => (table.wrapping_sub(1), None),
+            Some(Damage { table, page }) => {
+                (table, Some(if forward { page.wrapping_add(1) } else { page.wrapping_sub(1) }))
+            }
+            None => (self.table_of(ground, run, bound, forward), None),
+        };
+        let mut bound = if last.is_none() { bound } else { Bound::Unbounded };
+        while at >= run.start && at < run.end() {
+            let table = self.list.get(at);
+            let Ok(index) = self.index(ground, &table) else {
+                return Some(Damage { table: at, page: INDEX });
+            };
+            let first = match (from.take(), bound) {
+                (Some(page), _) => page,
+                (None, Bound::Included(key) | Bound::Excluded(key)) => {
+                    let page = (node::child_index(self.pool.page(index), key) as u32).max(table.page);
+                    // Backwards, a page that begins with the key is not asked.
+                    let begins = !forward
+                        && matches!(bound, Bound::Excluded(_))
+                        && node::key(self.pool.page(index), page as usize) >= key;
+                    if begins { page.wrapping_sub(1) } else { page }
+                }
+                (None, Bound::Unbounded) if forward => table.page,
+                (None, Bound::Unbounded) => table.pages.wrapping_sub(1),
+            };
+            let mut page = first;
+            while page >= table.page && page < table.pages {
+                if self.leaf(ground, &table, page).is_err() {
+                    return Some(Damage { table: at, page });
+                }
+                page = if forward { page.wrapping_add(1) } else { page.wrapping_sub(1) };
+            }
+            bound = Bound::Unbounded;
+            at = if forward { at.wrapping_add(1) } else { at.wrapping_sub(1) };
         }
-        let table = self.list.get(run.start.wrapping_add(next));
-        if forward && let Ok(spot) = self.first_key(ground, &table) {
-            return Ok(Border::Long(spot, Bound::Included(())));
+        None
+    }
+
+    /// The table in which a search begins, by what can be read of where tables begin.
+    fn table_of<G: Ground>(&mut self, ground: &mut G, run: Run, bound: Bound<&[u8]>, forward: bool) -> u32 {
+        let key = match bound {
+            Bound::Included(key) | Bound::Excluded(key) => key,
+            Bound::Unbounded if forward => return run.start,
+            Bound::Unbounded => return run.end().wrapping_sub(1),
+        };
+        let (wanted, mut begun) = (super::list::prefix(key), 0);
+        for at in run.start..run.end() {
+            let found = self.list.prefix(at);
+            let is_begun = found < wanted
+                || found == wanted && {
+                    let table = self.list.get(at);
+                    match self.first_key(ground, &table) {
+                        Ok(spot) => self.key(spot) <= key,
+                        // Nobody knows: then this is the damage.
+                        Err(_) => return at,
+                    }
+                };
+            if !is_begun {
+                break;
+            }
+            begun = at.wrapping_sub(run.start);
         }
-        // The first bytes of its first key must do; backwards without the zeros that may only fill them up.
-        let prefix = table.prefix.to_be_bytes();
-        let zeros = prefix.iter().rev().take_while(|byte| **byte == 0).count();
-        let len = prefix.len().saturating_sub(zeros);
-        if let (Some(place), Some(prefix)) = (memory.get_mut(..len), prefix.get(..len)) {
-            place.copy_from_slice(prefix);
+        run.start.wrapping_add(begun)
+    }
+
+    /// The next place of a run behind a damaged page.
+    fn behind<G: Ground>(&mut self, ground: &mut G, run: Run, damage: Damage, forward: bool) -> Option<At> {
+        let table = self.list.get(damage.table);
+        let next = damage.page.wrapping_add(1);
+        if forward && damage.page != INDEX && next < table.pages {
+            return Some(At { table: damage.table, page: next, cell: 0 });
         }
-        Ok(Border::Key(len, if forward { Bound::Included(()) } else { Bound::Excluded(()) }))
+        if forward {
+            let at = damage.table.wrapping_add(1);
+            let table = self.list.get(at);
+            return (at < run.end()).then_some(At { table: at, page: table.page, cell: table.cell });
+        }
+        let inside = damage.page != INDEX && damage.page > table.page;
+        let (at, page) = if inside {
+            (damage.table, damage.page.wrapping_sub(1))
+        } else {
+            let at = damage.table.wrapping_sub(1);
+            if damage.table <= run.start {
+                return None;
+            }
+            (at, self.list.get(at).pages.wrapping_sub(1))
+        };
+        let table = self.list.get(at);
+        // If it can't be read either, that is found when it is.
+        let cells =
+            self.leaf(ground, &table, page).map_or(1, |frame| node::count(self.pool.page(frame)) as u32);
+        Some(At { table: at, page, cell: cells.wrapping_sub(1) })
     }
 }

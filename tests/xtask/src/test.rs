@@ -19,6 +19,7 @@ const CHECKERS: &[(&str, &[&str])] = &[
     ("ioerr", &["btree"]),
     ("model", &["lsm"]),
     ("crash", &["lsm"]),
+    ("corrupt", &["lsm"]),
     ("ioerr", &["lsm"]),
     ("fuzz", &[]),
     ("planted", &[]),
