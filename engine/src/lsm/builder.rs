@@ -30,6 +30,8 @@ pub(super) struct Progress {
     pub(super) pairs: u32,
     /// Where the block was erased up to.
     erased: u32,
+    /// Its block can't be erased or written.
+    pub(super) bad: bool,
     /// Bytes of the key that was passed last.
     last: usize,
     /// Pages that were written in all.
@@ -95,6 +97,7 @@ impl Builder<'_> {
         *self.progress = Progress {
             active: true,
             table,
+            bad: false,
             pairs: 0,
             erased: unit,
             last: self.progress.last,
@@ -189,10 +192,14 @@ impl Builder<'_> {
         let end = at.wrapping_add(len as u32);
         if erase != 0 && end > self.progress.erased {
             let (from, to) = (self.progress.erased, align_up(end, erase));
-            ground.erase_part(block, from, to.wrapping_sub(from))?;
+            let erased = ground.erase_part(block, from, to.wrapping_sub(from));
+            self.progress.bad = erased.is_err();
+            erased?;
             self.progress.erased = to;
         }
-        ground.write_part(block, at, self.page(from).get(..len).unwrap_or_default())?;
+        let written = ground.write_part(block, at, self.page(from).get(..len).unwrap_or_default());
+        self.progress.bad = written.is_err();
+        written?;
         self.progress.written = self.progress.written.wrapping_add(1);
         Ok(crc)
     }

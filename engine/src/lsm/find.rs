@@ -153,7 +153,12 @@ impl Tables<'_> {
     }
 
     /// Whether the filter of a table lets this key pass.
-    fn may_have<G: Ground>(&mut self, ground: &mut G, table: &Table, hash: Hash) -> Result<bool, Fault> {
+    pub(super) fn may_have<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        table: &Table,
+        hash: Hash,
+    ) -> Result<bool, Fault> {
         if table.lines == 0 {
             return Ok(true);
         }

@@ -296,7 +296,7 @@ impl Merge<'_> {
         }
         if let Some(mut table) = table {
             table.merged = if self.job.memtable { self.job.seen as u32 } else { 0 };
-            // There was room: the policy has seen to that.
+            // There was room when it was begun.
             self.tables.list.insert(self.job.target, self.job.place, table);
             self.job.place = self.job.place.wrapping_add(1);
         }

@@ -132,8 +132,9 @@ pub(super) fn merge_runs(list: &mut List<'_>, first: usize, end: usize, level: u
     let end = end.min(list.runs.len());
     let first = first.max(end.saturating_sub(sources.max(2)));
     let older = list.runs.len() != end;
-    list.insert_run(end, level);
-    let mut job = Job::new(end, 0, !older);
+    // Where there are as many runs as there can be, the oldest of them takes the tables itself.
+    let target = if list.insert_run(end, level) { end } else { end.saturating_sub(1) };
+    let mut job = Job::new(target, 0, !older);
     for run in first..end {
         let _ = job.sources.push(Source::new(run, 0));
         let tables = list.run(run);

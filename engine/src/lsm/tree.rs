@@ -230,7 +230,7 @@ impl Tree<'_> {
                 }
                 Err(fault) => {
                     // Begun anew when it is tried again. What was committed stays.
-                    let bad = fault == Fault::Device && !ground.is_poisoned();
+                    let bad = core::mem::take(&mut self.builder.progress.bad) && !ground.is_poisoned();
                     if bad && core::mem::take(&mut self.builder.progress.active) {
                         let other = ground.replace(self.builder.progress.table.block)?;
                         ground.free(other, true)?;
@@ -320,13 +320,15 @@ impl Tree<'_> {
     /// Completes the last table of a load in bulk.
     fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
         if self.state.bulk && self.builder.progress.active {
+            // Before the table is complete: after an error nothing of it is lost, and none of it is published.
+            if self.tables.list.len() >= self.tables.list.capacity() {
+                return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
+            }
             let table = self.builder.finish(ground)?;
             let pairs = u64::from(self.builder.progress.pairs);
             self.state.pairs = self.state.pairs.saturating_add(pairs);
             let end = self.tables.list.run(0).len;
-            if !self.tables.list.insert(0, end, table) {
-                return Err(Fault::Full);
-            }
+            self.tables.list.insert(0, end, table);
             (self.state.unwritten, self.state.unpublished) = (true, true);
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! What is damaged: found, and on demand dropped.
 
-use super::builder::page_id;
-use super::filter::{self, Hash, LINE, Owner};
+use super::filter::Hash;
 use super::find::value_of;
 use super::list::Table;
 use super::merge::{Job, Progress, Source};
@@ -119,21 +118,12 @@ impl Tree<'_> {
         frame: u32,
         first: usize,
     ) -> Result<bool, Fault> {
-        let size = self.tables.pool.state.page_size();
-        let owner = Owner { volume_id: ground.volume_id(), block: table.block, generation: table.generation };
-        let id = page_id(ground, size, table.block, table.pages);
-        debug_assert!(id != u32::MAX);
         for cell in first..node::count(self.tables.pool.page(frame)) {
-            if table.lines == 0 {
-                break;
-            }
             let hash = Hash::of(node::key(self.tables.pool.page(frame), cell));
-            let number = hash.line(table.lines);
-            let mut line = [0; LINE];
-            let at = table.pages.wrapping_mul(size as u32).wrapping_add(number.wrapping_mul(LINE as u32));
-            if ground.read_part(table.block, at, &mut line).is_ok()
-                && !filter::may_have(&line, number, owner, hash)
-            {
+            self.tables.pool.pin(frame);
+            let passes = self.tables.may_have(ground, table, hash);
+            self.tables.pool.unpin(frame);
+            if !passes? {
                 return Ok(false);
             }
         }

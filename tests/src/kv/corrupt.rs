@@ -339,11 +339,7 @@ fn live_on<I: Index>(image: &Image, damage: &Damage) -> Result<(), String> {
     }
     drop(opened);
     sim.power_cut(PowerCut::LoseAll);
-    let mut opened = match open::<I>(image, &sim) {
-        // Blocks that the damaged list names are lost until a salvage; with more memory it opens.
-        Err(Error::Full) if !I::EXACT => return Ok(()),
-        opened => opened.map_err(|error| format!("going on, open: {error:?}"))?,
-    };
+    let mut opened = open::<I>(image, &sim).map_err(|error| format!("going on, open: {error:?}"))?;
     let Some(store) = &mut opened.store else { return Err("going on: the store is gone".into()) };
     let after = readable(&mut opened.logs.volume, store, false).map_err(|why| format!("going on: {why}"))?;
     for (key, hash) in &expected {
