@@ -11,7 +11,7 @@ use crate::index::{
 };
 use crate::node::{self, Pointer};
 use crate::pool::{Frames, NO_BLOCK, NONE, Pool, PoolInfo, State};
-use crate::volume::{Buffer, Fault, VolumeInfo};
+use crate::volume::{Buffer, Fault, LogShape, VolumeInfo};
 
 /// No tree is higher. With three children to a page at least, 2^32 blocks are used up long before.
 pub(super) const MAX_HEIGHT: usize = 24;
@@ -123,7 +123,7 @@ impl Needed {
 impl<P: Buffer, F: Frames> Index for BTree<P, F> {
     const KIND: Kind = Kind::BTree;
 
-    fn begin(&mut self, geometry: &Geometry, block: u32) -> Result<(), Unfit> {
+    fn begin(&mut self, geometry: &Geometry, block: u32, _: &LogShape) -> Result<(), Unfit> {
         if geometry.erase_unit > MAX_ERASE {
             return Err(Unfit::Block(
                 "a B-tree writes a page at a time and wants erase units of 4 KiB at most: for larger ones use the LSM tree",

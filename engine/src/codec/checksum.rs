@@ -69,6 +69,15 @@ impl Checksum {
         Self(u32::MAX)
     }
 
+    /// Its state, to be kept elsewhere.
+    pub(crate) const fn state(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn of_state(state: u32) -> Self {
+        Self(state)
+    }
+
     pub(crate) fn bytes(self, bytes: &[u8]) -> Self {
         Self(advance(self.0, bytes))
     }

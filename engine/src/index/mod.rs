@@ -7,8 +7,10 @@
 use core::ops::{Bound, Range};
 
 use crate::codec::Varints;
+use crate::device::Geometry;
 use crate::pool::PoolInfo;
-use crate::volume::Fault;
+use crate::volume::{Fault, LogShape};
+use crate::wal::Site;
 
 /// The kinds of index there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +244,14 @@ impl Place {
     }
 }
 
+/// An operation of the log in memory.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    pub(crate) key: Range<usize>,
+    /// `None`: the key was deleted.
+    pub(crate) value: Option<Range<usize>>,
+}
+
 /// What an index stands on: the blocks of a volume.
 pub trait Ground {
     /// Id of the volume, which seeds all checksums.
@@ -256,6 +266,10 @@ pub trait Ground {
     fn address(&self, block: u32) -> u64;
     /// Offset in the log of the operation that is being applied.
     fn offset(&self) -> u64;
+    /// Where in the log it is, for an index that [asks for it](Index::IN_LOG).
+    fn site(&self) -> Site;
+    /// Reads an operation of the log into `out`, all of it.
+    fn read_entry(&mut self, site: &Site, out: &mut [u8]) -> Result<Logged, Fault>;
     /// Reads a whole block.
     fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Writes a whole block that nothing durable names.
@@ -297,10 +311,12 @@ pub trait Ground {
 pub trait Index {
     /// Its number on the device.
     const KIND: Kind;
+    /// It reads operations from the log long after they were applied.
+    const IN_LOG: bool = false;
 
     /// Makes the memory ready for blocks of this size. Returns bytes of pages and frames that would be enough if the memory
     /// is too little, or why blocks of this size won't do.
-    fn begin(&mut self, geometry: &crate::device::Geometry, block: u32) -> Result<(), Unfit>;
+    fn begin(&mut self, geometry: &Geometry, block: u32, log: &LogShape) -> Result<(), Unfit>;
     /// Takes its root from what was published; nothing read: an empty one.
     fn read_root(&mut self, fields: &mut Varints<'_>);
     /// Says its root, for the next publish: at most 40 bytes.

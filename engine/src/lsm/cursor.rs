@@ -9,6 +9,7 @@ use core::ops::Bound;
 use super::filter::Hash;
 use super::find::{At, Spot, Tables, value_of};
 use super::list::Run;
+use super::memtable::Kind;
 use super::tree::{Tree, copy};
 use crate::index::{Ground, Hint, Place};
 use crate::node;
@@ -46,7 +47,7 @@ fn remember(place: &mut Place, block: u32, page: u32) {
     place.hint = Hint { frame: block, block: page, cell: page };
 }
 
-impl Tree<'_> {
+impl<M: Kind> Tree<'_, M> {
     /// See [`Index::step`](crate::index::Index::step). A search in the memtable and in each run, for each tombstone on the way
     /// once more.
     pub(super) fn next_pair<G: Ground>(
@@ -85,7 +86,9 @@ impl Tree<'_> {
     ) -> Result<Option<Next>, Fault> {
         let key = memory.get(..place.len).unwrap_or_default();
         let bound = place.bound.map(|()| key);
-        let mut nearest = self.memtable.seek(bound, forward).map(Next::Memtable);
+        let fresh = M::seek(&mut self.memtable, ground, bound, forward)?;
+        self.memtable.load(ground, fresh)?;
+        let mut nearest = fresh.map(Next::Memtable);
         for number in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(number);
             let mut at = self.tables.seek_bound(ground, run, bound, forward);

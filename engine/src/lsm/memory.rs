@@ -7,13 +7,13 @@
 
 use super::builder;
 use super::list::TABLE;
+use super::memtable::Kind;
 use crate::device::Geometry;
 use crate::node;
+use crate::volume::LogShape;
 
 /// The least number of frames: what a merge holds on to of each run, the way to a page, and one for the log's operations.
 pub(super) const MIN_FRAMES: usize = 6;
-/// Pages that the memtable has at least.
-const MIN_CHUNKS: usize = 6;
 
 /// See the module. All in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,20 +54,31 @@ impl Layout {
 
     /// The least memory for a device, with so many frames. The list then has a third of what is left, so on a large device there is
     /// not room for all of the tables that it could hold.
-    pub(super) fn least(geometry: &Geometry, block: u32, frames: usize) -> usize {
+    pub(super) fn least(geometry: &Geometry, block: u32, frames: usize, memtable: usize) -> usize {
         let mut layout = Self::fixed(geometry, block, frames.max(MIN_FRAMES));
-        layout.memtable = layout.size.saturating_mul(MIN_CHUNKS);
+        layout.memtable = memtable;
         layout.list = layout.list.min((layout.memtable / 2).saturating_add(TABLE));
         layout.total()
     }
 
+    /// The least memory for a memtable of this kind.
+    pub(super) fn memtable<M: Kind>(geometry: &Geometry, block: u32, log: &LogShape) -> usize {
+        M::least(page_size(geometry, block), log)
+    }
+
     /// Divides so many bytes; `None`: they are too few.
-    pub(super) fn divide(geometry: &Geometry, block: u32, bytes: usize, frames: usize) -> Option<Self> {
+    pub(super) fn divide(
+        geometry: &Geometry,
+        block: u32,
+        bytes: usize,
+        frames: usize,
+        memtable: usize,
+    ) -> Option<Self> {
         let mut layout = Self::fixed(geometry, block, frames);
         let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
         layout.list = layout.list.min(rest / 3) / TABLE * TABLE;
         layout.memtable = rest.saturating_sub(layout.list);
-        let enough = layout.memtable >= layout.size.saturating_mul(MIN_CHUNKS) && frames >= MIN_FRAMES;
+        let enough = layout.memtable >= memtable && frames >= MIN_FRAMES;
         enough.then_some(layout)
     }
 }

@@ -14,7 +14,7 @@ use heapless::Vec;
 use super::builder::{Builder, page_id};
 use super::find::{Tables, value_of};
 use super::list::{MAX_RUNS, prefix};
-use super::memtable::Memtable;
+use super::memtable::{Kind, Memtable};
 use crate::index::{Damage, Ground};
 use crate::node;
 use crate::pool::NONE;
@@ -99,9 +99,9 @@ pub(super) enum Progress {
 }
 
 /// What a merge works on.
-pub(super) struct Merge<'a> {
+pub(super) struct Merge<'a, M> {
     pub(super) tables: Tables<'a>,
-    pub(super) memtable: Memtable<'a>,
+    pub(super) memtable: Memtable<'a, M>,
     pub(super) builder: Builder<'a>,
     pub(super) job: &'a mut Job,
     pub(super) bits: u32,
@@ -115,7 +115,7 @@ pub(super) struct Merge<'a> {
     pub(super) report: &'a mut dyn FnMut(Damage),
 }
 
-impl Merge<'_> {
+impl<M: Kind> Merge<'_, M> {
     /// Reads and writes about so many pages.
     pub(super) fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<Progress, Fault> {
         let done = self.run(ground, pages);
@@ -134,7 +134,8 @@ impl Merge<'_> {
         }
         let passed = self.job.passed.map(|len| self.builder.key.get(..len).unwrap_or_default());
         let from = passed.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
-        let mut fresh = if self.job.memtable { self.memtable.seek(from, true) } else { None };
+        let mut fresh =
+            if self.job.memtable { M::seek(&mut self.memtable, ground, from, true)? } else { None };
         loop {
             if work >= pages {
                 return Ok(Progress::Paused);
@@ -150,6 +151,7 @@ impl Merge<'_> {
                     least = Some((at, source.head, key));
                 }
             }
+            self.memtable.load(ground, fresh)?;
             let record = fresh.and_then(|at| self.memtable.record(at));
             let (key, value, is_fresh) = match (&record, least) {
                 (None, None) => {
@@ -210,8 +212,8 @@ impl Merge<'_> {
                 self.load(ground, at, &mut work)?;
             }
             if is_same && let Some(at) = fresh {
-                self.memtable.mark(at);
-                fresh = self.memtable.step(at, true);
+                M::mark(&mut self.memtable, at);
+                fresh = M::step(&self.memtable, at, true);
             }
         }
     }

@@ -32,5 +32,6 @@ mod tree;
 mod verify;
 
 pub use crate::pool::{Frame, Frames, PoolInfo};
+pub use memtable::{Entries, Places};
 pub use policy::Shape;
 pub use tree::{Lsm, Options};

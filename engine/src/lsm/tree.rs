@@ -8,7 +8,7 @@ use super::find::{Tables, value_of};
 use super::list::{List, Runs};
 use super::manifest::Manifest;
 use super::memory::{Layout, MIN_FRAMES, page_size};
-use super::memtable::{self, Memtable};
+use super::memtable::{self, Entries, Memtable, Places};
 use super::merge::{Job, Merge, Progress};
 use super::policy::{Outlook, Shape, merge_runs};
 use crate::codec::Varints;
@@ -18,7 +18,7 @@ use crate::index::{
 };
 use crate::node;
 use crate::pool::{Frames, Pool, PoolInfo, State};
-use crate::volume::{Buffer, Fault};
+use crate::volume::{Buffer, Fault, LogShape, VolumeInfo};
 
 /// How a tree is to be kept. None of it is on the device: it may be different at each open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,13 @@ impl Default for Options {
 /// `P` is memory for pages, lent or given, which begins where the device's alignment wants it; `F` are the records of the
 /// frames, a page of the memory each. What is left of the memory is the memtable's. A block of the volume is a table: 8 KiB or
 /// the erase unit on flash, 512 KiB on a disk.
-pub struct Lsm<P, F> {
+///
+/// `M` is the kind of its memtable: [`Entries`], or [`Places`] for a small memory.
+pub struct Lsm<P, F, M = Entries> {
     pages: P,
     frames: F,
     pool: State,
-    memtable: memtable::State,
+    memtable: M,
     runs: Runs,
     progress: builder::Progress,
     state: Inner,
@@ -78,9 +80,9 @@ pub(super) struct Inner {
 }
 
 /// The tree at work: without the types of its memory, so that its code is there once.
-pub(super) struct Tree<'a> {
+pub(super) struct Tree<'a, M> {
     pub(super) tables: Tables<'a>,
-    pub(super) memtable: Memtable<'a>,
+    pub(super) memtable: Memtable<'a, M>,
     builder: Builder<'a>,
     state: &'a mut Inner,
 }
@@ -88,11 +90,40 @@ pub(super) struct Tree<'a> {
 impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// A tree for the memory.
     pub fn new(pages: P, frames: F, options: Options) -> Self {
+        Self::of(pages, frames, options)
+    }
+
+    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
+    /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
+    pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
+        let memtable = Layout::memtable::<Entries>(geometry, block_size, &LogShape::default());
+        (Layout::least(geometry, block_size, MIN_FRAMES, memtable), MIN_FRAMES)
+    }
+}
+
+impl<P: Buffer, F: Frames> Lsm<P, F, Places> {
+    /// A tree for the memory, with a memtable that says only where the log has its entries: four bytes for each.
+    pub fn with_places(pages: P, frames: F, options: Options) -> Self {
+        Self::of(pages, frames, options)
+    }
+
+    /// Like [`memory_needed`](Lsm::memory_needed), for a tree made [with places](Self::with_places): 14 bytes more for each segment of the
+    /// volume's logs.
+    pub fn memory_needed_with_places(volume: &VolumeInfo) -> (usize, usize) {
+        let (geometry, block) = (&volume.geometry, volume.block_size);
+        let log = LogShape { segments: volume.segments, segment: volume.segment_size };
+        let memtable = Layout::memtable::<Places>(geometry, block, &log);
+        (Layout::least(geometry, block, MIN_FRAMES, memtable), MIN_FRAMES)
+    }
+}
+
+impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
+    fn of(pages: P, frames: F, options: Options) -> Self {
         Self {
             pages,
             frames,
             pool: State::new(),
-            memtable: memtable::State::new(),
+            memtable: M::new(),
             runs: Runs::new(),
             progress: builder::Progress::default(),
             state: Inner {
@@ -113,18 +144,12 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
         }
     }
 
-    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
-    /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
-    pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
-        (Layout::least(geometry, block_size, MIN_FRAMES), MIN_FRAMES)
-    }
-
     /// Gives the memory back.
     pub fn into_memory(self) -> (P, F) {
         (self.pages, self.frames)
     }
 
-    fn view(&mut self) -> Tree<'_> {
+    fn view(&mut self) -> Tree<'_, M> {
         let Layout { size, pool, memtable, list, key } = self.state.layout;
         let bytes = self.pages.as_mut();
         let (builder, rest) =
@@ -145,12 +170,12 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     }
 }
 
-impl Tree<'_> {
+impl<M: memtable::Kind> Tree<'_, M> {
     /// Makes the pool and the memtable empty.
     fn reset(&mut self) {
         let size = self.state.layout.size;
         self.tables.pool.divide(size);
-        self.memtable.clear();
+        M::clear(&mut self.memtable);
         self.builder.progress.active = false;
         self.state.job = None;
         self.state.bulk = false;
@@ -158,7 +183,7 @@ impl Tree<'_> {
 
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
         let offset = ground.offset();
-        if !self.memtable.insert(key, value, offset) {
+        if !M::insert(&mut self.memtable, ground, key, value, offset)? {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
         }
         self.note(key, value);
@@ -312,7 +337,7 @@ impl Tree<'_> {
     /// Gives up the merge that is under way.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
         self.state.job = None;
-        self.memtable.unmark();
+        M::unmark(&mut self.memtable);
         self.drop_empty();
         self.builder.give_up(ground)
     }
@@ -360,7 +385,9 @@ impl Tree<'_> {
     }
 
     fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
-        if let Some(record) = self.memtable.find(key).and_then(|at| self.memtable.record(at)) {
+        let at = M::find(&mut self.memtable, ground, key)?;
+        self.memtable.load(ground, at)?;
+        if let Some(record) = at.and_then(|at| self.memtable.record(at)) {
             let found = record.value.map(|value| copy(ground, value, out, 0, 0));
             return found.transpose();
         }
@@ -399,10 +426,11 @@ pub(super) fn copy<G: Ground>(
     }
 }
 
-impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
+impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     const KIND: Kind = Kind::Lsm;
+    const IN_LOG: bool = M::IN_LOG;
 
-    fn begin(&mut self, geometry: &Geometry, block: u32) -> Result<(), Unfit> {
+    fn begin(&mut self, geometry: &Geometry, block: u32, log: &LogShape) -> Result<(), Unfit> {
         if (block as usize) < page_size(geometry, block).saturating_mul(8) {
             return Err(Unfit::Block(
                 "a table of an LSM tree, which is a block, has at least 8 pages, none smaller than the device's units: use larger blocks",
@@ -413,14 +441,15 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
             return Err(Unfit::Misaligned(geometry.alignment));
         }
         let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
-        let Some(layout) = Layout::divide(geometry, block, bytes, frames) else {
+        let least = Layout::memtable::<M>(geometry, block, log);
+        let Some(layout) = Layout::divide(geometry, block, bytes, frames, least) else {
             let frames = frames.max(MIN_FRAMES);
-            return Err(Unfit::Memory(Layout::least(geometry, block, frames), frames));
+            return Err(Unfit::Memory(Layout::least(geometry, block, frames, least), frames));
         };
         (self.state.layout, self.state.block) = (layout, block);
         self.runs.clear();
         let mut tree = self.view();
-        tree.memtable.divide(layout.size);
+        M::divide(&mut tree.memtable, layout.size, log).map_err(Unfit::Block)?;
         tree.reset();
         Ok(())
     }
@@ -456,7 +485,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn max_value(&self, key: usize) -> usize {
-        let most = memtable::max_pair(self.state.layout.size);
+        let most = M::max_pair(self.state.layout.size);
         // The word before the value in the memtable, and lengths of two bytes.
         most.saturating_sub(node::pair_size(key, 0)).saturating_sub(5)
     }
@@ -481,7 +510,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         tree.tables.pool.pages = pages;
         let value = match value {
             // What no store of this kind has written.
-            Some(place) if place.end > size || place.len() > memtable::max_pair(size) => {
+            Some(place) if place.end > size || place.len() > M::max_pair(size) => {
                 return Err(ground.damaged(0));
             }
             Some(place) => Some(buffer.get(place).unwrap_or_default()),
@@ -506,7 +535,9 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
 
     fn blocks_for_change(&self) -> u32 {
         // All that the memtable holds, in tables; the one that is being written, and the manifest's next block.
-        let (used, _) = self.memtable.chunks();
+        let (used, _) = self.memtable.room();
+        let used =
+            used.saturating_mul(self.memtable.part(self.state.pair)) / self.state.layout.size.max(1) as u32;
         let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
         used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(3)
     }
@@ -596,7 +627,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn is_due(&self, log: bool, _: bool) -> bool {
-        let (used, total) = self.memtable.chunks();
+        let (used, total) = self.memtable.room();
         log || self.state.job.is_some() || self.state.unwritten || used > total / 4 * 3
     }
 
@@ -610,7 +641,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn position(&mut self, end: u64) -> u64 {
-        self.view().memtable.lowest().unwrap_or(end).min(end)
+        M::lowest(&mut self.view().memtable).unwrap_or(end).min(end)
     }
 
     fn reclaim(&mut self) -> bool {
@@ -627,7 +658,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     fn published(&mut self) {
         self.state.published = self.state.manifest;
         (self.state.unpublished, self.state.bulk) = (false, false);
-        self.view().memtable.drop_merged();
+        M::drop_merged(&mut self.view().memtable);
     }
 
     fn flush_at_close(&self) -> bool {
@@ -636,11 +667,13 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
 
     fn pace(&self) -> u32 {
         // What is to be done, divided among the changes that there is room for until then.
-        let (used, total) = self.memtable.chunks();
-        let room = total.saturating_sub(used).saturating_mul(self.state.layout.size as u32);
+        let (used, total) = self.memtable.room();
+        let part = self.memtable.part(self.state.pair);
+        let room = total.saturating_sub(used).saturating_mul(part);
         let changes = (room / self.state.pair.max(16)).max(1);
         let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
-        let work = left.saturating_add(u64::from(used).saturating_mul(2)) as u32;
+        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
+        let work = left.saturating_add(u64::from(held).saturating_mul(2)) as u32;
         let level = self.runs.first().map_or(0, |run| run.len);
         let sweep = match self.state.options.shape {
             Shape::Sweep => {

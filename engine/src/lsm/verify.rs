@@ -3,13 +3,14 @@
 use super::filter::Hash;
 use super::find::value_of;
 use super::list::Table;
+use super::memtable::Kind;
 use super::merge::{Job, Progress, Source};
 use super::tree::Tree;
 use crate::index::{Damage, Ground, Verified};
 use crate::node;
 use crate::volume::Fault;
 
-impl Tree<'_> {
+impl<M: Kind> Tree<'_, M> {
     /// Reads every page of every table.
     pub(super) fn verify<G: Ground>(
         &mut self,

@@ -118,6 +118,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             }
             done => done?,
         };
+        if I::IN_LOG {
+            self.site = self.log.newest_site(volume);
+        }
         self.apply(volume, op, promoted)
     }
 
@@ -152,7 +155,12 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             done => done?,
         };
         let mut left = staged;
+        let mut cursor = self.log.cursor(self.offset);
         while let Some((op, rest)) = next_op(left) {
+            if I::IN_LOG {
+                self.log.next_part(volume, &mut cursor, &mut []).inspect_err(|_| volume.poison())?;
+                self.site = self.log.passed_site(&cursor);
+            }
             self.make_index_room(volume, self.offset).inspect_err(|_| volume.poison())?;
             match self.apply(volume, &op, &mut |_, _| {}) {
                 Ok(_) | Err(Fault::Damaged) => {}

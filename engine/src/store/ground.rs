@@ -1,10 +1,11 @@
 //! What the shell gives its index to stand on: the blocks of the volume, and the free ones among them.
 
+use super::op::read_head;
 use crate::device::BlockDevice;
-use crate::index::Ground;
+use crate::index::{Ground, Logged};
 use crate::space::Blocks;
 use crate::volume::{Buffer, Fault, Volume};
-use crate::wal::{Cursor, Log};
+use crate::wal::{Cursor, Log, Site};
 
 /// See the module.
 pub(super) struct Base<'a, D: BlockDevice, V, W, const N: usize, const SLOTS: usize> {
@@ -16,6 +17,8 @@ pub(super) struct Base<'a, D: BlockDevice, V, W, const N: usize, const SLOTS: us
     pub(super) generation: u32,
     /// Offset of the operation that is being applied.
     pub(super) offset: u64,
+    /// See [`Ground::site`].
+    pub(super) site: Site,
     /// See [`Store::forgiving`](super::Store).
     pub(super) forgiving: bool,
     /// Set if nothing may be written: the block number that is next to stand for a page in memory only. No device has it.
@@ -47,6 +50,22 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
 
     fn offset(&self) -> u64 {
         self.offset
+    }
+
+    fn site(&self) -> Site {
+        self.site
+    }
+
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn read_entry(&mut self, site: &Site, out: &mut [u8]) -> Result<Logged, Fault> {
+        let len = self.log.read_site(self.volume, site, out)?;
+        let (head, key, delete) = read_head(out);
+        let behind = head.wrapping_add(key);
+        // It was an operation when it was applied.
+        if len > out.len() || behind > len {
+            return Err(self.damaged(u32::MAX));
+        }
+        Ok(Logged { key: head..behind, value: (!delete).then_some(behind..len) })
     }
 
     fn read_part(&mut self, block: u32, at: u32, out: &mut [u8]) -> Result<(), Fault> {

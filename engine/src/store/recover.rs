@@ -43,6 +43,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 let behind = head.wrapping_add(key);
                 let value = (!delete).then_some(behind..entry.len);
                 self.offset = at;
+                if I::IN_LOG {
+                    self.site = self.log.passed_site(cursor);
+                }
                 self.with_index(volume, Some(cursor), |index, base| index.replay(base, head..behind, value))
             });
             match done {

@@ -9,7 +9,7 @@ use crate::index::Unfit;
 use crate::pool::PoolInfo;
 use crate::space::{BLOCKS_ROOT, Blocks};
 use crate::volume::{self, Buffer, Fault, STORE_ROOT, Volume};
-use crate::wal::{self, Cursor, Durability, Log, SyncStrategy, Ticket};
+use crate::wal::{self, Cursor, Durability, Log, Site, SyncStrategy, Ticket};
 
 /// A store, open: pairs of keys and values in the order of the keys' bytes.
 ///
@@ -57,6 +57,8 @@ pub struct Store<I, W, const SLOTS: usize = 16> {
     pub(super) unlogged: bool,
     /// Offset in the log of the operation that is being applied.
     pub(super) offset: u64,
+    /// Where it is there, for an index that [wants to know](Index::IN_LOG).
+    pub(super) site: Site,
     /// The log is being recovered or closed: what goes wrong is for it to explain.
     in_log: bool,
 }
@@ -285,7 +287,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let done = self.index.begin(&volume.medium.geometry(), volume.block_size());
+        let done = self.index.begin(&volume.medium.geometry(), volume.block_size(), &volume.log_shape());
         done.map_err(|_| Fault::Unfit)
     }
 
@@ -311,6 +313,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             forgiving: true,
             unlogged: false,
             offset: 0,
+            site: Site::default(),
             in_log: false,
         }
     }
@@ -391,6 +394,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             replayed,
             generation: self.generation,
             offset: self.offset,
+            site: self.site,
             forgiving: self.forgiving,
             overlay: self.read_only.then_some(&mut self.overlay),
         };
@@ -431,12 +435,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             Fault::ValueTooLong => Error::ValueTooLong { max: self.max_value(volume, detail as usize) },
             Fault::NoStore => Error::NoStore,
             Fault::OtherKind => Error::OtherKind { found: detail as u8 },
-            Fault::Unfit => match self.index.begin(&volume.medium.geometry(), volume.block_size()) {
-                Err(Unfit::Memory(pages, frames)) => Error::MemoryTooSmall { pages, frames },
-                Err(Unfit::Misaligned(alignment)) => volume::Error::Misaligned { alignment }.into(),
-                Err(Unfit::Block(why)) => Error::BlockSize(why),
-                Ok(()) => Error::NoStore,
-            },
+            Fault::Unfit => {
+                match self.index.begin(&volume.medium.geometry(), volume.block_size(), &volume.log_shape()) {
+                    Err(Unfit::Memory(pages, frames)) => Error::MemoryTooSmall { pages, frames },
+                    Err(Unfit::Misaligned(alignment)) => volume::Error::Misaligned { alignment }.into(),
+                    Err(Unfit::Block(why)) => Error::BlockSize(why),
+                    Ok(()) => Error::NoStore,
+                }
+            }
             Fault::Memory => {
                 let frames = detail as usize;
                 let pages = frames.saturating_add(1).saturating_mul(volume.block_size() as usize);

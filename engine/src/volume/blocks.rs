@@ -17,10 +17,24 @@ pub(crate) const STORE_ROOT: usize = 120;
 /// Its length, and room for it.
 type RootArea = [u8; STORE_ROOT + 1];
 
+/// The pool of segments, of which every log has its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogShape {
+    /// How many there are.
+    pub segments: u32,
+    /// Bytes of one.
+    pub segment: u32,
+}
+
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Bytes of a block; 0: there are none.
     pub(crate) fn block_size(&self) -> u32 {
         self.format.block_size
+    }
+
+    /// What its logs share.
+    pub(crate) fn log_shape(&self) -> LogShape {
+        LogShape { segments: self.segments.count(), segment: self.format.segment }
     }
 
     /// At most `u32::MAX - 1`.

@@ -17,6 +17,7 @@ mod roots;
 mod scan;
 mod superblock;
 
+pub use blocks::LogShape;
 pub(crate) use blocks::STORE_ROOT;
 pub use error::Error;
 pub(crate) use fault::Fault;

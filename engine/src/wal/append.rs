@@ -119,9 +119,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
+        self.newest = self.position();
         let nth = self.last.nth(self.end);
         let epochs = self.epoch.saturating_sub(self.last.epoch);
-        self.index.note(nth, Slot { position: self.position(), epochs });
+        self.index.note(nth, Slot { position: self.newest, epochs });
         self.put(volume, head, user, parts)?;
         self.end = self.end.wrapping_add(1);
         self.pace.add(len);

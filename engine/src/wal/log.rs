@@ -63,6 +63,8 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) end: u64,
     pub(super) durable: u64,
     pub(super) buffer: B,
+    /// Position in it of the entry that was appended last.
+    pub(super) newest: u32,
     /// The last segment; life 0: there is none.
     pub(super) last: SegmentHeader,
     /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
@@ -160,6 +162,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Self {
             id,
             last: SegmentHeader::default(),
+            newest: 0,
             buffer,
             filled: 0,
             written: 0,

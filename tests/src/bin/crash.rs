@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use esker_tests::kv::engine::{TestLsm, TestTree};
+use esker_tests::kv::engine::{TestLsm, TestPlaces, TestTree};
 use esker_tests::{cli, kv, wal};
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
             ("wal", wal::crash::run),
             ("btree", kv::crash::run::<TestTree>),
             ("lsm", kv::crash::run::<TestLsm>),
+            ("places", kv::crash::run::<TestPlaces>),
         ],
     )
 }

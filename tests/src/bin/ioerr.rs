@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use esker_tests::kv::engine::{TestLsm, TestTree};
+use esker_tests::kv::engine::{TestLsm, TestPlaces, TestTree};
 use esker_tests::{cli, kv, wal};
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
             ("wal", wal::ioerr::run),
             ("btree", kv::ioerr::run::<TestTree>),
             ("lsm", kv::ioerr::run::<TestLsm>),
+            ("places", kv::ioerr::run::<TestPlaces>),
         ],
     )
 }

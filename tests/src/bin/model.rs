@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use esker_tests::kv::engine::{TestLsm, TestTree};
+use esker_tests::kv::engine::{TestLsm, TestPlaces, TestTree};
 use esker_tests::{cli, kv};
 
 fn main() -> ExitCode {
-    cli::main("model", &[("btree", kv::random::run::<TestTree>), ("lsm", kv::random::run::<TestLsm>)])
+    cli::main("model", &[("btree", kv::random::run::<TestTree>), ("lsm", kv::random::run::<TestLsm>), ("places", kv::random::run::<TestPlaces>)])
 }

@@ -82,6 +82,50 @@ pub type TestLsm = Lsm<Vec<u8>, Vec<Frame>>;
 /// A table has so many pages.
 const TABLE: u32 = 8;
 
+/// The LSM tree under test, with a memtable that holds places in the log.
+pub type TestPlaces = Lsm<Vec<u8>, Vec<Frame>, lsm::Places>;
+
+/// Every shape has its turn.
+fn options(volume: &VolumeInfo) -> lsm::Options {
+    let shape = match volume.blocks % 3 {
+        0 => lsm::Shape::Sweep,
+        1 => lsm::Shape::Levels { levels: 3, runs: 2, last: 1, ratio: 2 },
+        _ => lsm::Shape::Levels { levels: 2, runs: 3, last: 2, ratio: 2 },
+    };
+    lsm::Options { shape, ..lsm::Options::default() }
+}
+
+impl Index for TestPlaces {
+    const SUITE: &'static str = "places";
+    const EXACT: bool = false;
+
+    fn lend(volume: &VolumeInfo, extra: usize) -> Self {
+        let (bytes, frames) = Self::memory_needed_with_places(volume);
+        let frames = frames + if volume.geometry.write_unit == 4096 { 30 } else { 2 };
+        let page = (volume.block_size / 32).clamp(512, 4096).max(volume.geometry.write_unit) as usize;
+        let list = volume.blocks as usize * 32;
+        // Some hundred places.
+        let places = 512 + extra * 64;
+        Self::with_places(
+            vec![0; bytes + (frames - 6) * page + list * 2 + places * 4],
+            vec![Frame::default(); frames],
+            options(volume),
+        )
+    }
+
+    fn adapt(shape: Shape) -> Shape {
+        TestLsm::adapt(shape)
+    }
+
+    fn page(below: &Below) -> usize {
+        TestLsm::page(below)
+    }
+
+    fn affordable(below: &Below, depth: u8, cost: &Counts) -> Result<(), String> {
+        TestLsm::affordable(below, depth, cost)
+    }
+}
+
 impl Index for TestLsm {
     const SUITE: &'static str = "lsm";
     const EXACT: bool = false;
@@ -93,14 +137,7 @@ impl Index for TestLsm {
         let bytes = bytes + 30 * 4096;
         let list = volume.blocks as usize * 32;
         let pages = extra * volume.block_size as usize / TABLE as usize;
-        // Every shape has its turn.
-        let shape = match volume.blocks % 3 {
-            0 => lsm::Shape::Sweep,
-            1 => lsm::Shape::Levels { levels: 3, runs: 2, last: 1, ratio: 2 },
-            _ => lsm::Shape::Levels { levels: 2, runs: 3, last: 2, ratio: 2 },
-        };
-        let options = lsm::Options { shape, ..lsm::Options::default() };
-        Self::new(vec![0; bytes + list * 8 + pages], vec![Frame::default(); frames], options)
+        Self::new(vec![0; bytes + list * 8 + pages], vec![Frame::default(); frames], options(volume))
     }
 
     fn adapt(mut shape: Shape) -> Shape {

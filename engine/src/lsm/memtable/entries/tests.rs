@@ -41,7 +41,7 @@ struct Known {
 /// A memtable and its map.
 struct Pair {
     bytes: Vec<u8>,
-    state: State,
+    state: Entries,
     size: usize,
     map: BTreeMap<Vec<u8>, Known>,
 }
@@ -50,13 +50,13 @@ impl Pair {
     fn new(size: usize, chunks: usize) -> Self {
         // What is left over is not enough for one more.
         let bytes = vec![0xEE; (chunks + 1) * (size + FENCE) - 1];
-        let mut pair = Self { bytes, state: State::new(), size, map: BTreeMap::new() };
+        let mut pair = Self { bytes, state: Entries::NEW, size, map: BTreeMap::new() };
         assert_eq!(pair.table().divide(size) as usize, chunks);
-        assert_eq!(pair.table().state.chunks(), (0, chunks as u32));
+        assert_eq!(pair.table().state.room(), (0, chunks as u32));
         pair
     }
 
-    fn table(&mut self) -> Memtable<'_> {
+    fn table(&mut self) -> Memtable<'_, Entries> {
         Memtable { bytes: &mut self.bytes, state: &mut self.state }
     }
 
@@ -91,12 +91,12 @@ impl Pair {
     }
 
     fn drop_merged(&mut self) {
-        self.table().drop_merged();
+        self.table().settle(true);
         self.map.retain(|_, known| !known.merged);
     }
 
     fn unmark(&mut self) {
-        self.table().unmark();
+        self.table().settle(false);
         self.map.values_mut().for_each(|known| known.merged = false);
     }
 
@@ -117,12 +117,9 @@ impl Pair {
             }
             for (key, known) in expected {
                 let place = at.unwrap_or_else(|| panic!("{} is missing", key.escape_ascii()));
-                let record = table.record(place).unwrap();
-                let found = Known {
-                    value: record.value.map(<[u8]>::to_vec),
-                    offset: record.offset,
-                    merged: record.merged,
-                };
+                let record = table.entry(place).unwrap();
+                let (offset, merged) = table.stamp(place);
+                let found = Known { value: record.value.map(<[u8]>::to_vec), offset, merged };
                 assert_eq!((record.key, &found), (&key[..], known));
                 assert_eq!(table.find(key), at);
                 at = table.step(place, forward);
@@ -168,7 +165,7 @@ impl Pair {
     fn check_seek(&mut self, bound: Bound<&[u8]>) {
         let map = self.map.clone();
         let table = self.table();
-        let found = |forward| table.seek(bound, forward).map(|at| table.record(at).unwrap().key);
+        let found = |forward| table.seek(bound, forward).map(|at| table.entry(at).unwrap().key);
         let first = map.range::<[u8], _>((bound, Bound::Unbounded)).next();
         let last = map.range::<[u8], _>((Bound::Unbounded, bound)).next_back();
         assert_eq!(found(true), first.map(|(key, _)| &key[..]));
@@ -289,19 +286,19 @@ proptest! {
                     for _ in 0..count {
                         let Some(place) = at else { break };
                         pair.table().mark(place);
-                        let key = pair.table().record(place).unwrap().key.to_vec();
+                        let key = pair.table().entry(place).unwrap().key.to_vec();
                         pair.map.get_mut(&key).unwrap().merged = true;
                         at = pair.table().step(place, true);
                     }
                 }
                 Step::DropMerged => {
-                    let before = pair.table().state.chunks().0;
+                    let before = pair.table().state.room().0;
                     pair.drop_merged();
-                    prop_assert!(pair.table().state.chunks().0 <= before);
+                    prop_assert!(pair.table().state.room().0 <= before);
                 }
                 Step::Unmark => pair.unmark(),
                 Step::Clear => {
-                    pair.table().clear();
+                    Entries::clear(&mut pair.table());
                     pair.map.clear();
                 }
                 Step::Lowest => {
@@ -356,10 +353,10 @@ fn a_pair_is_half_a_chunk_at_most() {
         let value = vec![3; size];
         let len = (0..size).rev().find(|len| node::pair_size(1, len + WORD) <= max_pair(size)).unwrap();
         assert!(!pair.insert(b"a", Some(&value[..len + 1]), 1), "{size}");
-        assert_eq!(pair.table().state.chunks().0, 0);
+        assert_eq!(pair.table().state.room().0, 0);
         assert!(pair.insert(b"a", Some(&value[..len]), 1), "{size}");
         assert!(pair.insert(b"b", Some(&value[..len]), 2));
-        assert_eq!(pair.table().state.chunks().0, 1, "two of them fit into one");
+        assert_eq!(pair.table().state.room().0, 1, "two of them fit into one");
         assert!(pair.insert(b"c", Some(&value[..len]), 3) || size > 32_768);
         pair.check();
     }
@@ -442,7 +439,7 @@ fn what_is_left_over_moves_together() {
     pair.drop_merged();
     pair.check();
     let bytes: usize = pair.map.keys().map(|key| node::pair_size(key.len(), 60 + WORD)).sum();
-    let used = pair.table().state.chunks().0 as usize;
+    let used = pair.table().state.room().0 as usize;
     let least = bytes.div_ceil(node::usable(4096));
     assert!(used <= 2 * least, "{used} chunks where {least} would do");
     assert!(pair.map.len() > 50, "something is left");
@@ -466,7 +463,7 @@ fn what_is_dropped_makes_room() {
         assert_eq!(pair.table().lowest(), pair.lowest());
         keys.iter().for_each(|key| pair.mark(key));
         pair.drop_merged();
-        assert_eq!(pair.table().state.chunks(), (0, 10));
+        assert_eq!(pair.table().state.room(), (0, 10));
         pair.check();
     }
 }
@@ -495,7 +492,7 @@ fn what_changes_during_a_merge_stays() {
 fn without_memory_nothing_fits() {
     for (len, size) in [(0, 512), (511, 512), (512, 512), (1039, 512), (4096, 65_536)] {
         let mut bytes = vec![0xEE; len];
-        let mut state = State::new();
+        let mut state = Entries::NEW;
         let mut table = Memtable { bytes: &mut bytes, state: &mut state };
         assert!(!table.state.has_room() && !table.insert(b"key", None, 0), "before it is divided");
         assert_eq!(table.divide(size), 0);
@@ -505,9 +502,9 @@ fn without_memory_nothing_fits() {
             assert_eq!(table.seek(Bound::Unbounded, forward), None);
             assert_eq!(table.seek(Bound::Included(b"key"), forward), None);
         }
-        table.drop_merged();
-        table.unmark();
-        table.clear();
-        assert_eq!((table.state.chunks(), bytes), ((0, 0), vec![0xEE; len]), "nothing is touched");
+        table.settle(true);
+        table.settle(false);
+        Entries::clear(&mut table);
+        assert_eq!((table.state.room(), bytes), ((0, 0), vec![0xEE; len]), "nothing is touched");
     }
 }
