@@ -26,14 +26,14 @@ impl Kind {
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::BTree => 1,
-            Self::Lsm => 2,
+            Self::Lsm => 3,
         }
     }
 
     pub(crate) const fn of(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::BTree),
-            2 => Some(Self::Lsm),
+            3 => Some(Self::Lsm),
             _ => None,
         }
     }

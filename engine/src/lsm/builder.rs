@@ -92,7 +92,7 @@ impl Builder<'_> {
             }
             block = ground.replace(block)?;
         }
-        let lines = filter::lines(keys, bits, (self.size / LINE) as u32);
+        let lines = filter::lines(keys, bits, ((self.size / LINE) as u32).min(255));
         let table = Table { block, generation: ground.generation(), lines, ..Table::default() };
         *self.progress = Progress {
             active: true,
@@ -146,6 +146,7 @@ impl Builder<'_> {
         if lines != 0 {
             filter::add(self.page(2), lines, Hash::of(key));
         }
+        self.progress.table.last = (prefix(key) >> 48) as u32;
         self.progress.pairs = self.progress.pairs.wrapping_add(1);
         Ok(true)
     }

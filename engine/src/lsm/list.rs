@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use crate::codec::Fields;
+use crate::codec::{Fields, Varints};
 
 /// No more runs than this at a time.
 pub(super) const MAX_RUNS: usize = 16;
@@ -17,9 +17,9 @@ pub(super) struct Table {
     pub(super) crc: u32,
     /// Of the publish that it was written for: seeds the checksums of its filter.
     pub(super) generation: u32,
-    /// Pages of pairs. The page of the filter, if it has one, is behind them, then that of the index.
+    /// Pages of pairs, 255 at most. The page of the filter, if it has one, is behind them, then that of the index.
     pub(super) pages: u32,
-    /// Lines of its filter; 0: none.
+    /// Lines of its filter, 255 at most; 0: none.
     pub(super) lines: u32,
     /// What a merge has taken: pages before this one, and on it the cells before that one.
     pub(super) page: u32,
@@ -27,6 +27,8 @@ pub(super) struct Table {
     /// Operations of the log before this offset, of which these are the low bits, on the keys from its first to its last, are
     /// in it or below it. 0: not known.
     pub(super) merged: u32,
+    /// The first two bytes of its last key.
+    pub(super) last: u32,
     /// The first bytes of the first key that is left.
     pub(super) prefix: u64,
 }
@@ -41,10 +43,30 @@ impl Table {
         for word in [&mut self.block, &mut self.crc, &mut self.generation, &mut self.merged] {
             fields.u32(word);
         }
-        for half in [&mut self.pages, &mut self.lines, &mut self.page, &mut self.cell] {
+        let mut counts = self.pages | self.lines << 8;
+        for half in [&mut counts, &mut self.page, &mut self.cell, &mut self.last] {
             let mut short = *half as u16;
             fields.u16(&mut short);
             *half = short.into();
+        }
+        (self.pages, self.lines) = (counts & 0xFF, counts >> 8);
+        fields.u64(&mut self.prefix);
+    }
+
+    /// As the manifest has it.
+    pub(super) fn numbers(&mut self, fields: &mut Varints<'_>) {
+        for word in [
+            &mut self.block,
+            &mut self.crc,
+            &mut self.generation,
+            &mut self.pages,
+            &mut self.lines,
+            &mut self.page,
+            &mut self.cell,
+            &mut self.merged,
+            &mut self.last,
+        ] {
+            fields.u32(word);
         }
         fields.u64(&mut self.prefix);
     }
@@ -83,10 +105,71 @@ impl Run {
 /// All runs, the newest first.
 pub(super) type Runs = Vec<Run, MAX_RUNS>;
 
+/// Bytes of a table's numbers, and of an edit, at most.
+pub(super) const LONGEST: usize = 2 + 9 * 5 + 10;
+/// Bytes of the edits that are remembered at most.
+pub(super) const EDITS: usize = 256;
+
+/// A change of the list, as the manifest has it: its kind, and two numbers more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// A table at a place of a run; the table follows.
+    Insert,
+    /// No table there any more.
+    Remove,
+    /// Another table at a place of the whole list; it follows.
+    Set,
+    /// An empty run, and its level.
+    InsertRun,
+    /// No such run any more.
+    RemoveRun,
+}
+
+impl Edit {
+    pub(super) fn of(number: u32) -> Option<Self> {
+        [Self::Insert, Self::Remove, Self::Set, Self::InsertRun, Self::RemoveRun]
+            .get(number as usize)
+            .copied()
+    }
+}
+
+/// What has changed since the manifest was written, in lent memory. 0 bytes of memory: nobody wants to know.
+pub(super) struct Edits<'a> {
+    pub(super) bytes: &'a mut [u8],
+    /// Bytes of them; more than there are: too many changes to remember.
+    pub(super) len: &'a mut usize,
+}
+
+impl Edits<'_> {
+    fn note(&mut self, edit: Edit, first: u32, second: u32, table: Option<Table>) {
+        let place = self.bytes.get_mut(*self.len..).filter(|place| place.len() >= LONGEST);
+        let Some(place) = place else { return self.forget() };
+        let mut fields = Varints::write(place);
+        for mut number in [edit as u32, first, second] {
+            fields.u32(&mut number);
+        }
+        if let Some(mut table) = table {
+            table.numbers(&mut fields);
+        }
+        *self.len = self.len.wrapping_add(fields.at);
+    }
+
+    /// They are too many.
+    pub(super) fn forget(&mut self) {
+        *self.len = usize::MAX;
+    }
+
+    /// What is remembered, if that is all.
+    pub(super) fn all(&self) -> Option<&[u8]> {
+        self.bytes.get(..*self.len)
+    }
+}
+
 /// See the module.
 pub(super) struct List<'a> {
     pub(super) bytes: &'a mut [u8],
     pub(super) runs: &'a mut Runs,
+    pub(super) edits: Edits<'a>,
 }
 
 impl List<'_> {
@@ -121,6 +204,18 @@ impl List<'_> {
         table
     }
 
+    /// Forgets all tables.
+    pub(super) fn clear(&mut self) {
+        self.runs.clear();
+        self.edits.forget();
+    }
+
+    /// Another table in place of one.
+    pub(super) fn replace(&mut self, at: u32, table: Table) {
+        self.edits.note(Edit::Set, at, 0, Some(table));
+        self.set(at, table);
+    }
+
     pub(super) fn set(&mut self, at: u32, mut table: Table) {
         let start = (at as usize).wrapping_mul(TABLE);
         let bytes = self.bytes.get_mut(start..start.wrapping_add(TABLE));
@@ -134,11 +229,16 @@ impl List<'_> {
             None => self.len(),
         };
         let at = run.min(self.runs.len());
+        if self.runs.is_full() {
+            return false;
+        }
+        self.edits.note(Edit::InsertRun, at as u32, level.into(), None);
         self.runs.insert(at, Run { level, start, len: 0 }).is_ok()
     }
 
     pub(super) fn remove_run(&mut self, run: usize) {
         if run < self.runs.len() {
+            self.edits.note(Edit::RemoveRun, run as u32, 0, None);
             self.runs.remove(run);
         }
     }
@@ -148,6 +248,7 @@ impl List<'_> {
         if self.len() >= self.capacity() || run >= self.runs.len() {
             return false;
         }
+        self.edits.note(Edit::Insert, run as u32, at, Some(table));
         let place = self.run(run).start.wrapping_add(at);
         let (from, end) = ((place as usize).wrapping_mul(TABLE), (self.len() as usize).wrapping_mul(TABLE));
         self.shift(run, 1);
@@ -163,6 +264,7 @@ impl List<'_> {
         if at >= self.run(run).len {
             return;
         }
+        self.edits.note(Edit::Remove, run as u32, at, None);
         let place = self.run(run).start.wrapping_add(at) as usize;
         let (to, end) = (place.wrapping_mul(TABLE), (self.len() as usize).wrapping_mul(TABLE));
         let from = to.wrapping_add(TABLE);

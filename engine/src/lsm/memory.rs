@@ -1,12 +1,12 @@
 //! How the lent memory is divided.
 //!
 //! ```text
-//!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ a key ┤
+//!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ a key ┤
 //! ```
 //! As many frames as there are records for; the memtable has what is left.
 
 use super::builder;
-use super::list::TABLE;
+use super::list::{EDITS, TABLE};
 use super::memtable::Kind;
 use crate::device::Geometry;
 use crate::node;
@@ -23,6 +23,7 @@ pub(super) struct Layout {
     pub(super) pool: usize,
     pub(super) memtable: usize,
     pub(super) list: usize,
+    pub(super) edits: usize,
     pub(super) key: usize,
 }
 
@@ -43,13 +44,15 @@ impl Layout {
             pool: frames.saturating_add(1).saturating_mul(size),
             memtable: 0,
             list,
+            edits: EDITS,
             key: node::max_key(size),
         }
     }
 
     fn total(&self) -> usize {
         let pages = builder::PAGES.saturating_mul(self.size).saturating_add(self.pool);
-        pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(self.key)
+        let rest = self.edits.saturating_add(self.key);
+        pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(rest)
     }
 
     /// The least memory for a device, with so many frames. The list then has a third of what is left, so on a large device there is

@@ -287,7 +287,7 @@ impl<M: Kind> Merge<'_, M> {
             let mut rest = self.tables.list.get(at);
             if source.table < run.len && (source.page, source.cell) > (rest.page, rest.cell) {
                 (rest.page, rest.cell, rest.prefix) = (source.page, source.cell, source.head);
-                self.tables.list.set(at, rest);
+                self.tables.list.replace(at, rest);
             }
             if source.run == self.job.target {
                 self.job.place = source.from;

@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::builder::{self, Builder};
 use super::filter::Hash;
 use super::find::{Tables, value_of};
-use super::list::{List, Runs};
+use super::list::{Edits, List, Runs, prefix};
 use super::manifest::Manifest;
 use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Entries, Memtable, Places};
@@ -49,6 +49,8 @@ pub struct Lsm<P, F, M = Entries> {
     pool: State,
     memtable: M,
     runs: Runs,
+    /// Bytes of the edits, see [`Edits`].
+    edits: usize,
     progress: builder::Progress,
     state: Inner,
 }
@@ -125,6 +127,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
             pool: State::new(),
             memtable: M::new(),
             runs: Runs::new(),
+            edits: usize::MAX,
             progress: builder::Progress::default(),
             state: Inner {
                 options,
@@ -150,18 +153,20 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     }
 
     fn view(&mut self) -> Tree<'_, M> {
-        let Layout { size, pool, memtable, list, key } = self.state.layout;
+        let Layout { size, pool, memtable, list, edits, key } = self.state.layout;
         let bytes = self.pages.as_mut();
         let (builder, rest) =
             bytes.split_at_mut_checked(builder::PAGES.wrapping_mul(size)).unwrap_or_default();
         let (pages, rest) = rest.split_at_mut_checked(pool).unwrap_or_default();
         let (chunks, rest) = rest.split_at_mut_checked(memtable).unwrap_or_default();
         let (tables, rest) = rest.split_at_mut_checked(list).unwrap_or_default();
+        let (edits, rest) = rest.split_at_mut_checked(edits).unwrap_or_default();
+        let edits = Edits { bytes: edits, len: &mut self.edits };
         let key = rest.get_mut(..key).unwrap_or_default();
         Tree {
             tables: Tables {
                 pool: Pool { pages, frames: self.frames.as_mut(), state: &mut self.pool },
-                list: List { bytes: tables, runs: &mut self.runs },
+                list: List { bytes: tables, runs: &mut self.runs, edits },
             },
             memtable: Memtable { bytes: chunks, state: &mut self.memtable },
             builder: Builder { pages: builder, key, size, progress: &mut self.progress },
@@ -206,6 +211,10 @@ impl<M: memtable::Kind> Tree<'_, M> {
             let ahead = table.merged.wrapping_sub(offset as u32);
             if table.merged == 0 || ahead == 0 || ahead > u32::MAX / 2 {
                 continue;
+            }
+            // Most often the first bytes tell.
+            if prefix(key) >> 48 < u64::from(table.last) {
+                return Ok(true);
             }
             let frame = self.tables.leaf(ground, &table, table.pages.wrapping_sub(1))?;
             let page = self.tables.pool.page(frame);
@@ -303,7 +312,11 @@ impl<M: memtable::Kind> Tree<'_, M> {
                     frames: self.tables.pool.frames,
                     state: self.tables.pool.state,
                 },
-                list: List { bytes: self.tables.list.bytes, runs: self.tables.list.runs },
+                list: List {
+                    bytes: self.tables.list.bytes,
+                    runs: self.tables.list.runs,
+                    edits: Edits { bytes: self.tables.list.edits.bytes, len: self.tables.list.edits.len },
+                },
             },
             memtable: Memtable { bytes: self.memtable.bytes, state: self.memtable.state },
             builder: Builder {
@@ -362,7 +375,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
     fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
         if !core::mem::replace(&mut self.state.bulk, true) {
             let level = self.outlook(false).last();
-            self.tables.list.runs.clear();
+            self.tables.list.clear();
             self.tables.list.insert_run(0, level);
             self.builder.pass(&[]);
         }
@@ -471,12 +484,13 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        let tree = self.view();
-        let (mut tables, manifest) = (tree.tables, tree.state.manifest);
-        let read = tables.read_manifest(ground, &manifest);
+        let mut tree = self.view();
+        let manifest = tree.state.manifest;
+        let read = tree.tables.read_manifest(ground, &manifest);
         if read.is_err() {
-            tables.list.runs.clear();
+            tree.tables.list.clear();
         }
+        tree.drop_empty();
         read
     }
 
@@ -585,7 +599,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn clear(&mut self) {
-        self.runs.clear();
+        self.view().tables.list.clear();
         self.state.pairs = 0;
         self.state.manifest = self.state.published;
         (self.state.unwritten, self.state.unpublished) = (false, false);

@@ -6,5 +6,12 @@ use esker_tests::kv::engine::{TestLsm, TestPlaces, TestTree};
 use esker_tests::{cli, kv};
 
 fn main() -> ExitCode {
-    cli::main("model", &[("btree", kv::random::run::<TestTree>), ("lsm", kv::random::run::<TestLsm>), ("places", kv::random::run::<TestPlaces>)])
+    cli::main(
+        "model",
+        &[
+            ("btree", kv::random::run::<TestTree>),
+            ("lsm", kv::random::run::<TestLsm>),
+            ("places", kv::random::run::<TestPlaces>),
+        ],
+    )
 }
