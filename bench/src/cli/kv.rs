@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 
 use super::{slow, told, watch};
 use crate::Failure;
+use crate::kv::nor::pattern::Pattern;
 use crate::kv::workload::Amounts;
-use crate::kv::{self, Options, Simulated};
+use crate::kv::{self, Options, Simulated, nor};
 
 /// What esker's store keeps its pairs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,7 +31,9 @@ pub enum Engine {
     after_help = "Examples:\n  \
         esker bench kv\n  \
         esker bench kv --pairs 200000,600000 --json > kv.json\n  \
-        esker bench kv --sim nor --pairs 1000,5000\n  \
+        esker bench kv --sim nor --json\n  \
+        esker bench kv --sim nor --capacity 2097152 --pairs 5000 --value-size 64 --pattern random,hot-spot\n  \
+        esker bench kv --sim sd --workloads single,get --pairs 1000,5000\n  \
         esker bench kv --stores esker,esker-lsm\n  \
         esker bench kv --stores esker,redb --workloads single,batches --loop --directory /mnt/disk"
 )]
@@ -96,9 +99,19 @@ pub struct KvArguments {
     #[arg(long, value_name = "BYTES")]
     pub capacity: Option<u64>,
     /// Simulate the device: nor, sd or nvme. Calls and bytes are exact then, times are a model's; the other defaults are
-    /// what such a device is usually given
+    /// what such a device is usually given. On nor every put is durable, and peers for small devices take part; with
+    /// `--workloads` it is given the tasks of the others
     #[arg(long = "sim", value_name = "DEVICE", conflicts_with_all = ["direct", "loop_device", "directory"])]
     pub simulated: Option<Simulated>,
+    /// With `--sim nor`: in which order pairs are put [default: random]
+    #[arg(long = "pattern", value_enum, value_name = "NAMES", value_delimiter = ',')]
+    pub patterns: Option<Vec<Pattern>>,
+    /// With `--sim nor`: bytes of memory that esker is lent in all [default: 16384]
+    #[arg(long, value_name = "BYTES")]
+    pub lent: Option<usize>,
+    /// With `--sim nor`: how much of the device esker's log has [default: 20]
+    #[arg(long, value_name = "PERCENT")]
+    pub log_percent: Option<u8>,
     /// Write and read esker's file past the page cache (`O_DIRECT`)
     #[arg(long)]
     pub direct: bool,
@@ -131,12 +144,48 @@ impl KvArguments {
         if self.worker {
             return kv::serve();
         }
+        if let Some(options) = self.nor_options() {
+            watch(&options.signal)?;
+            return told(&nor::run(&options)?, self.json, self.output.as_deref());
+        }
+        if self.patterns.is_some() || self.lent.is_some() || self.log_percent.is_some() {
+            return Err(Failure::new(
+                "--pattern, --lent and --log-percent are for small devices: --sim nor without --workloads",
+            ));
+        }
         let slow = slow(self.no_realtime);
         let options = self.options();
         watch(&options.signal)?;
         let mut report = kv::run(&options)?;
         report.warnings.extend(slow);
         told(&report, self.json, self.output.as_deref())
+    }
+
+    /// What they come to where small devices are measured.
+    pub(super) fn nor_options(&self) -> Option<nor::Options> {
+        if self.simulated != Some(Simulated::Nor) || self.workloads.is_some() {
+            return None;
+        }
+        let mut options = nor::Options::default();
+        if self.pairs.is_some() || self.value_size.is_some() || self.capacity.is_some() {
+            let setting = |pairs| nor::Setting {
+                capacity: self.capacity.unwrap_or(1 << 20),
+                pairs,
+                value_size: self.value_size.unwrap_or(32),
+            };
+            let pairs = self.pairs.clone().unwrap_or_else(|| vec![1000]);
+            options.settings = pairs.into_iter().map(setting).collect();
+        }
+        Some(nor::Options {
+            stores: self.stores.clone().unwrap_or(options.stores),
+            settings: options.settings,
+            patterns: self.patterns.clone().unwrap_or(options.patterns),
+            lent: self.lent.unwrap_or(options.lent),
+            block_size: self.block_size,
+            log_percent: self.log_percent.unwrap_or(options.log_percent),
+            reads: self.reads,
+            signal: options.signal,
+        })
     }
 
     /// What they come to.

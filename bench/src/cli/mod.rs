@@ -124,7 +124,28 @@ mod tests {
         let lsm = Program::parse_from(["bench", "kv", "--engine", "lsm", "--stores", "redb,esker"]);
         let Some(BenchCommand::Kv(arguments)) = lsm.bench.what else { panic!("no kv") };
         assert_eq!(arguments.options().stores, ["redb", "esker-lsm"]);
+        assert!(arguments.nor_options().is_none());
         assert_eq!(Program::parse_from(["bench", "--rounds", "3"]).bench.sync.rounds, 3);
+    }
+
+    #[test]
+    fn small_devices_have_stores_and_tasks_of_their_own() {
+        let options = |words: &str| {
+            let program = Program::parse_from(["bench", "kv", "--sim"].into_iter().chain(words.split(' ')));
+            let Some(BenchCommand::Kv(arguments)) = program.bench.what else { panic!("no kv") };
+            arguments.nor_options()
+        };
+        assert_eq!(
+            format!("{:?}", options("nor")),
+            format!("{:?}", Some(crate::kv::nor::Options::default()))
+        );
+        assert!(options("sd").is_none() && options("nor --workloads get").is_none());
+        let asked = options("nor --pairs 5,6 --value-size 7 --lent 20000 --pattern hot-spot,delete-heavy");
+        let asked = asked.unwrap();
+        let settings: Vec<_> =
+            asked.settings.iter().map(|it| (it.capacity, it.pairs, it.value_size)).collect();
+        assert_eq!(settings, [(1 << 20, 5, 7), (1 << 20, 6, 7)]);
+        assert_eq!((asked.lent, asked.patterns.len()), (20_000, 2));
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Expected {
         *version = 0;
     }
 
+    /// Whether the pair is there.
+    pub fn is_there(&self, number: u32) -> bool {
+        self.version(number) != 0
+    }
+
     fn version(&self, number: u32) -> u8 {
         self.versions[number as usize]
     }
@@ -54,9 +59,9 @@ impl Expected {
     ///
     /// # Errors
     /// The value is another, or there is none.
-    pub fn get(
+    pub fn get<R: Reader + ?Sized>(
         &self,
-        reader: &mut dyn Reader,
+        reader: &mut R,
         number: u32,
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
@@ -75,7 +80,12 @@ impl Expected {
     ///
     /// # Errors
     /// It is there.
-    pub fn absent(&self, reader: &mut dyn Reader, number: u32, key: &mut Vec<u8>) -> Result<u64, Failure> {
+    pub fn absent<R: Reader + ?Sized>(
+        &self,
+        reader: &mut R,
+        number: u32,
+        key: &mut Vec<u8>,
+    ) -> Result<u64, Failure> {
         self.pairs.absent_key(number, key);
         match reader.get(key, &mut |_| ())? {
             false => Ok(key.len() as u64),

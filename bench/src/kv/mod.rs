@@ -9,6 +9,7 @@
 //! - `session`: one store at its tasks; `check` compares every answer with what was stored.
 //! - `worker`: a session in a process of its own.   - `rounds`: who has the next turn.   - [`report`]: what it comes to.
 //! - `esker`, `floor`, `peers`: the stores.   - `simulated`: the same tasks on devices whose counts are exact.
+//! - [`nor`]: other tasks and other stores, those of small devices.
 
 mod check;
 mod counters;
@@ -16,6 +17,7 @@ mod esker;
 mod floor;
 mod instructions;
 mod loop_device;
+pub mod nor;
 pub mod pairs;
 #[cfg(feature = "peers")]
 mod peers;

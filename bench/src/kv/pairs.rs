@@ -84,7 +84,7 @@ fn fill(seed: u64, len: usize, out: &mut Vec<u8>) {
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input changes half of the output.
-fn mix(mut z: u64) -> u64 {
+pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

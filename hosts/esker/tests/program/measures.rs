@@ -29,8 +29,20 @@ fn processes_of_their_own_answer_for_each_store_and_workload() {
     assert!(place.names().is_empty(), "what it made is gone again");
     let lsm = String::from_utf8(place.ok(&format!("bench kv --engine lsm --directory . {TINY}"))).unwrap();
     assert!(lsm.contains(" esker-lsm "), "{lsm}");
-    let table = String::from_utf8(place.ok(&format!("bench kv --sim nor {TINY}"))).unwrap();
+    let table =
+        String::from_utf8(place.ok(&format!("bench kv --sim nor --workloads load-sorted {TINY}"))).unwrap();
     assert!(table.contains("load-sorted") && table.contains("erases"), "{table}");
+}
+
+#[test]
+fn small_devices_are_measured_phase_by_phase() {
+    let place = Place::new();
+    let report = place.ok("bench kv --sim nor --stores esker-lsm --pairs 200 --pattern reverse --json");
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let phases: Vec<_> = rows.iter().map(|row| row["phase"].as_str().unwrap()).collect();
+    assert_eq!(phases, ["load", "overwrite", "get-hit", "get-miss", "open"]);
+    assert!(rows.iter().all(|row| row["pattern"] == "reverse" && row["error"].is_null()));
 }
 
 #[test]
@@ -44,6 +56,7 @@ fn what_can_not_be_measured_is_told_in_one_line() {
     place.refused(little, &["100000 bytes of memory are too little", "--cache"]);
     place.refused_fed("bench kv --worker", b"nonsense\n", &["--worker"]);
     place.refused("bench kv --worker", &["no orders"]);
+    place.refused("bench kv --sim sd --lent 20000", &["--lent", "--sim nor"]);
     assert_eq!(place.run("bench kv --sim floppy").status.code(), Some(2));
 }
 
