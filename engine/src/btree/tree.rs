@@ -7,11 +7,12 @@ use heapless::Vec;
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
-    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
+    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
+    Verified,
 };
 use crate::node::{self, Pointer};
 use crate::pool::{Frames, NO_BLOCK, NONE, Pool, PoolInfo, State};
-use crate::volume::{Buffer, Fault, LogShape, VolumeInfo};
+use crate::volume::{Buffer, Division, Fault, VolumeInfo};
 
 /// No tree is higher. With three children to a page at least, 2^32 blocks are used up long before.
 pub(super) const MAX_HEIGHT: usize = 24;
@@ -123,7 +124,7 @@ impl Needed {
 impl<P: Buffer, F: Frames> Index for BTree<P, F> {
     const KIND: Kind = Kind::BTree;
 
-    fn begin(&mut self, geometry: &Geometry, block: u32, _: &LogShape) -> Result<(), Unfit> {
+    fn begin(&mut self, geometry: &Geometry, block: u32, _: &Division) -> Result<(), Unfit> {
         if geometry.erase_unit > MAX_ERASE {
             return Err(Unfit::Block(
                 "a B-tree writes a page at a time and wants erase units of 4 KiB at most: for larger ones use the LSM tree",
@@ -186,8 +187,8 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         true
     }
 
-    fn is_due(&self, log: bool, blocks: bool) -> bool {
-        log || blocks
+    fn is_due(&self, log: u32, blocks: bool) -> bool {
+        log > LOG_FULL / 2 || blocks
     }
 
     fn position(&mut self, end: u64) -> u64 {
@@ -326,9 +327,9 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         self.state.info.dirty
     }
 
-    fn pace(&self) -> u32 {
+    fn pace(&mut self, changes: u32, _: u32) -> u32 {
         // What a change makes dirty is one way, and more is written than that: so a checkpoint ends.
-        u32::from(self.root.height).wrapping_add(8)
+        u32::from(self.root.height).wrapping_add(8).saturating_mul(changes)
     }
 
     fn info(&self) -> IndexInfo {

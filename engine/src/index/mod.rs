@@ -9,7 +9,7 @@ use core::ops::{Bound, Range};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::pool::PoolInfo;
-use crate::volume::{Fault, LogShape};
+use crate::volume::{Division, Fault};
 use crate::wal::Site;
 
 /// The kinds of index there are.
@@ -252,6 +252,9 @@ pub struct Logged {
     pub(crate) value: Option<Range<usize>>,
 }
 
+/// A log that has all segments it can have.
+pub const LOG_FULL: u32 = 1 << 16;
+
 /// What an index stands on: the blocks of a volume.
 pub trait Ground {
     /// Id of the volume, which seeds all checksums.
@@ -284,6 +287,8 @@ pub trait Ground {
     fn block_size(&self) -> u32;
     /// The device's erase unit; 0: what stands there may be written over.
     fn erase_unit(&self) -> u32;
+    /// Erases that were begun, to be compared with what it was before.
+    fn erases(&self) -> u32;
     /// Writes begin and end at multiples of this.
     fn write_unit(&self) -> u32;
     /// Blocks that can be had before the next publish.
@@ -301,6 +306,8 @@ pub trait Ground {
     fn damaged(&mut self, block: u32) -> Fault;
     /// The fault for a value of this length that the caller's buffer does not hold.
     fn short(&mut self, len: usize) -> Fault;
+    /// What the last fault was about: after [`Fault::Short`], the length that was needed.
+    fn detail(&self) -> u32;
     /// The fault for too little lent memory: so many frames would do.
     fn too_few_frames(&mut self, frames: u32) -> Fault;
 }
@@ -316,7 +323,7 @@ pub trait Index {
 
     /// Makes the memory ready for blocks of this size. Returns bytes of pages and frames that would be enough if the memory
     /// is too little, or why blocks of this size won't do.
-    fn begin(&mut self, geometry: &Geometry, block: u32, log: &LogShape) -> Result<(), Unfit>;
+    fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit>;
     /// Takes its root from what was published; nothing read: an empty one.
     fn read_root(&mut self, fields: &mut Varints<'_>);
     /// Says its root, for the next publish: at most 40 bytes.
@@ -383,8 +390,8 @@ pub trait Index {
         key: &mut [u8],
         forward: bool,
     ) -> Result<(), Fault>;
-    /// Whether changes should pay for a checkpoint now; and whether they should for the sake of the log, or of free blocks.
-    fn is_due(&self, log: bool, blocks: bool) -> bool;
+    /// Whether changes should pay for a checkpoint now. `log`: how full it is, [`LOG_FULL`] being wholly; `blocks`: there are few.
+    fn is_due(&self, log: u32, blocks: bool) -> bool;
     /// Writes at most so many pages. Returns whether what is on the device now may be published.
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault>;
     /// What is not on the device: pages, or pairs. A publish may leave some.
@@ -397,8 +404,12 @@ pub trait Index {
     fn published(&mut self);
     /// Whether [`close`](crate::store::Store::close) should leave no log.
     fn flush_at_close(&self) -> bool;
-    /// Pages that a checkpoint should write for each operation.
-    fn pace(&self) -> u32;
+    /// Pages that so many changes should pay for; `log`: how full it is.
+    fn pace(&mut self, changes: u32, log: u32) -> u32;
+    /// What the last step has completed waits to be published: no further step before, and it may wait for the next change.
+    fn is_ready(&self) -> bool {
+        false
+    }
     /// In figures.
     fn info(&self) -> IndexInfo;
     /// Its buffer pool in figures.

@@ -113,6 +113,12 @@ impl Tables<'_> {
         Ok(Spot { frame: self.leaf(ground, table, table.page)?, cell: table.cell })
     }
 
+    /// Where the last key of a table is.
+    pub(super) fn last_key<G: Ground>(&mut self, ground: &mut G, table: &Table) -> Result<Spot, Fault> {
+        let frame = self.leaf(ground, table, table.pages.wrapping_sub(1))?;
+        Ok(Spot { frame, cell: (node::count(self.pool.page(frame)) as u32).wrapping_sub(1) })
+    }
+
     pub(super) fn key(&self, spot: Spot) -> &[u8] {
         node::key(self.pool.page(spot.frame), spot.cell as usize)
     }

@@ -10,7 +10,7 @@ use super::list::{EDITS, TABLE};
 use super::memtable::Kind;
 use crate::device::Geometry;
 use crate::node;
-use crate::volume::LogShape;
+use crate::volume::Division;
 
 /// The least number of frames: what a merge holds on to of each run, the way to a page, and one for the log's operations.
 pub(super) const MIN_FRAMES: usize = 6;
@@ -35,9 +35,13 @@ pub(super) fn page_size(geometry: &Geometry, block: u32) -> usize {
 
 impl Layout {
     /// Bytes that are needed beside the memtable's.
-    fn fixed(geometry: &Geometry, block: u32, frames: usize) -> Self {
+    fn fixed(geometry: &Geometry, block: u32, division: &Division, frames: usize) -> Self {
         let size = page_size(geometry, block);
-        let tables = geometry.capacity.checked_div(u64::from(block)).unwrap_or(0);
+        // Before the volume is known, as if it had nothing but blocks.
+        let tables = match division.blocks {
+            0 => geometry.capacity.checked_div(u64::from(block)).unwrap_or(0),
+            blocks => blocks.into(),
+        };
         let list = usize::try_from(tables).unwrap_or(usize::MAX).saturating_mul(TABLE);
         Self {
             size,
@@ -55,33 +59,33 @@ impl Layout {
         pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(rest)
     }
 
-    /// The least memory for a device, with so many frames. The list then has a third of what is left, so on a large device there is
-    /// not room for all of the tables that it could hold.
-    pub(super) fn least(geometry: &Geometry, block: u32, frames: usize, memtable: usize) -> usize {
-        let mut layout = Self::fixed(geometry, block, frames.max(MIN_FRAMES));
-        layout.memtable = memtable;
+    /// The least memory for a device, with so many frames, and a memtable of this kind. The list then has a third of what is left, so on a
+    /// large device there is not room for all of the tables that it could hold.
+    pub(super) fn least<M: Kind>(
+        geometry: &Geometry,
+        block: u32,
+        division: &Division,
+        frames: usize,
+    ) -> usize {
+        let mut layout = Self::fixed(geometry, block, division, frames.max(MIN_FRAMES));
+        layout.memtable = M::least(layout.size, division);
         layout.list = layout.list.min((layout.memtable / 2).saturating_add(TABLE));
         layout.total()
     }
 
-    /// The least memory for a memtable of this kind.
-    pub(super) fn memtable<M: Kind>(geometry: &Geometry, block: u32, log: &LogShape) -> usize {
-        M::least(page_size(geometry, block), log)
-    }
-
     /// Divides so many bytes; `None`: they are too few.
-    pub(super) fn divide(
+    pub(super) fn divide<M: Kind>(
         geometry: &Geometry,
         block: u32,
+        division: &Division,
         bytes: usize,
         frames: usize,
-        memtable: usize,
     ) -> Option<Self> {
-        let mut layout = Self::fixed(geometry, block, frames);
+        let mut layout = Self::fixed(geometry, block, division, frames);
         let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
         layout.list = layout.list.min(rest / 3) / TABLE * TABLE;
         layout.memtable = rest.saturating_sub(layout.list);
-        let enough = layout.memtable >= memtable && frames >= MIN_FRAMES;
+        let enough = layout.memtable >= M::least(layout.size, division) && frames >= MIN_FRAMES;
         enough.then_some(layout)
     }
 }

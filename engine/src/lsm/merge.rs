@@ -57,6 +57,8 @@ pub(super) struct Job {
     pub(super) bottom: bool,
     /// It ends with one table.
     pub(super) one: bool,
+    /// A sweep, and where it goes on was looked up.
+    pub(super) begun: bool,
     /// Bytes of the key that was passed last; `None`: all keys are to come.
     pub(super) passed: Option<usize>,
     /// Of the log, what the memtable had seen when the table was begun.
@@ -78,6 +80,7 @@ impl Job {
             place,
             bottom,
             one: false,
+            begun: false,
             passed: None,
             seen: 0,
             left: 0,
@@ -111,6 +114,8 @@ pub(super) struct Merge<'a, M> {
     pub(super) pair: u32,
     /// Pairs in all tables.
     pub(super) pairs: &'a mut u64,
+    /// Pages that the step has read and written.
+    pub(super) work: u32,
     /// Is told what is damaged and left out.
     pub(super) report: &'a mut dyn FnMut(Damage),
 }
@@ -128,16 +133,17 @@ impl<M: Kind> Merge<'_, M> {
     }
 
     fn run<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<Progress, Fault> {
-        let mut work = 0_u32;
+        let erases = ground.erases();
         for source in 0..self.job.sources.len() {
-            self.load(ground, source, &mut work)?;
+            self.load(ground, source)?;
         }
         let passed = self.job.passed.map(|len| self.builder.key.get(..len).unwrap_or_default());
         let from = passed.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
         let mut fresh =
             if self.job.memtable { M::seek(&mut self.memtable, ground, from, true)? } else { None };
         loop {
-            if work >= pages {
+            // An erase takes longer than all else, and ends the step.
+            if self.work >= pages || pages != u32::MAX && ground.erases() != erases {
                 return Ok(Progress::Paused);
             }
             // The least key, and the newest source that has it.
@@ -188,7 +194,8 @@ impl<M: Kind> Merge<'_, M> {
                     self.commit(ground)?;
                     return Ok(Progress::Table);
                 }
-                work = work.saturating_add(self.builder.progress.written.wrapping_sub(written) as u32);
+                let written = self.builder.progress.written.wrapping_sub(written) as u32;
+                self.work = self.work.saturating_add(written);
             }
             self.job.passed = Some(key.len());
             // All versions of the key are passed together.
@@ -209,7 +216,7 @@ impl<M: Kind> Merge<'_, M> {
                     source.cell = source.cell.wrapping_add(1);
                     self.job.taken = self.job.taken.wrapping_add(1);
                 }
-                self.load(ground, at, &mut work)?;
+                self.load(ground, at)?;
             }
             if is_same && let Some(at) = fresh {
                 M::mark(&mut self.memtable, at);
@@ -219,7 +226,7 @@ impl<M: Kind> Merge<'_, M> {
     }
 
     /// The page where a source stands, pinned; behind the last pair of a page that of the next.
-    fn load<G: Ground>(&mut self, ground: &mut G, at: usize, work: &mut u32) -> Result<(), Fault> {
+    fn load<G: Ground>(&mut self, ground: &mut G, at: usize) -> Result<(), Fault> {
         let Some(mut source) = self.job.sources.get(at).copied() else { return Ok(()) };
         let run = self.tables.list.run(source.run);
         while source.table < run.len {
@@ -247,7 +254,7 @@ impl<M: Kind> Merge<'_, M> {
                 if let Some(place) = self.job.sources.get_mut(at) {
                     *place = source;
                 }
-                *work = work.saturating_add(1);
+                self.work = self.work.saturating_add(1);
                 self.job.left = self.job.left.saturating_sub(1);
             }
             let page = self.tables.pool.page(source.frame);

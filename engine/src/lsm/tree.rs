@@ -1,11 +1,11 @@
 //! The tree as a whole: its memory, its root, and what the shell asks of it.
 
-use core::ops::Range;
+use core::ops::{Bound, Range};
 
 use super::builder::{self, Builder};
 use super::filter::Hash;
 use super::find::{Tables, value_of};
-use super::list::{Edits, List, Runs, prefix};
+use super::list::{Edits, List, Run, Runs, prefix};
 use super::manifest::Manifest;
 use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Entries, Memtable, Places};
@@ -14,11 +14,12 @@ use super::policy::{Outlook, Shape, merge_runs};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
-    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
+    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
+    Verified,
 };
 use crate::node;
 use crate::pool::{Frames, Pool, PoolInfo, State};
-use crate::volume::{Buffer, Fault, LogShape, VolumeInfo};
+use crate::volume::{Buffer, Division, Fault, VolumeInfo};
 
 /// How a tree is to be kept. None of it is on the device: it may be different at each open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,22 @@ pub(super) struct Inner {
     pair: u32,
     /// Bytes of a block.
     block: u32,
+    /// Bytes of entries that the log has room for.
+    log_bytes: u64,
+    /// Tables don't grow by the next change, that much was looked up.
+    known: bool,
+    /// What changes have paid for and no step has done yet, in sixteenths of a page.
+    credit: u32,
 }
+
+/// Blocks that a merge needs: for the table, for the manifest, and for the list of free blocks.
+const LEAST_FREE: u32 = 3;
+/// A page, in what changes pay for.
+const PAGE: u32 = 16;
+/// A sweep is due when the memtable is so full, in sixty-fourths,
+const DUE: u32 = 54;
+/// or the log.
+const LOG_DUE: u32 = LOG_FULL / 4 * 3;
 
 /// The tree at work: without the types of its memory, so that its code is there once.
 pub(super) struct Tree<'a, M> {
@@ -98,8 +114,8 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
     /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
     pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
-        let memtable = Layout::memtable::<Entries>(geometry, block_size, &LogShape::default());
-        (Layout::least(geometry, block_size, MIN_FRAMES, memtable), MIN_FRAMES)
+        let bytes = Layout::least::<Entries>(geometry, block_size, &Division::default(), MIN_FRAMES);
+        (bytes, MIN_FRAMES)
     }
 }
 
@@ -113,9 +129,13 @@ impl<P: Buffer, F: Frames> Lsm<P, F, Places> {
     /// volume's logs.
     pub fn memory_needed_with_places(volume: &VolumeInfo) -> (usize, usize) {
         let (geometry, block) = (&volume.geometry, volume.block_size);
-        let log = LogShape { segments: volume.segments, segment: volume.segment_size };
-        let memtable = Layout::memtable::<Places>(geometry, block, &log);
-        (Layout::least(geometry, block, MIN_FRAMES, memtable), MIN_FRAMES)
+        let division = Division {
+            segments: volume.segments,
+            segment: volume.segment_size,
+            reserve: volume.reserve.into(),
+            blocks: volume.blocks,
+        };
+        (Layout::least::<Places>(geometry, block, &division, MIN_FRAMES), MIN_FRAMES)
     }
 }
 
@@ -143,6 +163,9 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 seen: 0,
                 pair: 64,
                 block: 0,
+                log_bytes: 0,
+                known: false,
+                credit: 0,
             },
         }
     }
@@ -150,6 +173,55 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     /// Gives the memory back.
     pub fn into_memory(self) -> (P, F) {
         (self.pages, self.frames)
+    }
+
+    /// How full the memtable is, in sixty-fourths.
+    fn fullness(&self) -> u32 {
+        let (used, total) = self.memtable.room();
+        used.saturating_mul(64).checked_div(total).unwrap_or(64)
+    }
+
+    /// Blocks for all that the memtable holds, as far as tables may grow by it.
+    fn blocks_for_memtable(&self) -> u32 {
+        let bytes = self.memtable.growth().saturating_mul(self.memtable.part(self.state.pair));
+        let used = bytes / self.state.layout.size.max(1) as u32;
+        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
+        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(LEAST_FREE)
+    }
+
+    /// Sixteenths of a page for a change. An entry waits for half a sweep, so the memtable is filled twice while a sweep goes through all
+    /// tables. That, as long as it is just so full that a sweep is due; and ever more, the fuller. Where the log is so full, one sweep has
+    /// to end before there is no room left in it.
+    fn sweep_pace(&self, log: u32) -> u32 {
+        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
+        let tables = self.runs.first().map_or(0, |run| run.len).max(1);
+        let work = tables.saturating_mul(pages).saturating_mul(2).saturating_mul(PAGE);
+        let pair = self.state.pair.max(16);
+        let mut each = 0;
+        if let Some(over) = self.fullness().checked_sub(DUE) {
+            let (_, total) = self.memtable.room();
+            let entries = total.saturating_mul(self.memtable.part(pair)) / pair;
+            let least = work / entries.saturating_mul(2).max(1);
+            each = least.saturating_mul(over.saturating_mul(2).saturating_add(8)) / 8 + 1;
+        }
+        if log >= LOG_DUE {
+            let left = u64::from(LOG_FULL.saturating_sub(log)).saturating_mul(self.state.log_bytes);
+            let changes = left / u64::from(LOG_FULL) / u64::from(pair.saturating_add(8));
+            each = each.max(work / (changes as u32).max(1) + 1);
+        }
+        each
+    }
+
+    /// Pages for a change, of merges of whole runs: what is to be done, divided among the changes that there is room for until then.
+    fn merge_pace(&self) -> u32 {
+        let (used, total) = self.memtable.room();
+        let part = self.memtable.part(self.state.pair);
+        let room = total.saturating_sub(used).saturating_mul(part);
+        let changes = (room / self.state.pair.max(16)).max(1);
+        let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
+        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
+        let work = left.saturating_add(u64::from(held).saturating_mul(2)) as u32;
+        (work / changes).saturating_add(2)
     }
 
     fn view(&mut self) -> Tree<'_, M> {
@@ -188,7 +260,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
 
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
         let offset = ground.offset();
-        if !M::insert(&mut self.memtable, ground, key, value, offset)? {
+        let known = core::mem::take(&mut self.state.known);
+        if !M::insert(&mut self.memtable, ground, key, value, known, offset)? {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
         }
         self.note(key, value);
@@ -216,9 +289,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
             if prefix(key) >> 48 < u64::from(table.last) {
                 return Ok(true);
             }
-            let frame = self.tables.leaf(ground, &table, table.pages.wrapping_sub(1))?;
-            let page = self.tables.pool.page(frame);
-            if key <= node::key(page, node::count(page).wrapping_sub(1)) {
+            let last = self.tables.last_key(ground, &table)?;
+            if key <= self.tables.key(last) {
                 return Ok(true);
             }
         }
@@ -243,12 +315,16 @@ impl<M: memtable::Kind> Tree<'_, M> {
     /// See [`Index::checkpoint_step`].
     fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
         self.finish_bulk(ground)?;
+        let erases = ground.erases();
         if !self.state.unwritten {
             let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.state.len() != 0))
             else {
                 return Ok(true);
             };
-            self.begin_sweep(ground, &mut job)?;
+            if self.begin_sweep(ground, &mut job)? && pages != u32::MAX {
+                self.state.job = Some(job);
+                return Ok(false);
+            }
             let done = self.merge(ground, &mut job, pages, &mut |_| {});
             match done {
                 Ok(Progress::Paused) => {
@@ -276,26 +352,70 @@ impl<M: memtable::Kind> Tree<'_, M> {
                 }
             }
         }
+        // The manifest may have to erase something, too.
+        if self.state.unwritten && pages != u32::MAX && ground.erases() != erases {
+            return Ok(false);
+        }
         self.tables.write_manifest(ground, &mut self.state.manifest)?;
         self.state.unwritten = false;
         Ok(true)
     }
 
-    /// A sweep goes on behind the last key of the table before.
-    fn begin_sweep<G: Ground>(&mut self, ground: &mut G, job: &mut Job) -> Result<(), Fault> {
-        if !job.one || job.passed.is_some() {
-            return Ok(());
+    /// A sweep goes on behind the last key of the table before, and passes tables that the memtable has nothing new for. Whether anything
+    /// had to be looked up.
+    fn begin_sweep<G: Ground>(&mut self, ground: &mut G, job: &mut Job) -> Result<bool, Fault> {
+        if !job.one || !job.memtable || job.begun {
+            return Ok(false);
         }
+        job.begun = true;
         let run = self.tables.list.run(job.target);
-        if let Some(before) = job.place.checked_sub(1) {
-            let table = self.tables.list.get(run.start.wrapping_add(before));
-            let frame = self.tables.leaf(ground, &table, table.pages.wrapping_sub(1))?;
-            let page = self.tables.pool.page(frame);
-            let key = node::key(page, node::count(page).wrapping_sub(1));
-            self.builder.pass(key);
-            job.passed = Some(key.len());
+        let mut place = job.place.min(run.len);
+        let passed = self.pass_table(ground, run, place)?;
+        let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
+        let from = if passed.is_some() { Bound::Excluded(key) } else { Bound::Unbounded };
+        let mut fresh = M::seek(&mut self.memtable, ground, from, true)?;
+        if fresh.is_none() {
+            // At the end of the keys it begins anew.
+            place = 0;
+            fresh = M::seek(&mut self.memtable, ground, Bound::Unbounded, true)?;
         }
-        Ok(())
+        self.memtable.load(ground, fresh)?;
+        if let Some(key) = fresh.and_then(|at| self.memtable.record(at)).map(|record| record.key)
+            && let Some(next) = self.tables.begun(ground, run, key, false)?.checked_sub(1)
+            && next > place
+        {
+            let table = self.tables.list.get(run.start.wrapping_add(next));
+            let last = self.tables.last_key(ground, &table)?;
+            place = next.wrapping_add(u32::from(key > self.tables.key(last)));
+        }
+        // A small rest of a table goes with what is behind it.
+        if let Some(before) = place.checked_sub(1) {
+            let table = self.tables.list.get(run.start.wrapping_add(before));
+            if table.page > table.pages / 2 {
+                place = before;
+            }
+        }
+        job.place = place;
+        for source in &mut job.sources {
+            (source.from, source.table) = (place, place);
+        }
+        job.passed = self.pass_table(ground, run, place)?;
+        Ok(true)
+    }
+
+    /// Notes that everything is done with up to the table before this place; how long its last key is.
+    fn pass_table<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        place: u32,
+    ) -> Result<Option<usize>, Fault> {
+        let Some(before) = place.checked_sub(1) else { return Ok(None) };
+        let table = self.tables.list.get(run.start.wrapping_add(before));
+        let last = self.tables.last_key(ground, &table)?;
+        let key = self.tables.key(last);
+        self.builder.pass(key);
+        Ok(Some(key.len()))
     }
 
     pub(super) fn merge<G: Ground>(
@@ -330,9 +450,11 @@ impl<M: memtable::Kind> Tree<'_, M> {
             seen: self.state.seen,
             pair: self.state.pair,
             pairs: &mut self.state.pairs,
+            work: 0,
             report,
         };
         let done = merge.step(ground, pages);
+        self.state.credit = self.state.credit.saturating_sub(merge.work.saturating_mul(PAGE));
         if done != Ok(Progress::Paused) {
             (self.state.unwritten, self.state.unpublished) = (true, true);
         }
@@ -443,7 +565,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     const KIND: Kind = Kind::Lsm;
     const IN_LOG: bool = M::IN_LOG;
 
-    fn begin(&mut self, geometry: &Geometry, block: u32, log: &LogShape) -> Result<(), Unfit> {
+    fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit> {
         if (block as usize) < page_size(geometry, block).saturating_mul(8) {
             return Err(Unfit::Block(
                 "a table of an LSM tree, which is a block, has at least 8 pages, none smaller than the device's units: use larger blocks",
@@ -454,15 +576,16 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
             return Err(Unfit::Misaligned(geometry.alignment));
         }
         let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
-        let least = Layout::memtable::<M>(geometry, block, log);
-        let Some(layout) = Layout::divide(geometry, block, bytes, frames, least) else {
+        let Some(layout) = Layout::divide::<M>(geometry, block, division, bytes, frames) else {
             let frames = frames.max(MIN_FRAMES);
-            return Err(Unfit::Memory(Layout::least(geometry, block, frames, least), frames));
+            return Err(Unfit::Memory(Layout::least::<M>(geometry, block, division, frames), frames));
         };
         (self.state.layout, self.state.block) = (layout, block);
+        let segments = division.segments.saturating_sub(division.reserve);
+        self.state.log_bytes = u64::from(segments).saturating_mul(u64::from(division.segment / 16 * 15));
         self.runs.clear();
         let mut tree = self.view();
-        M::divide(&mut tree.memtable, layout.size, log).map_err(Unfit::Block)?;
+        M::divide(&mut tree.memtable, layout.size, division).map_err(Unfit::Block)?;
         tree.reset();
         Ok(())
     }
@@ -548,12 +671,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn blocks_for_change(&self) -> u32 {
-        // All that the memtable holds, in tables; the one that is being written, and the manifest's next block.
-        let (used, _) = self.memtable.room();
-        let used =
-            used.saturating_mul(self.memtable.part(self.state.pair)) / self.state.layout.size.max(1) as u32;
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
-        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(3)
+        // A change by which tables don't grow makes nothing worse.
+        if self.state.known { LEAST_FREE } else { self.blocks_for_memtable() }
     }
 
     fn reserve(&self) -> u32 {
@@ -562,7 +681,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
         let tables = (bytes as u32).checked_div(self.state.block / 2).unwrap_or(0);
-        self.blocks_for_change().saturating_add(tables).saturating_add(1)
+        self.blocks_for_memtable().saturating_add(tables).saturating_add(1)
     }
 
     fn blocks_for_value(&self, _: usize, _: usize) -> u32 {
@@ -570,14 +689,25 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
-        if op.value.is_some() {
+        self.state.known = op.value.is_none();
+        let needed = self.blocks_for_memtable().saturating_add(self.reserve());
+        if op.value.is_some() && ground.available() >= needed {
+            // What can't be read there must be known before the change is in the log.
+            if M::IN_LOG {
+                M::find(&mut self.view().memtable, ground, op.key)?;
+            }
             return Ok(true);
         }
-        match self.view().get(ground, op.key, &mut []) {
-            Ok(found) => Ok(found.is_some()),
-            Err(Fault::Short) => Ok(true),
-            Err(fault) => Err(fault),
+        // There may be too little room for another pair, but not for a new value.
+        let found = match self.view().get(ground, op.key, &mut []) {
+            Ok(found) => found.map(|found| found.len),
+            Err(Fault::Short) => Some(ground.detail() as usize),
+            Err(fault) => return Err(fault),
+        };
+        if let Some(value) = op.value {
+            self.state.known = found.is_some_and(|len| len >= value.len());
         }
+        Ok(found.is_some())
     }
 
     fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>, _: Promoted<'_>) -> Result<Effect, Fault> {
@@ -640,9 +770,16 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.view().skip(ground, place, key, forward)
     }
 
-    fn is_due(&self, log: bool, _: bool) -> bool {
-        let (used, total) = self.memtable.room();
-        log || self.state.job.is_some() || self.state.unwritten || used > total / 4 * 3
+    fn is_due(&self, log: u32, _: bool) -> bool {
+        let is_full = match self.state.options.shape {
+            Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE,
+            Shape::Levels { .. } => self.fullness() > 48 || log > LOG_FULL / 2,
+        };
+        is_full || self.state.job.is_some() || self.state.unwritten
+    }
+
+    fn is_ready(&self) -> bool {
+        self.state.unpublished && !self.state.unwritten && !self.state.bulk
     }
 
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
@@ -679,24 +816,15 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         true
     }
 
-    fn pace(&self) -> u32 {
-        // What is to be done, divided among the changes that there is room for until then.
-        let (used, total) = self.memtable.room();
-        let part = self.memtable.part(self.state.pair);
-        let room = total.saturating_sub(used).saturating_mul(part);
-        let changes = (room / self.state.pair.max(16)).max(1);
-        let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
-        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
-        let work = left.saturating_add(u64::from(held).saturating_mul(2)) as u32;
-        let level = self.runs.first().map_or(0, |run| run.len);
-        let sweep = match self.state.options.shape {
-            Shape::Sweep => {
-                let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1);
-                level.saturating_mul(pages as u32).saturating_mul(3) / self.memtable.len().max(1)
-            }
-            Shape::Levels { .. } => 0,
+    fn pace(&mut self, changes: u32, log: u32) -> u32 {
+        let each = match self.state.options.shape {
+            Shape::Sweep => self.sweep_pace(log),
+            Shape::Levels { .. } => self.merge_pace().saturating_mul(PAGE),
         };
-        (work / changes).saturating_add(sweep).saturating_add(2)
+        // What was not needed is not saved up.
+        let most = each.saturating_add(PAGE.saturating_mul(8));
+        self.state.credit = self.state.credit.min(most).saturating_add(each.saturating_mul(changes));
+        self.state.credit / PAGE
     }
 
     fn info(&self) -> IndexInfo {

@@ -52,8 +52,8 @@ pub(crate) trait BlockRegion {
     fn scratch(&mut self) -> &mut [u8];
     /// Writes what was built.
     fn store(&mut self, block: u32, position: u32, len: u32) -> Result<(), Fault>;
-    /// A failure does not poison.
-    fn erase(&mut self, block: u32) -> Result<(), Fault>;
+    /// Erases the erase unit that begins at this place of a block, if one does. A failure does not poison.
+    fn erase(&mut self, block: u32, position: u32) -> Result<(), Fault>;
     fn is_poisoned(&self) -> bool;
     /// Forgives the write that just failed.
     fn forgive(&mut self);
@@ -457,13 +457,16 @@ impl Blocks {
                     taken => taken?,
                 };
                 at = UnitLink { block, ..UnitLink::default() };
-                match region.erase(block) {
-                    Err(Fault::Device) if !region.is_poisoned() => {
-                        self.retire(block);
-                        continue;
+            }
+            match region.erase(at.block, at.unit.wrapping_mul(size)) {
+                Err(Fault::Device) if !region.is_poisoned() => {
+                    if begins {
+                        self.retire(at.block);
                     }
-                    done => done?,
+                    self.open = false;
+                    continue;
                 }
+                done => done?,
             }
             while all && let Some(block) = self.fresh.pop() {
                 self.put(block);

@@ -100,7 +100,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.check_writable(volume)?;
         self.check_op(volume, op.key, op.value.map(|value| value.len()))?;
         let blocks = self.index.blocks_for_value(op.key.len(), value.len());
-        self.pace(volume, self.index.pace().wrapping_add(blocks))?;
+        let bytes = op.key.len().saturating_add(value.len()).saturating_add(MAX_HEAD);
+        self.pace(volume, 1, bytes, blocks)?;
         self.make_index_room(volume, self.log.end())?;
         let found = self.with_index(volume, None, |index, base| index.prepare(base, op))?;
         if op.value.is_none() && !found {
@@ -111,12 +112,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.make_room(volume, change.wrapping_add(blocks).wrapping_add(reserve))?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
-        self.offset = match self.log.append_parts(volume, parts) {
-            Err(Fault::Full) => {
-                self.try_checkpoint(volume)?;
-                self.log.append_parts(volume, parts)?
+        self.offset = loop {
+            match self.log.append_parts(volume, parts) {
+                Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
+                done => break done?,
             }
-            done => done?,
         };
         if I::IN_LOG {
             self.site = self.log.newest_site(volume);
@@ -143,16 +143,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if ops == 0 {
             return Ok(());
         }
-        let pages = self.index.pace().saturating_mul(ops).saturating_add(values);
-        self.pace(volume, pages)?;
+        self.pace(volume, ops, staged.len(), values)?;
         let changes = self.index.blocks_for_batch(ops, staged.len());
         self.make_room(volume, changes.saturating_add(values).saturating_add(self.index.reserve()))?;
-        self.offset = match self.log.append_staged(volume, staged) {
-            Err(Fault::Full) => {
-                self.try_checkpoint(volume)?;
-                self.log.append_staged(volume, staged)?
+        self.offset = loop {
+            match self.log.append_staged(volume, staged) {
+                Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
+                done => break done?,
             }
-            done => done?,
         };
         let mut left = staged;
         let mut cursor = self.log.cursor(self.offset);
@@ -218,7 +216,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.blocks.available() >= needed {
             return Ok(());
         }
-        self.try_checkpoint(volume)?;
+        while self.blocks.available() < needed && self.is_ahead() {
+            self.publish_some(volume)?;
+        }
         while self.blocks.available() < needed && self.index.reclaim() {
             self.complete_step(volume)?;
             self.publish(volume)?;

@@ -6,6 +6,7 @@
 
 use super::{Error, Index, Store};
 use crate::device::BlockDevice;
+use crate::index::LOG_FULL;
 use crate::volume::{Buffer, Fault, Volume};
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
@@ -30,7 +31,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(true);
         }
         self.writing = true;
-        self.write_some(volume, self.index.pace()).map_err(|fault| self.explain(volume, fault))?;
+        let pages = self.index.pace(1, LOG_FULL);
+        self.write_some(volume, pages.max(1)).map_err(|fault| self.explain(volume, fault))?;
         Ok(!self.writing)
     }
 
@@ -41,16 +43,24 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if !self.is_ahead() {
             return Ok(());
         }
-        if self.log.is_in_flight() {
-            return Err(Fault::SyncPending);
-        }
         loop {
-            self.complete_step(volume)?;
-            self.publish(volume)?;
+            self.publish_some(volume)?;
             if self.index.dirty() == 0 {
                 return Ok(());
             }
         }
+    }
+
+    /// As much of a checkpoint as can be published, and its publish.
+    pub(super) fn publish_some<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        if self.log.is_in_flight() {
+            return Err(Fault::SyncPending);
+        }
+        self.complete_step(volume)?;
+        self.publish(volume)
     }
 
     /// As much of a checkpoint as can be published.
@@ -58,24 +68,34 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        while !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))? {}
+        while !self.index.is_ready()
+            && !self.with_index(volume, None, |index, base| index.checkpoint_step(base, u32::MAX))?
+        {}
         Ok(())
     }
 
-    /// What a change pays for a checkpoint that is under way, or due now.
+    /// What so many changes, with `bytes` for the log, pay for a checkpoint that is under way, or due now; and so many pages more.
     pub(super) fn pace<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        pages: u32,
+        changes: u32,
+        bytes: usize,
+        more: u32,
     ) -> Result<(), Fault> {
+        let held = self.log.held(volume);
+        let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
+        let full = held.saturating_mul(LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
+        let log = if held > 2 { full } else { 0 };
         if !self.writing {
-            let held = self.log.held(volume);
-            let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
-            let log_is_due = held > 2 && held > free;
             let blocks_are_due = self.blocks.available() < self.room / 2;
-            self.writing = self.index.is_due(log_is_due, blocks_are_due) && self.is_ahead();
+            self.writing = self.index.is_due(log, blocks_are_due) && self.is_ahead();
         }
-        if self.writing { self.write_some(volume, pages) } else { Ok(()) }
+        let pages = self.index.pace(changes, log).saturating_add(more);
+        // No change pays for two erases.
+        if self.writing && pages != 0 && !self.log.will_erase(volume, bytes) {
+            return self.write_some(volume, pages);
+        }
+        Ok(())
     }
 
     fn write_some<D: BlockDevice, V: Buffer, const N: usize>(
@@ -83,13 +103,27 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         pages: u32,
     ) -> Result<(), Fault> {
-        let done = self.with_index(volume, None, |index, base| index.checkpoint_step(base, pages));
-        if done == Err(Fault::Damaged) {
-            self.stuck = self.stuck.or(Some(volume.medium.detail));
+        let erases = volume.medium.erases();
+        let mut clean = self.index.is_ready();
+        if !clean {
+            let done = self.with_index(volume, None, |index, base| index.checkpoint_step(base, pages));
+            if done == Err(Fault::Damaged) {
+                self.stuck = self.stuck.or(Some(volume.medium.detail));
+            }
+            clean = done?;
         }
-        let clean = done?;
         // While a sync is under way, nothing can be committed: the next step will.
-        if clean && !self.log.is_in_flight() { self.publish(volume) } else { Ok(()) }
+        if !clean || self.log.is_in_flight() {
+            return Ok(());
+        }
+        if self.index.is_ready() {
+            self.blocks.before_publish(volume)?;
+            // A home may have to be erased.
+            if volume.medium.erases() != erases {
+                return Ok(());
+            }
+        }
+        self.publish(volume)
     }
 
     /// The last checkpoint: nothing is left of the log.

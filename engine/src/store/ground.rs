@@ -98,6 +98,10 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         self.volume.format.geometry.erase_unit
     }
 
+    fn erases(&self) -> u32 {
+        self.volume.medium.erases()
+    }
+
     fn write_unit(&self) -> u32 {
         self.volume.format.geometry.write_unit
     }
@@ -158,6 +162,10 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
 
     fn short(&mut self, len: usize) -> Fault {
         self.volume.medium.fault(Fault::Short, len as u32)
+    }
+
+    fn detail(&self) -> u32 {
+        self.volume.medium.detail
     }
 
     fn too_few_frames(&mut self, frames: u32) -> Fault {

@@ -287,7 +287,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let done = self.index.begin(&volume.medium.geometry(), volume.block_size(), &volume.log_shape());
+        let done = self.index.begin(&volume.medium.geometry(), volume.block_size(), &volume.division());
         done.map_err(|_| Fault::Unfit)
     }
 
@@ -436,7 +436,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             Fault::NoStore => Error::NoStore,
             Fault::OtherKind => Error::OtherKind { found: detail as u8 },
             Fault::Unfit => {
-                match self.index.begin(&volume.medium.geometry(), volume.block_size(), &volume.log_shape()) {
+                match self.index.begin(&volume.medium.geometry(), volume.block_size(), &volume.division()) {
                     Err(Unfit::Memory(pages, frames)) => Error::MemoryTooSmall { pages, frames },
                     Err(Unfit::Misaligned(alignment)) => volume::Error::Misaligned { alignment }.into(),
                     Err(Unfit::Block(why)) => Error::BlockSize(why),

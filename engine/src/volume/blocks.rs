@@ -17,13 +17,17 @@ pub(crate) const STORE_ROOT: usize = 120;
 /// Its length, and room for it.
 type RootArea = [u8; STORE_ROOT + 1];
 
-/// The pool of segments, of which every log has its own.
+/// How a volume is divided: the pool of segments, of which every log has its own, and the blocks of the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogShape {
+pub struct Division {
     /// How many there are.
     pub segments: u32,
     /// Bytes of one.
     pub segment: u32,
+    /// Those that appending leaves free.
+    pub reserve: u32,
+    /// Blocks beside them.
+    pub blocks: u32,
 }
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
@@ -33,8 +37,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// What its logs share.
-    pub(crate) fn log_shape(&self) -> LogShape {
-        LogShape { segments: self.segments.count(), segment: self.format.segment }
+    pub(crate) fn division(&self) -> Division {
+        Division {
+            segments: self.segments.count(),
+            segment: self.format.segment,
+            reserve: self.format.reserve.into(),
+            blocks: self.format.block_count,
+        }
     }
 
     /// At most `u32::MAX - 1`.
@@ -62,14 +71,24 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.read_past(address, out)
     }
 
-    /// Fills `out` from any place in a block; through the scratch, unless these are whole read units.
-    pub(crate) fn read_block_part(&mut self, block: u32, position: u32, out: &mut [u8]) -> Result<(), Fault> {
-        let address = self.block_address(block, position, out.len())?;
+    /// Fills `out` from any place in a segment; past the scratch, where these are whole read units.
+    pub(crate) fn read_segment(&mut self, segment: u32, position: u32, out: &mut [u8]) -> Result<(), Fault> {
+        let address = self.address(segment, position);
+        self.read_any(address, out)
+    }
+
+    fn read_any(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault> {
         let unit = self.format.geometry.read_unit.max(1);
-        if position.is_multiple_of(unit) && (out.len() as u32).is_multiple_of(unit) {
+        if address.is_multiple_of(unit.into()) && (out.len() as u32).is_multiple_of(unit) {
             return self.medium.read_past(address, out);
         }
         self.medium.read(address, out, 0)
+    }
+
+    /// Fills `out` from any place in a block; through the scratch, unless these are whole read units.
+    pub(crate) fn read_block_part(&mut self, block: u32, position: u32, out: &mut [u8]) -> Result<(), Fault> {
+        let address = self.block_address(block, position, out.len())?;
+        self.read_any(address, out)
     }
 
     /// Writes a block from its start on: all of it, or some whole write units. On flash what they reach is erased first.
@@ -106,6 +125,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Erases a block where that is needed before it can be written in parts. A failure does not poison the volume.
+    #[cfg(test)]
     pub(crate) fn erase_block(&mut self, block: u32) -> Result<(), Fault> {
         self.erase_block_part(block, 0, self.format.block_size)
     }
@@ -189,8 +209,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> BlockRegion for Volume<D, B, 
         self.write_block_part(block, position, len)
     }
 
-    fn erase(&mut self, block: u32) -> Result<(), Fault> {
-        self.erase_block(block)
+    fn erase(&mut self, block: u32, position: u32) -> Result<(), Fault> {
+        let unit = self.format.geometry.erase_unit;
+        if unit == 0 || !position.is_multiple_of(unit) {
+            return Ok(());
+        }
+        self.erase_block_part(block, position, unit)
     }
 
     fn is_poisoned(&self) -> bool {

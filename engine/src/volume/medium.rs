@@ -23,6 +23,8 @@ pub(crate) struct Medium<D: BlockDevice, B> {
     held: usize,
     geometry: Geometry,
     poisoned: bool,
+    /// Erases that were begun.
+    erases: u32,
     /// A read has failed since somebody asked.
     missed: bool,
     /// What the last fault was about: bytes that are needed, or a segment.
@@ -43,6 +45,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             held: 0,
             geometry,
             poisoned: false,
+            erases: 0,
             missed: false,
             detail: 0,
             failed: None,
@@ -337,8 +340,14 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault> {
         self.check()?;
         self.held = 0;
+        self.erases = self.erases.wrapping_add(1);
         let done = self.device.erase(address..address.wrapping_add(u64::from(len)));
         self.note(done)
+    }
+
+    /// Erases that were begun, to be compared with what it was before.
+    pub(crate) fn erases(&self) -> u32 {
+        self.erases
     }
 
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {

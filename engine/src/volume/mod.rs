@@ -17,7 +17,7 @@ mod roots;
 mod scan;
 mod superblock;
 
-pub use blocks::LogShape;
+pub use blocks::Division;
 pub(crate) use blocks::STORE_ROOT;
 pub use error::Error;
 pub(crate) use fault::Fault;

@@ -6,14 +6,13 @@
 
 use super::Log;
 use super::read::Cursor;
-use super::record::{OFFSETS, RECORD, epoch_seed, segment_identity};
-use super::walk::Walk;
-use crate::codec::Checksum;
+use super::record::{Head, OFFSETS, RECORD, epoch_seed, segment_identity};
+use crate::codec::{Checksum, word_at};
 use crate::device::BlockDevice;
 use crate::volume::{Buffer, Fault, Volume};
 
-/// So much of an entry is read with its head.
-const AHEAD: u32 = 64;
+/// So much of an entry is read first.
+const FIRST: u32 = 64;
 
 /// What the entries of a segment, from one of them on, have in common.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,8 +56,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Site { segment: walk.segment, position: found.position, home }
     }
 
-    /// Reads the entry at a site, as much of it as fits into `out`; returns its length. [`Fault::Damaged`]: it is not there any
-    /// more. One device read, another where it does not fit into the first 64 bytes.
+    /// Reads the entry at a site to the start of `out`, which holds the whole record; returns its length. [`Fault::Damaged`]: it is not
+    /// there any more. One device read, past the volume's buffer; another one where it does not fit into the first 64 bytes.
     #[inline(never)]
     pub(crate) fn read_site<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
@@ -66,28 +65,51 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         site: &Site,
         out: &mut [u8],
     ) -> Result<usize, Fault> {
-        let over = self.unwritten();
-        let Home { identity, epoch, first, epochs } = site.home;
-        let mut walk = Walk::default();
-        walk.begin_at(&volume.format, site.segment, identity, AHEAD);
-        let most = site.position / RECORD;
-        for epoch in epoch..=epoch.saturating_add(epochs) {
-            walk.look(volume, &over, site.position)?;
-            let head = walk.found.head;
-            if !head.is_entry() {
-                break;
-            }
-            let body = match walk.sum(volume, &over, epoch_seed(identity, epoch), out) {
-                Ok(()) => walk.found.body,
-                // The head does not fit the epoch.
-                Err(Fault::Damaged) => continue,
-                Err(fault) => return Err(fault),
-            };
-            let offset = head.claimed_offset(body, walk.found.crc);
-            if offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset() {
-                return Ok(head.len() as usize);
-            }
+        let damaged = volume.medium.fault(Fault::Damaged, u32::MAX);
+        let room = volume.format.segment.saturating_sub(site.position).min(out.len() as u32);
+        let first = FIRST.min(room) as usize;
+        self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default())?;
+        let word = word_at(out, 4);
+        let head = Head::more_to_read(word).and_then(|_| Head::decode(word, word_at(out, 8)));
+        let head = head.filter(|head| head.is_entry() && head.size() <= room).ok_or(damaged)?;
+        let size = head.size() as usize;
+        if size > first {
+            self.fetch(volume, site, first, out.get_mut(first..size).unwrap_or_default())?;
         }
-        Err(volume.medium.fault(Fault::Damaged, u32::MAX))
+        let Home { identity, epoch, first, epochs } = site.home;
+        let body = out.get(head.user_at()..size).unwrap_or_default();
+        let most = site.position / RECORD;
+        let is_whole = (epoch..=epoch.saturating_add(epochs)).any(|epoch| {
+            let seed = epoch_seed(identity, epoch).word(site.position);
+            let offset = head.claimed_offset(seed.bytes(body), word_at(out, 0));
+            // It is one of the entries behind the first of its segment.
+            offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset()
+        });
+        if !is_whole {
+            return Err(volume.medium.fault(Fault::Damaged, u32::MAX));
+        }
+        let from = head.head_len() as usize;
+        out.copy_within(from..from.wrapping_add(head.len() as usize), 0);
+        Ok(head.len() as usize)
+    }
+
+    /// Bytes of a segment from `skip` behind a site on, from the write buffer where they are still there.
+    fn fetch<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        site: &Site,
+        skip: usize,
+        out: &mut [u8],
+    ) -> Result<(), Fault> {
+        let over = self.unwritten();
+        let from = site.position.wrapping_add(skip as u32);
+        let is_over = site.segment == over.segment;
+        let written = if is_over { over.from.saturating_sub(from) as usize } else { out.len() };
+        let (old, new) = out.split_at_mut_checked(written.min(out.len())).unwrap_or_default();
+        let behind = from.wrapping_add(old.len() as u32).wrapping_sub(over.from) as usize;
+        for (to, from) in new.iter_mut().zip(over.bytes.get(behind..).unwrap_or_default()) {
+            *to = *from;
+        }
+        if old.is_empty() { Ok(()) } else { volume.read_segment(site.segment, from, old) }
     }
 }

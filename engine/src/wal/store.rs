@@ -1,6 +1,7 @@
 //! What a store asks of the log that it stands on: entries made of parts and entries read in parts, with no buffer that holds
 //! a whole one, and the checkpoint.
 
+use super::record::Head;
 use super::release::Released;
 use super::{Cursor, Entry, Log};
 use crate::codec::word_at;
@@ -82,6 +83,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         let position = found.position.wrapping_add(found.head.head_len()).wrapping_add(from);
         cursor.walk.take(volume, &self.unwritten(), position, out.len() as u32, out, None)
+    }
+
+    /// Whether an entry of so many bytes will have something erased before it can be written.
+    pub(crate) fn will_erase<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+        bytes: usize,
+    ) -> bool {
+        let end = self.position().wrapping_add(Head::entry(false, bytes as u32, 0, false, 0).size());
+        volume.format.geometry.erase_unit != 0
+            && (!self.begun || self.full || end > self.erased || end > Self::limit(volume))
     }
 
     /// Commits, sets the store's root, and releases the segments that hold only entries before `offset`, if there are any:

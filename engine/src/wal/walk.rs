@@ -25,12 +25,12 @@ const NEAR: u32 = 8 * 1024;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Record {
     pub(crate) head: Head,
-    pub(super) crc: u32,
+    crc: u32,
     /// The word behind the head: its check, or the epoch that it begins.
     word: u32,
     user: [u8; 8],
     /// Checksum over all but head and offset.
-    pub(super) body: Checksum,
+    body: Checksum,
     pub(crate) position: u32,
     /// Its offset; for control records that of the next entry.
     pub(crate) offset: u64,
@@ -57,8 +57,6 @@ pub(crate) struct Walk {
     /// Where records end at the latest.
     limit: u32,
     write_unit: u32,
-    /// So much is read at a time, at the most.
-    ahead: u32,
     pub(crate) found: Record,
 }
 
@@ -66,19 +64,15 @@ impl Walk {
     /// To the first record of a segment.
     #[inline(never)]
     pub(crate) fn begin(&mut self, format: &Format, header: &SegmentHeader) {
-        self.begin_at(format, header.at.segment, segment_identity(format.volume_id, header.at), u32::MAX);
+        self.identity = segment_identity(format.volume_id, header.at);
+        self.segment = header.at.segment;
         self.position = SEGMENT_HEADER as u32;
         self.offset = header.first;
-        self.set_epoch(header.epoch);
-    }
-
-    /// Into a segment of which only the identity is known.
-    pub(super) fn begin_at(&mut self, format: &Format, segment: u32, identity: Checksum, ahead: u32) {
-        (self.segment, self.identity, self.ahead) = (segment, identity, ahead);
         // No record stands where a seal begins at the latest, and what is not read is not paid for.
         let seal = align_up(SEAL as u32, format.geometry.write_unit);
         self.limit = format.segment.saturating_sub(seal);
         self.write_unit = format.geometry.write_unit;
+        self.set_epoch(header.epoch);
     }
 
     pub(super) fn identity(&self) -> Checksum {
@@ -110,7 +104,7 @@ impl Walk {
         }
         let left = end.saturating_sub(position);
         let address = volume.address(self.segment, position);
-        volume.medium.piece(address, want.min(left), left.min(self.ahead))
+        volume.medium.piece(address, want.min(left), left)
     }
 
     /// Takes `len` bytes from `position` on: all of them into `sum`, if there is one, and the first of them into `out`.
@@ -180,7 +174,7 @@ impl Walk {
     /// Sums seed, user word, payload and padding of the record that was looked at; the payload is copied to `out`, as
     /// far as there is room. [`Fault::Damaged`]: its head belies it already.
     #[inline(never)]
-    pub(super) fn sum<D: BlockDevice, B: Buffer, const N: usize>(
+    fn sum<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,

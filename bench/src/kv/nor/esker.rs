@@ -3,10 +3,9 @@
 use std::fmt::Debug;
 
 use esker::btree::{self, BTree};
-use esker::device::Geometry;
-use esker::lsm::{self, Lsm, Shape};
+use esker::lsm::{self, Lsm, Places, Shape};
 use esker::store::{self, Index, Store};
-use esker::volume::{FormatOptions, Volume};
+use esker::volume::{FormatOptions, Volume, VolumeInfo};
 use esker::wal::Log;
 use esker_linux::{AlignedBuffer, FrameBuffer};
 use esker_sim::Sim;
@@ -14,7 +13,7 @@ use esker_sim::Sim;
 use super::store::{Begin, NorStore, no_scan};
 use super::{Options, Setting};
 use crate::Failure;
-use crate::kv::esker::{BTreeIndex, LsmIndex};
+use crate::kv::esker::BTreeIndex;
 use crate::kv::store::{Reader, Writer};
 
 /// The volume's log of the store.
@@ -22,6 +21,9 @@ const LOG: u16 = 0;
 
 /// Bytes of the log's write buffer, where the device asks for no more: a page of the flash.
 const LOG_BUFFER: usize = 256;
+
+/// An LSM tree whose memtable holds places in the log.
+type SmallLsm = Lsm<AlignedBuffer, FrameBuffer, Places>;
 
 /// Bytes of a table.
 const TABLE: u32 = 8 << 10;
@@ -40,15 +42,15 @@ pub fn lsm(
     setting: &Setting,
 ) -> Result<Box<dyn NorStore>, Failure> {
     // All that is left is for the memtable: it decides how much is written.
-    let index = |bytes: usize, geometry: &Geometry, block: u32| {
-        let (needed, frames) = LsmIndex::memory_needed(geometry, block);
+    let index = |bytes: usize, volume: &VolumeInfo| {
+        let (needed, frames) = SmallLsm::memory_needed_with_places(volume);
         let records = frames * size_of::<lsm::Frame>();
         let shape = lsm::Options { shape: Shape::Sweep, ..lsm::Options::default() };
         let pages = bytes.checked_sub(records).filter(|bytes| *bytes >= needed);
         let pages = pages.ok_or(needed + records)?;
-        Ok(Lsm::new(AlignedBuffer::new(pages), FrameBuffer::new(frames), shape))
+        Ok(Lsm::with_places(AlignedBuffer::new(pages), FrameBuffer::new(frames), shape))
     };
-    begun::<LsmIndex>(device, begin, options, setting, TABLE, index)
+    begun::<SmallLsm>(device, begin, options, setting, TABLE, index)
 }
 
 /// On its B-tree.
@@ -62,8 +64,8 @@ pub fn btree(
     setting: &Setting,
 ) -> Result<Box<dyn NorStore>, Failure> {
     // One of the pages is for the tree's own work.
-    let index = |bytes: usize, _: &Geometry, block: u32| {
-        let page = block as usize;
+    let index = |bytes: usize, volume: &VolumeInfo| {
+        let page = volume.block_size as usize;
         let frames = bytes.saturating_sub(page) / (page + size_of::<btree::Frame>());
         let pages = (frames > 0).then(|| (frames + 1) * page).ok_or(2 * page + size_of::<btree::Frame>())?;
         Ok(BTree::new(AlignedBuffer::new(pages), FrameBuffer::new(frames)))
@@ -78,7 +80,7 @@ fn begun<I: Index + 'static>(
     options: &Options,
     setting: &Setting,
     block: u32,
-    index: impl FnOnce(usize, &Geometry, u32) -> Result<I, usize>,
+    index: impl FnOnce(usize, &VolumeInfo) -> Result<I, usize>,
 ) -> Result<Box<dyn NorStore>, Failure> {
     let geometry = esker::device::BlockDevice::geometry(&device);
     let layout = FormatOptions {
@@ -90,31 +92,25 @@ fn begun<I: Index + 'static>(
     let volume_bytes = Volume::<Sim, AlignedBuffer>::memory_needed(&geometry, &layout);
     let log_bytes = Log::<AlignedBuffer, 16>::memory_needed(&geometry).max(LOG_BUFFER);
     let beside = volume_bytes + log_bytes;
-    let index = index(options.lent.saturating_sub(beside), &geometry, layout.block_size);
-    let index = index.map_err(|needed| {
+    let buffer = AlignedBuffer::new(volume_bytes);
+    let mut volume = match begin {
+        Begin::Create => Volume::format(device, buffer, &layout),
+        Begin::Open => Volume::open(device, buffer),
+    }
+    .map_err(|error| Failure::new(error.to_string()))?;
+    let index = index(options.lent.saturating_sub(beside), &volume.info()).map_err(|needed| {
         Failure::new(format!(
             "{} bytes of memory are too little: {volume_bytes} for the volume, {log_bytes} for the log and {needed} for the \
              index; take a larger --lent",
             options.lent
         ))
     })?;
-    let make = || -> Result<_, store::Error<_>> {
-        let buffer = AlignedBuffer::new(volume_bytes);
-        let log = AlignedBuffer::new(log_bytes);
-        Ok(match begin {
-            Begin::Create => {
-                let mut volume = Volume::format(device, buffer, &layout)?;
-                let store = Store::create(&mut volume, LOG, index, log)?;
-                (volume, store)
-            }
-            Begin::Open => {
-                let mut volume = Volume::open(device, buffer)?;
-                let store = Store::open(&mut volume, index, log)?;
-                (volume, store)
-            }
-        })
-    };
-    let (volume, store) = make().map_err(|error| failed(&error))?;
+    let log = AlignedBuffer::new(log_bytes);
+    let store = match begin {
+        Begin::Create => Store::create(&mut volume, LOG, index, log),
+        Begin::Open => Store::open(&mut volume, index, log),
+    }
+    .map_err(|error| failed(&error))?;
     Ok(Box::new(Open { volume, store, value: vec![0; setting.value_size], lent: options.lent }))
 }
 

@@ -13,7 +13,7 @@ pub use entries::Entries;
 pub use places::Places;
 
 use crate::index::Ground;
-use crate::volume::{Fault, LogShape};
+use crate::volume::{Division, Fault};
 
 /// An entry of the memtable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,28 +40,31 @@ pub trait Kind: Sized {
     /// Without memory.
     fn new() -> Self;
     /// Bytes that it takes at least in a tree with pages of this size.
-    fn least(page: usize, log: &LogShape) -> usize;
+    fn least(page: usize, division: &Division) -> usize;
     /// The most that [`node::pair_size`](crate::node::pair_size) may be of a key and [`WORD`] more bytes than the value has.
     fn max_pair(page: usize) -> usize;
     /// Divides the memory, for a tree with pages of this size, and empties it; why it won't do.
-    fn divide(table: &mut Memtable<'_, Self>, page: usize, log: &LogShape) -> Result<(), &'static str>;
+    fn divide(table: &mut Memtable<'_, Self>, page: usize, division: &Division) -> Result<(), &'static str>;
     /// Forgets all entries.
     fn clear(table: &mut Memtable<'_, Self>);
     /// Entries, tombstones and merged ones among them.
     fn len(&self) -> u32;
     /// Room that is in use, and in all, in parts of about the same size.
     fn room(&self) -> (u32, u32);
+    /// Entries that tables may grow by, as far as that was [told](Self::insert); in parts.
+    fn growth(&self) -> u32;
     /// Bytes of pairs that a part of the room stands for at most; `pair`: of one pair, on average.
     fn part(&self, pair: u32) -> u32;
     /// Whether the next insert finds room, whatever it is, if it is not larger than [`max_pair`](Self::max_pair).
     fn has_room(&self) -> bool;
     /// Puts an entry in, in place of the one of the same key; then it is not merged. False: there is no room, and nothing has
-    /// changed. `offset`: in the log, less than 2^30 from that of any other entry, and from what [`lowest`](Self::lowest) said last.
+    /// changed. `known`: a table has a value for the key that is no shorter, or an entry that is here. `offset`: in the log, less than 2^30 from that of any other entry, and from what [`lowest`](Self::lowest) said last.
     fn insert<G: Ground>(
         table: &mut Memtable<'_, Self>,
         ground: &mut G,
         key: &[u8],
         value: Option<&[u8]>,
+        known: bool,
         offset: u64,
     ) -> Result<bool, Fault>;
     /// Where the entry of this key is.

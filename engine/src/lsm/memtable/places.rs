@@ -5,6 +5,7 @@
 //!
 //!   word     . fragment   the highest bits of the key behind what all keys begin with
 //!            . place      segment x (segment size / 4) + position / 4
+//!            1 known      tables don't grow by it
 //!            1 merged
 //! ```
 //! Words are in the order of the keys. Fragments are too, so a search stays among the words until only those with the same fragment are
@@ -18,7 +19,7 @@ use core::ops::{Bound, Range};
 use super::{At, Kind, Memtable, Record};
 use crate::codec::{Checksum, put_word, word_at};
 use crate::index::{Ground, Logged};
-use crate::volume::{Fault, LogShape};
+use crate::volume::{Division, Fault};
 use crate::wal::{Home, Site};
 
 /// Bytes of a word.
@@ -27,6 +28,10 @@ const WORD: usize = 4;
 const HOME: usize = 14;
 /// In a word: the entry is in a table already.
 const MERGED: u32 = 1;
+/// In a word: tables don't grow by the entry.
+const KNOWN: u32 = 2;
+/// Bits of these.
+const FLAGS: u32 = 2;
 /// The words that there is room for at least.
 const MIN_WORDS: usize = 64;
 /// As long as there are less entries, what keys begin with is learnt.
@@ -43,12 +48,13 @@ const LEAST_FRAGMENT: u32 = 5;
 pub struct Places {
     /// Bytes of the page.
     page: usize,
-    log: LogShape,
+    division: Division,
     /// Bits of a place.
     bits: u32,
     total: u32,
     used: u32,
     merged: u32,
+    known: u32,
     newest: u64,
     /// What all keys begin with.
     shared: [u8; SHARED],
@@ -62,12 +68,12 @@ pub struct Places {
 impl Places {
     /// Where words begin.
     fn words_at(&self) -> usize {
-        self.page.saturating_add(homes(&self.log))
+        self.page.saturating_add(homes(&self.division))
     }
 
     /// What is left of a word when it is a place.
     fn place(&self, word: u32) -> u32 {
-        word >> 1 & self.mask()
+        word >> FLAGS & self.mask()
     }
 
     fn mask(&self) -> u32 {
@@ -75,12 +81,12 @@ impl Places {
     }
 
     fn fragment_of(&self, word: u32) -> u32 {
-        word >> (self.bits.wrapping_add(1) & 31)
+        word >> (self.bits.wrapping_add(FLAGS) & 31)
     }
 
     /// The fragment of a key. No greater key has a lesser one.
     fn fragment(&self, key: &[u8]) -> u32 {
-        let most = u32::MAX >> (self.bits.wrapping_add(1) & 31);
+        let most = u32::MAX >> (self.bits.wrapping_add(FLAGS) & 31);
         let shared = self.shared.get(..self.shares).unwrap_or_default();
         match key.strip_prefix(shared) {
             Some(rest) => {
@@ -88,7 +94,7 @@ impl Places {
                 for (to, from) in head.iter_mut().zip(rest) {
                     *to = *from;
                 }
-                u32::from_be_bytes(head) >> (self.bits.wrapping_add(1) & 31)
+                u32::from_be_bytes(head) >> (self.bits.wrapping_add(FLAGS) & 31)
             }
             None if key < shared => 0,
             None => most,
@@ -97,8 +103,8 @@ impl Places {
 }
 
 /// Bytes of the homes.
-fn homes(log: &LogShape) -> usize {
-    (log.segments as usize).saturating_mul(HOME)
+fn homes(division: &Division) -> usize {
+    (division.segments as usize).saturating_mul(HOME)
 }
 
 impl Kind for Places {
@@ -107,11 +113,12 @@ impl Kind for Places {
     fn new() -> Self {
         Self {
             page: 0,
-            log: LogShape::default(),
+            division: Division::default(),
             bits: 0,
             total: 0,
             used: 0,
             merged: 0,
+            known: 0,
             newest: 0,
             shared: [0; SHARED],
             shares: 0,
@@ -121,21 +128,21 @@ impl Kind for Places {
         }
     }
 
-    fn least(page: usize, log: &LogShape) -> usize {
-        page.saturating_add(homes(log)).saturating_add(MIN_WORDS.saturating_mul(WORD))
+    fn least(page: usize, division: &Division) -> usize {
+        page.saturating_add(homes(division)).saturating_add(MIN_WORDS.saturating_mul(WORD))
     }
 
     fn max_pair(page: usize) -> usize {
         super::entries::max_pair(page)
     }
 
-    fn divide(table: &mut Memtable<'_, Self>, page: usize, log: &LogShape) -> Result<(), &'static str> {
-        *table.state = Self { page, log: *log, ..Self::new() };
-        let places = u64::from(log.segments).saturating_mul(u64::from(log.segment / 4));
+    fn divide(table: &mut Memtable<'_, Self>, page: usize, division: &Division) -> Result<(), &'static str> {
+        *table.state = Self { page, division: *division, ..Self::new() };
+        let places = u64::from(division.segments).saturating_mul(u64::from(division.segment / 4));
         table.state.bits = 64_u32.saturating_sub(places.saturating_sub(1).leading_zeros());
-        if table.state.bits.saturating_add(LEAST_FRAGMENT).saturating_add(1) > 32 {
+        if table.state.bits.saturating_add(LEAST_FRAGMENT).saturating_add(FLAGS) > 32 {
             return Err(
-                "with a memtable that holds places, all segments of the log together are 256 MiB at most: use a smaller pool",
+                "with a memtable that holds places, all segments of the log together are 128 MiB at most: use a smaller pool",
             );
         }
         let words = table.bytes.len().saturating_sub(table.state.words_at());
@@ -144,7 +151,8 @@ impl Kind for Places {
     }
 
     fn clear(table: &mut Memtable<'_, Self>) {
-        (table.state.used, table.state.merged, table.state.loaded) = (0, 0, NOWHERE);
+        (table.state.used, table.state.merged, table.state.known) = (0, 0, 0);
+        table.state.loaded = NOWHERE;
     }
 
     fn len(&self) -> u32 {
@@ -153,6 +161,10 @@ impl Kind for Places {
 
     fn room(&self) -> (u32, u32) {
         (self.used, self.total)
+    }
+
+    fn growth(&self) -> u32 {
+        self.used.wrapping_sub(self.known)
     }
 
     fn part(&self, pair: u32) -> u32 {
@@ -168,6 +180,7 @@ impl Kind for Places {
         ground: &mut G,
         key: &[u8],
         _: Option<&[u8]>,
+        known: bool,
         offset: u64,
     ) -> Result<bool, Fault> {
         let site = ground.site();
@@ -181,13 +194,16 @@ impl Kind for Places {
         table.state.loaded = NOWHERE;
         let fragment = table.state.fragment(key);
         let position = site.position / 4;
-        let place = site.segment.wrapping_mul(table.state.log.segment / 4).wrapping_add(position);
-        let word = fragment << (table.state.bits.wrapping_add(1) & 31) | place << 1;
+        let place = site.segment.wrapping_mul(table.state.division.segment / 4).wrapping_add(position);
+        let word = fragment << (table.state.bits.wrapping_add(FLAGS) & 31) | place << FLAGS;
         match found {
             Ok(at) => {
-                let was_merged = table.word(at) & MERGED;
-                table.state.merged = table.state.merged.wrapping_sub(was_merged);
-                table.set_word(at, word);
+                let old = table.word(at);
+                table.state.merged = table.state.merged.wrapping_sub(old & MERGED);
+                let was_known = u32::from(old & KNOWN != 0);
+                let known = if known { was_known } else { 0 };
+                table.state.known = table.state.known.wrapping_sub(was_known).wrapping_add(known);
+                table.set_word(at, word | if known != 0 { KNOWN } else { 0 });
             }
             Err(at) => {
                 let end = table.state.used as usize;
@@ -197,7 +213,8 @@ impl Kind for Places {
                 {
                     words.copy_within(..moved, 1);
                 }
-                table.set_word(at, word);
+                table.state.known = table.state.known.wrapping_add(known.into());
+                table.set_word(at, word | if known { KNOWN } else { 0 });
             }
         }
         Ok(true)
@@ -274,6 +291,8 @@ impl Kind for Places {
             if word & MERGED == 0 {
                 table.set_word(kept, word);
                 kept = kept.wrapping_add(1);
+            } else if word & KNOWN != 0 {
+                table.state.known = table.state.known.wrapping_sub(1);
             }
         }
         table.state.used = kept;
@@ -325,7 +344,7 @@ impl Memtable<'_, Places> {
     }
 
     fn segment(&self, place: u32) -> u32 {
-        place.checked_div(self.state.log.segment / 4).unwrap_or(0)
+        place.checked_div(self.state.division.segment / 4).unwrap_or(0)
     }
 
     fn home(&self, segment: u32) -> Home {
@@ -366,7 +385,7 @@ impl Memtable<'_, Places> {
         if place != self.state.loaded {
             let segment = self.segment(place);
             let position =
-                place.wrapping_sub(segment.wrapping_mul(self.state.log.segment / 4)).wrapping_mul(4);
+                place.wrapping_sub(segment.wrapping_mul(self.state.division.segment / 4)).wrapping_mul(4);
             let site = Site { segment, position, home: self.home(segment) };
             self.state.loaded = NOWHERE;
             let page = self.bytes.get_mut(..self.state.page).unwrap_or_default();
@@ -439,7 +458,7 @@ impl Memtable<'_, Places> {
             let key = self.bytes.get(self.state.key.clone()).unwrap_or_default();
             *fragment = self.state.fragment(key);
         }
-        let shift = self.state.bits.wrapping_add(1) & 31;
+        let shift = self.state.bits.wrapping_add(FLAGS) & 31;
         let below = 1_u32.wrapping_shl(shift).wrapping_sub(1);
         for (at, fragment) in (0..self.state.used).zip(fragments) {
             self.set_word(at, fragment << shift | self.word(at) & below);

@@ -38,7 +38,7 @@ use super::{At, Kind, Memtable, Record};
 use crate::codec::{put_word, word_at};
 use crate::index::Ground;
 use crate::node::{self, Cell, Value};
-use crate::volume::{Fault, LogShape};
+use crate::volume::{Division, Fault};
 
 /// Chunks that there is room for at least.
 const MIN_CHUNKS: usize = 6;
@@ -144,7 +144,7 @@ impl Kind for Entries {
         Self::NEW
     }
 
-    fn least(page: usize, _: &LogShape) -> usize {
+    fn least(page: usize, _: &Division) -> usize {
         page.saturating_mul(MIN_CHUNKS)
     }
 
@@ -152,7 +152,7 @@ impl Kind for Entries {
         max_pair(page)
     }
 
-    fn divide(table: &mut Memtable<'_, Self>, page: usize, _: &LogShape) -> Result<(), &'static str> {
+    fn divide(table: &mut Memtable<'_, Self>, page: usize, _: &Division) -> Result<(), &'static str> {
         table.divide(page);
         Ok(())
     }
@@ -169,6 +169,10 @@ impl Kind for Entries {
         (self.used, self.total)
     }
 
+    fn growth(&self) -> u32 {
+        self.used
+    }
+
     fn part(&self, _: u32) -> u32 {
         self.size as u32
     }
@@ -182,6 +186,7 @@ impl Kind for Entries {
         _: &mut G,
         key: &[u8],
         value: Option<&[u8]>,
+        _: bool,
         offset: u64,
     ) -> Result<bool, Fault> {
         Ok(table.insert(key, value, offset))
