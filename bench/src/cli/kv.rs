@@ -23,7 +23,8 @@ pub enum Engine {
 /// `bench kv`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "What it costs to keep pairs of keys and values, beside other stores (in a build with `--features peers`).\n\n\
+    long_about = "What it costs to keep pairs of keys and values, beside other stores (in a build with `--features peers`, or \
+        `peers-rocksdb` for RocksDB as well).\n\n\
         The tasks are those of redb's own benchmark. Everything is measured in rounds, beside a floor: a preallocated file \
         that the same bytes are written to, and synced as often. Each store has a process of its own in each round, and every \
         value that is read is checked. Compare the ratios and the processor time; the rates are this machine's, as loaded as \
@@ -35,6 +36,7 @@ pub enum Engine {
         esker bench kv --sim nor --capacity 2097152 --pairs 5000 --value-size 64 --pattern random,hot-spot\n  \
         esker bench kv --sim sd --workloads single,get --pairs 1000,5000\n  \
         esker bench kv --stores esker,esker-lsm\n  \
+        esker bench kv --pairs 600000 --stores esker-lsm,fjall,rocksdb\n  \
         esker bench kv --stores esker,redb --workloads single,batches --loop --directory /mnt/disk"
 )]
 pub struct KvArguments {
