@@ -23,7 +23,8 @@ pub enum Engine {
 /// `bench kv`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "What it costs to keep pairs of keys and values, beside other stores (in a build with `--features peers`).\n\n\
+    long_about = "What it costs to keep pairs of keys and values, beside other stores (in a build with `--features peers`, or \
+        `peers-rocksdb` for RocksDB as well).\n\n\
         The tasks are those of redb's own benchmark. Everything is measured in rounds, beside a floor: a preallocated file \
         that the same bytes are written to, and synced as often. Each store has a process of its own in each round, and every \
         value that is read is checked. Compare the ratios and the processor time; the rates are this machine's, as loaded as \
@@ -35,6 +36,7 @@ pub enum Engine {
         esker bench kv --sim nor --capacity 2097152 --pairs 5000 --value-size 64 --pattern random,hot-spot\n  \
         esker bench kv --sim sd --workloads single,get --pairs 1000,5000\n  \
         esker bench kv --stores esker,esker-lsm\n  \
+        esker bench kv --pairs 600000 --stores esker-lsm,fjall,rocksdb\n  \
         esker bench kv --stores esker,redb --workloads single,batches --loop --directory /mnt/disk"
 )]
 pub struct KvArguments {
@@ -144,14 +146,10 @@ impl KvArguments {
         if self.worker {
             return kv::serve();
         }
+        self.check_kind()?;
         if let Some(options) = self.nor_options() {
             watch(&options.signal)?;
             return told(&nor::run(&options)?, self.json, self.output.as_deref());
-        }
-        if self.patterns.is_some() || self.lent.is_some() || self.log_percent.is_some() {
-            return Err(Failure::new(
-                "--pattern, --lent and --log-percent are for small devices: --sim nor without --workloads",
-            ));
         }
         let slow = slow(self.no_realtime);
         let options = self.options();
@@ -161,9 +159,57 @@ impl KvArguments {
         told(&report, self.json, self.output.as_deref())
     }
 
+    fn measures_small_devices(&self) -> bool {
+        self.simulated == Some(Simulated::Nor) && self.workloads.is_none()
+    }
+
+    /// Small devices have tasks of their own, and some options are for one kind of task only.
+    fn check_kind(&self) -> Result<(), Failure> {
+        let of_small = [
+            ("pattern", self.patterns.is_some()),
+            ("lent", self.lent.is_some()),
+            ("log-percent", self.log_percent.is_some()),
+        ];
+        let of_others = [
+            ("key-size", self.key_size.is_some()),
+            ("cache", self.cache.is_some()),
+            ("rounds", self.rounds.is_some()),
+            ("bulk", self.bulk.is_some()),
+            ("batch", self.batch.is_some()),
+            ("batches", self.batches.is_some()),
+            ("singles", self.singles.is_some()),
+            ("nosyncs", self.nosyncs.is_some()),
+            ("scans", self.scans.is_some()),
+            ("reopens", self.reopens.is_some()),
+        ];
+        let first =
+            |options: &[(&'static str, bool)]| options.iter().find(|(_, given)| *given).map(|it| it.0);
+        match self.measures_small_devices() {
+            true => first(&of_others).map_or(Ok(()), |name| {
+                Err(Failure::new(format!(
+                    "--{name} has no meaning for the tasks of --sim nor; with --workloads it is given the tasks of the others"
+                )))
+            }),
+            false => first(&of_small).map_or(Ok(()), |name| {
+                Err(Failure::new(format!("--{name} is for small devices: --sim nor without --workloads")))
+            }),
+        }
+    }
+
+    /// The stores, where `--engine` says which of esker's is meant.
+    fn named_stores(&self, default: Vec<String>) -> Vec<String> {
+        let mut stores = self.stores.clone().unwrap_or(default);
+        if self.engine == Engine::Lsm {
+            let esker = stores.iter_mut().filter(|name| *name == kv::ESKER);
+            esker.for_each(|name| *name = kv::ESKER_LSM.into());
+            stores.dedup();
+        }
+        stores
+    }
+
     /// What they come to where small devices are measured.
     pub(super) fn nor_options(&self) -> Option<nor::Options> {
-        if self.simulated != Some(Simulated::Nor) || self.workloads.is_some() {
+        if !self.measures_small_devices() {
             return None;
         }
         let mut options = nor::Options::default();
@@ -177,7 +223,7 @@ impl KvArguments {
             options.settings = pairs.into_iter().map(setting).collect();
         }
         Some(nor::Options {
-            stores: self.stores.clone().unwrap_or(options.stores),
+            stores: self.named_stores(options.stores),
             settings: options.settings,
             patterns: self.patterns.clone().unwrap_or(options.patterns),
             lent: self.lent.unwrap_or(options.lent),
@@ -192,14 +238,9 @@ impl KvArguments {
     pub(super) fn options(&self) -> Options {
         let defaults = self.simulated.map_or_else(Options::default, Simulated::options);
         let amounts = defaults.amounts;
-        let mut stores = self.stores.clone().unwrap_or(defaults.stores);
-        if self.engine == Engine::Lsm {
-            stores.iter_mut().filter(|name| *name == kv::ESKER).for_each(|name| *name = kv::ESKER_LSM.into());
-            stores.dedup();
-        }
         Options {
             directory: self.directory.clone(),
-            stores,
+            stores: self.named_stores(defaults.stores),
             workloads: self.workloads.clone().unwrap_or(defaults.workloads),
             pairs: self.pairs.clone().unwrap_or(defaults.pairs),
             key_size: self.key_size.unwrap_or(defaults.key_size),

@@ -146,6 +146,7 @@ mod tests {
             asked.settings.iter().map(|it| (it.capacity, it.pairs, it.value_size)).collect();
         assert_eq!(settings, [(1 << 20, 5, 7), (1 << 20, 6, 7)]);
         assert_eq!((asked.lent, asked.patterns.len()), (20_000, 2));
+        assert_eq!(options("nor --engine lsm --stores esker").unwrap().stores, ["esker-lsm"]);
     }
 
     #[test]

@@ -135,6 +135,10 @@ pub const STORES: &[(&str, Make)] = &[
     ("lmdb", peers::Lmdb::engine),
     #[cfg(feature = "peers")]
     ("sqlite", peers::Sqlite::engine),
+    #[cfg(feature = "peers")]
+    ("fjall", peers::Fjall::engine),
+    #[cfg(feature = "peers-rocksdb")]
+    ("rocksdb", peers::RocksDb::engine),
 ];
 
 /// The name of esker's store on its B-tree.
@@ -197,7 +201,11 @@ impl Setting {
 
 fn unknown(store: &str) -> Failure {
     let known: Vec<_> = STORES.iter().map(|(name, _)| *name).collect();
-    let peers = if cfg!(feature = "peers") { "" } else { " (others need a build with `--features peers`)" };
+    let peers = match (cfg!(feature = "peers"), cfg!(feature = "peers-rocksdb")) {
+        (_, true) => "",
+        (true, false) => " (rocksdb needs a build with `--features peers-rocksdb`, and librocksdb-dev)",
+        (false, false) => " (others need a build with `--features peers`)",
+    };
     Failure::new(format!("no store {store}; there is {}{peers}", known.join(", ")))
 }
 

@@ -57,6 +57,7 @@ fn what_can_not_be_measured_is_told_in_one_line() {
     place.refused_fed("bench kv --worker", b"nonsense\n", &["--worker"]);
     place.refused("bench kv --worker", &["no orders"]);
     place.refused("bench kv --sim sd --lent 20000", &["--lent", "--sim nor"]);
+    place.refused("bench kv --sim nor --cache 20000", &["--cache", "--workloads"]);
     assert_eq!(place.run("bench kv --sim floppy").status.code(), Some(2));
 }
 
