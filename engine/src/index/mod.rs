@@ -347,6 +347,10 @@ pub trait Index {
     fn replayed(&mut self);
     /// Blocks that an operation may take at most, its value aside.
     fn blocks_for_change(&self) -> u32;
+    /// Blocks that replaying an operation with a value of this length may take at most.
+    fn blocks_for_replay(&self, value: usize) -> u32 {
+        self.blocks_for_change().wrapping_add(self.blocks_for_value(0, value))
+    }
     /// Blocks that puts leave free, so that something can still be deleted.
     fn reserve(&self) -> u32;
     /// Blocks that so many operations of so many bytes may take at most, their values aside.

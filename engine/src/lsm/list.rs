@@ -108,7 +108,7 @@ pub(super) type Runs = Vec<Run, MAX_RUNS>;
 /// Bytes of a table's numbers, and of an edit, at most.
 pub(super) const LONGEST: usize = 2 + 9 * 5 + 10;
 /// Bytes of the edits that are remembered at most.
-pub(super) const EDITS: usize = 256;
+pub(super) const EDITS: usize = 192;
 
 /// A change of the list, as the manifest has it: its kind, and two numbers more.
 #[derive(Clone, Copy, PartialEq, Eq)]

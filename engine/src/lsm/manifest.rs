@@ -11,6 +11,8 @@
 //! block, the place of the last state in it, how many records that has, its length with all edits behind it, and the checksum over
 //! all parts. Anything is only ever appended to a block that this session has begun: behind what a cut has left nothing is programmed.
 
+use core::ops::Range;
+
 use super::find::Tables;
 use super::list::{Edit, LONGEST, Run, Table};
 use crate::codec::{Checksum, Varints, align_up};
@@ -33,6 +35,8 @@ pub(super) struct Manifest {
     pub(super) records: u32,
     /// Bytes of it, with all edits.
     pub(super) len: u32,
+    /// Bytes of it without them.
+    state: u32,
     /// Checksum over all of it but the block.
     sum: Checksum,
     /// Where the next state goes, if this session has begun the block.
@@ -150,6 +154,7 @@ impl Tables<'_> {
             self.write_part(ground, manifest, len)?;
             next = behind;
         }
+        manifest.state = manifest.len;
         *self.list.edits.len = 0;
         Ok(())
     }
@@ -159,7 +164,10 @@ impl Tables<'_> {
         let Some(edits) = self.list.edits.all() else { return Ok(false) };
         let len = edits.len().wrapping_add(HEAD);
         let room = ground.block_size().saturating_sub(manifest.end);
-        let fits = manifest.end != 0 && align_up(len as u32, ground.write_unit()) <= room;
+        let whole = align_up(len as u32, ground.write_unit());
+        // What has to be read at an open is three times the state at most.
+        let short = manifest.len.saturating_add(whole) <= manifest.state.saturating_mul(3);
+        let fits = manifest.end != 0 && short && whole <= room;
         if !fits {
             return Ok(false);
         }
@@ -211,20 +219,28 @@ impl Tables<'_> {
         let size = self.pool.state.page_size() as u32;
         let end = manifest.at.saturating_add(manifest.len);
         let (mut at, mut sum, mut count) = (manifest.at, Checksum::new().word(ground.volume_id()), 0_u32);
+        let unit = ground.write_unit();
+        // What was read of it into the scratch page, and how much of that was taken.
+        let (mut held, mut from) = (0_usize, 0_usize);
         while at < end {
-            // No more than was written: what is behind it, a cut may have made unreadable.
-            let len = size.min(end.wrapping_sub(at));
-            let page = self.pool.scratch().get_mut(..len as usize).unwrap_or_default();
-            ground.read_part(block, at, page)?;
-            let len = page.first_chunk().map_or(0, |head| usize::from(u16::from_le_bytes(*head)));
-            let Some(part) = page.get(..len).filter(|_| len > HEAD) else {
-                return Err(ground.damaged(block));
-            };
-            sum = sum.bytes(part);
-            let mut place = HEAD;
-            while place < len {
+            let mut part = self.part_at(from, held);
+            if part.is_none() {
+                // No more than was written: what is behind it, a cut may have made unreadable.
+                (held, from) = (size.min(end.wrapping_sub(at)) as usize, 0);
+                let page = self.pool.scratch().get_mut(..held).unwrap_or_default();
+                ground.read_part(block, at, page)?;
+                part = self.part_at(0, held);
+            }
+            let Some(part) = part else { return Err(ground.damaged(block)) };
+            sum = sum.bytes(self.pool.scratch().get(part.clone()).unwrap_or_default());
+            let mut place = part.start.wrapping_add(HEAD);
+            while place < part.end {
                 let is_state = count < manifest.records;
-                let done = if is_state { self.take_record(place, len) } else { self.take_edit(place, len) };
+                let done = if is_state {
+                    self.take_record(place, part.end)
+                } else {
+                    self.take_edit(place, part.end)
+                };
                 let Some(taken) = done else {
                     // Whatever is wrong with it: were it as it was written, there would be memory for it.
                     if self.list.len() >= self.list.capacity() {
@@ -235,13 +251,22 @@ impl Tables<'_> {
                 place = place.saturating_add(taken);
                 count = count.wrapping_add(u32::from(is_state));
             }
-            at = at.saturating_add(align_up(len as u32, ground.write_unit()));
+            let whole = align_up((part.end.wrapping_sub(part.start)) as u32, unit);
+            from = part.start.wrapping_add(whole as usize);
+            at = at.saturating_add(whole);
         }
         if sum.word(block).finish() == manifest.crc && count == manifest.records {
             Ok(())
         } else {
             Err(ground.damaged(block))
         }
+    }
+
+    /// The part that begins at a place in the scratch page, if all of it is there.
+    fn part_at(&mut self, from: usize, held: usize) -> Option<Range<usize>> {
+        let part = self.pool.scratch().get(from..held)?;
+        let len = usize::from(u16::from_le_bytes(*part.first_chunk()?));
+        (len > HEAD && len <= part.len()).then(|| from..from.wrapping_add(len))
     }
 
     /// Takes the record at a place in the scratch page; returns its length. `None`: it can't be.

@@ -13,7 +13,7 @@ use crate::node;
 use crate::volume::Division;
 
 /// The least number of frames: what a merge holds on to of each run, the way to a page, and one for the log's operations.
-pub(super) const MIN_FRAMES: usize = 6;
+pub(super) const MIN_FRAMES: usize = 4;
 
 /// See the module. All in bytes.
 #[derive(Clone, Copy, Debug, Default)]

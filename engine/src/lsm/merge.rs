@@ -59,6 +59,8 @@ pub(super) struct Job {
     pub(super) one: bool,
     /// A sweep, and where it goes on was looked up.
     pub(super) begun: bool,
+    /// It begins where it was meant to, whatever the memtable has.
+    pub(super) stays: bool,
     /// Bytes of the key that was passed last; `None`: all keys are to come.
     pub(super) passed: Option<usize>,
     /// Of the log, what the memtable had seen when the table was begun.
@@ -81,6 +83,7 @@ impl Job {
             bottom,
             one: false,
             begun: false,
+            stays: false,
             passed: None,
             seen: 0,
             left: 0,

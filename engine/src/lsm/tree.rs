@@ -9,7 +9,7 @@ use super::list::{Edits, List, Run, Runs, prefix};
 use super::manifest::Manifest;
 use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Entries, Memtable, Places};
-use super::merge::{Job, Merge, Progress};
+use super::merge::{Job, Merge, Progress, Source};
 use super::policy::{Outlook, Shape, merge_runs};
 use crate::codec::Varints;
 use crate::device::Geometry;
@@ -84,18 +84,30 @@ pub(super) struct Inner {
     log_bytes: u64,
     /// Tables don't grow by the next change, that much was looked up.
     known: bool,
+    /// A sweep has gone through all tables since the log was empty.
+    settled: bool,
+    /// There are hardly enough blocks for what the memtable holds.
+    tight: bool,
+    /// Tables that were committed since the last publish.
+    pending: u32,
+    /// They are to be published now.
+    ready: bool,
+    /// How full the log was at the last change.
+    log: u32,
     /// What changes have paid for and no step has done yet, in sixteenths of a page.
     credit: u32,
 }
 
 /// Blocks that a merge needs: for the table, for the manifest, and for the list of free blocks.
 const LEAST_FREE: u32 = 3;
+/// So many tables wait for one publish at most.
+const MOST_PENDING: u32 = 8;
 /// A page, in what changes pay for.
 const PAGE: u32 = 16;
 /// A sweep is due when the memtable is so full, in sixty-fourths,
-const DUE: u32 = 54;
+const DUE: u32 = 58;
 /// or the log.
-const LOG_DUE: u32 = LOG_FULL / 4 * 3;
+const LOG_DUE: u32 = LOG_FULL / 8 * 3;
 
 /// The tree at work: without the types of its memory, so that its code is there once.
 pub(super) struct Tree<'a, M> {
@@ -165,6 +177,11 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 block: 0,
                 log_bytes: 0,
                 known: false,
+                settled: false,
+                tight: false,
+                pending: 0,
+                ready: false,
+                log: 0,
                 credit: 0,
             },
         }
@@ -195,19 +212,35 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     fn sweep_pace(&self, log: u32) -> u32 {
         let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
         let tables = self.runs.first().map_or(0, |run| run.len).max(1);
-        let work = tables.saturating_mul(pages).saturating_mul(2).saturating_mul(PAGE);
         let pair = self.state.pair.max(16);
+        let (used, _) = self.memtable.room();
+        let held = used.saturating_mul(self.memtable.part(pair)) / self.state.layout.size.max(1) as u32;
+        let work = tables.saturating_mul(pages).saturating_add(held).saturating_mul(2 * PAGE);
         let mut each = 0;
-        if let Some(over) = self.fullness().checked_sub(DUE) {
+        let over = self.fullness().checked_sub(DUE);
+        if let Some(over) = if self.state.tight { over.max(Some(6)) } else { over } {
             let (_, total) = self.memtable.room();
             let entries = total.saturating_mul(self.memtable.part(pair)) / pair;
             let least = work / entries.saturating_mul(2).max(1);
-            each = least.saturating_mul(over.saturating_mul(2).saturating_add(8)) / 8 + 1;
+            each = least.saturating_mul(over.saturating_mul(4).saturating_add(8)) / 8 + 1;
         }
         if log >= LOG_DUE {
-            let left = u64::from(LOG_FULL.saturating_sub(log)).saturating_mul(self.state.log_bytes);
-            let changes = left / u64::from(LOG_FULL) / u64::from(pair.saturating_add(8));
-            each = each.max(work / (changes as u32).max(1) + 1);
+            let entries = self.state.log_bytes / u64::from(pair.saturating_add(8));
+            let full = log.saturating_mul(125) / (LOG_FULL / 8);
+            let least = if self.state.settled {
+                // The log's beginning follows the sweep: as fast as its end moves on, and faster where it is nearly full.
+                let over =
+                    full.saturating_sub(900).saturating_add(full.saturating_sub(970).saturating_mul(4));
+                let factor = (full / 50).saturating_add(over / 4);
+                u64::from(work / 16).saturating_mul(factor.into()) / entries.max(1)
+            } else {
+                // Before the first sweep ends, nothing of the log can be given back.
+                let left = tables.saturating_sub(self.state.sweep.min(tables)).saturating_add(1);
+                let work = u64::from(work).saturating_mul(left.into()) / u64::from(tables);
+                let changes = u64::from(960_u32.saturating_sub(full)).saturating_mul(entries) / 1000;
+                work / changes.max(16)
+            };
+            each = each.max((least as u32).saturating_add(1));
         }
         each
     }
@@ -256,6 +289,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.builder.progress.active = false;
         self.state.job = None;
         self.state.bulk = false;
+        (self.state.pending, self.state.ready) = (0, false);
     }
 
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
@@ -335,6 +369,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
                 Ok(done) => {
                     // At the end of the keys a sweep begins anew.
                     self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
+                    self.state.settled |= self.state.sweep == 0;
                     self.drop_empty();
                     self.state.job = self.choose(false);
                 }
@@ -356,9 +391,17 @@ impl<M: memtable::Kind> Tree<'_, M> {
         if self.state.unwritten && pages != u32::MAX && ground.erases() != erases {
             return Ok(false);
         }
-        self.tables.write_manifest(ground, &mut self.state.manifest)?;
-        self.state.unwritten = false;
-        Ok(true)
+        if self.state.unwritten {
+            self.tables.write_manifest(ground, &mut self.state.manifest)?;
+            self.state.unwritten = false;
+        }
+        // A publish frees what the tables were made of: with some of them at once, the homes of the superblock wear less.
+        let most = (self.tables.list.len() / 12).clamp(1, MOST_PENDING);
+        self.state.ready = self.state.pending >= most
+            || self.state.job.is_none() && self.state.options.shape != Shape::Sweep
+            || self.state.log >= LOG_FULL / 16 * 15
+            || ground.available() <= LEAST_FREE.wrapping_add(2);
+        Ok(self.state.ready || pages == u32::MAX)
     }
 
     /// A sweep goes on behind the last key of the table before, and passes tables that the memtable has nothing new for. Whether anything
@@ -369,6 +412,10 @@ impl<M: memtable::Kind> Tree<'_, M> {
         }
         job.begun = true;
         let run = self.tables.list.run(job.target);
+        if job.stays {
+            job.passed = self.pass_table(ground, run, job.place)?;
+            return Ok(true);
+        }
         let mut place = job.place.min(run.len);
         let passed = self.pass_table(ground, run, place)?;
         let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
@@ -401,6 +448,27 @@ impl<M: memtable::Kind> Tree<'_, M> {
         }
         job.passed = self.pass_table(ground, run, place)?;
         Ok(true)
+    }
+
+    /// The merge of two tables beside each other that fit into one, if there are such: after many changes at the edges of tables.
+    fn join_tables(&mut self) -> Option<Job> {
+        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
+        let run = self.tables.list.run(0);
+        let mut before = u32::MAX;
+        for at in 0..run.len {
+            let table = self.tables.list.get(run.start.wrapping_add(at));
+            let left = table.pages.saturating_sub(table.page);
+            // The first page of each may be a part of one, and theirs may fill more pages than they did.
+            if before.saturating_add(left).saturating_add(5) <= pages {
+                let place = at.wrapping_sub(1);
+                let mut job = Job::new(0, place, true);
+                (job.memtable, job.one, job.stays) = (true, true, true);
+                let _ = job.sources.push(Source::new(0, place));
+                return Some(job);
+            }
+            before = left;
+        }
+        None
     }
 
     /// Notes that everything is done with up to the table before this place; how long its last key is.
@@ -457,6 +525,11 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.state.credit = self.state.credit.saturating_sub(merge.work.saturating_mul(PAGE));
         if done != Ok(Progress::Paused) {
             (self.state.unwritten, self.state.unpublished) = (true, true);
+            self.state.pending = self.state.pending.wrapping_add(1);
+            if done.is_ok() {
+                // From here on the tables say it; a cut takes the log.
+                M::drop_merged(&mut self.memtable);
+            }
         }
         done
     }
@@ -597,6 +670,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         fields.u64(&mut state.pairs);
         fields.u32(&mut state.sweep);
         state.published = state.manifest;
+        state.settled = state.sweep != 0;
     }
 
     fn write_root(&mut self, fields: &mut Varints<'_>) {
@@ -670,13 +744,17 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.memtable.has_room()
     }
 
+    fn blocks_for_replay(&self, _: usize) -> u32 {
+        0
+    }
+
     fn blocks_for_change(&self) -> u32 {
         // A change by which tables don't grow makes nothing worse.
         if self.state.known { LEAST_FREE } else { self.blocks_for_memtable() }
     }
 
     fn reserve(&self) -> u32 {
-        3
+        1
     }
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
@@ -691,6 +769,9 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
         self.state.known = op.value.is_none();
         let needed = self.blocks_for_memtable().saturating_add(self.reserve());
+        // More than a table's worth of pairs that may be new, and hardly room for them.
+        let grows = self.blocks_for_memtable() > LEAST_FREE.wrapping_add(1);
+        self.state.tight = grows && ground.available() <= needed.wrapping_add(3);
         if op.value.is_some() && ground.available() >= needed {
             // What can't be read there must be known before the change is in the log.
             if M::IN_LOG {
@@ -772,14 +853,14 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn is_due(&self, log: u32, _: bool) -> bool {
         let is_full = match self.state.options.shape {
-            Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE,
+            Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE || self.state.tight,
             Shape::Levels { .. } => self.fullness() > 48 || log > LOG_FULL / 2,
         };
         is_full || self.state.job.is_some() || self.state.unwritten
     }
 
     fn is_ready(&self) -> bool {
-        self.state.unpublished && !self.state.unwritten && !self.state.bulk
+        self.state.ready
     }
 
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
@@ -796,7 +877,10 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn reclaim(&mut self) -> bool {
-        let tree = self.view();
+        let mut tree = self.view();
+        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 {
+            tree.state.job = tree.join_tables();
+        }
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
             let outlook = tree.outlook(false);
             let mut list = tree.tables.list;
@@ -809,7 +893,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn published(&mut self) {
         self.state.published = self.state.manifest;
         (self.state.unpublished, self.state.bulk) = (false, false);
-        M::drop_merged(&mut self.view().memtable);
+        (self.state.pending, self.state.ready) = (0, false);
     }
 
     fn flush_at_close(&self) -> bool {
@@ -817,6 +901,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn pace(&mut self, changes: u32, log: u32) -> u32 {
+        self.state.log = log;
+        self.state.settled &= log >= LOG_DUE;
         let each = match self.state.options.shape {
             Shape::Sweep => self.sweep_pace(log),
             Shape::Levels { .. } => self.merge_pace().saturating_mul(PAGE),
@@ -824,7 +910,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         // What was not needed is not saved up.
         let most = each.saturating_add(PAGE.saturating_mul(8));
         self.state.credit = self.state.credit.min(most).saturating_add(each.saturating_mul(changes));
-        self.state.credit / PAGE
+        // A little at a time, whatever is outstanding.
+        (self.state.credit / PAGE).min((each.saturating_mul(changes).saturating_mul(2) / PAGE).max(1))
     }
 
     fn info(&self) -> IndexInfo {

@@ -107,9 +107,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if op.value.is_none() && !found {
             return Ok(Effect { depth: self.index.info().depth, ..Effect::default() });
         }
-        let change = self.index.blocks_for_change();
         let reserve = if op.value.is_some() { self.index.reserve() } else { 0 };
-        self.make_room(volume, change.wrapping_add(blocks).wrapping_add(reserve))?;
+        self.make_room(volume, blocks.wrapping_add(reserve), None)?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
         self.offset = loop {
@@ -144,8 +143,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(());
         }
         self.pace(volume, ops, staged.len(), values)?;
-        let changes = self.index.blocks_for_batch(ops, staged.len());
-        self.make_room(volume, changes.saturating_add(values).saturating_add(self.index.reserve()))?;
+        let more = values.saturating_add(self.index.reserve());
+        self.make_room(volume, more, Some((ops, staged.len())))?;
         self.offset = loop {
             match self.log.append_staged(volume, staged) {
                 Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
@@ -207,23 +206,28 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         Ok(())
     }
 
-    /// So many blocks will be there; a checkpoint, if that is what it takes.
+    /// There will be blocks for one change, or for a batch of so many operations of so many bytes, and so many more; a checkpoint, if
+    /// that is what it takes.
     pub(super) fn make_room<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        needed: u32,
+        more: u32,
+        batch: Option<(u32, usize)>,
     ) -> Result<(), Fault> {
-        if self.blocks.available() >= needed {
-            return Ok(());
-        }
-        while self.blocks.available() < needed && self.is_ahead() {
+        loop {
+            let changes = match batch {
+                Some((ops, bytes)) => self.index.blocks_for_batch(ops, bytes),
+                None => self.index.blocks_for_change(),
+            };
+            if self.blocks.available() >= changes.saturating_add(more) {
+                return Ok(());
+            }
+            // With less to be merged, less is needed.
+            if !self.is_ahead() && !self.index.reclaim() {
+                return Err(Fault::Full);
+            }
             self.publish_some(volume)?;
         }
-        while self.blocks.available() < needed && self.index.reclaim() {
-            self.complete_step(volume)?;
-            self.publish(volume)?;
-        }
-        if self.blocks.available() >= needed { Ok(()) } else { Err(Fault::Full) }
     }
 }
 

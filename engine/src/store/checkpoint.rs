@@ -85,7 +85,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let held = self.log.held(volume);
         let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
         let full = held.saturating_mul(LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
-        let log = if held > 2 { full } else { 0 };
+        // The last segment is not full yet.
+        let unused = self.log.unused(volume, LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
+        let log = if held > 2 { full.saturating_sub(unused) } else { 0 };
         if !self.writing {
             let blocks_are_due = self.blocks.available() < self.room / 2;
             self.writing = self.index.is_due(log, blocks_are_due) && self.is_ahead();
@@ -117,8 +119,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(());
         }
         if self.index.is_ready() {
-            self.blocks.before_publish(volume)?;
-            // A home may have to be erased.
+            // The list of free blocks may have to erase something, and then a home of the superblock.
+            if volume.medium.erases() == erases {
+                self.blocks.before_publish(volume)?;
+            }
             if volume.medium.erases() != erases {
                 return Ok(());
             }

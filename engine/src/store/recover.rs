@@ -73,7 +73,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         at: u64,
     ) -> Result<(), Fault> {
         let value = entry.len.saturating_sub(MAX_HEAD);
-        let needed = self.index.blocks_for_change().wrapping_add(self.index.blocks_for_value(0, value));
+        let needed = self.index.blocks_for_replay(value);
         if self.read_only || self.stuck.is_some() {
             return Ok(());
         }

@@ -12,6 +12,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Buffer for B {}
 /// No write call to a device with an erase unit crosses a multiple of this (or of its write unit, if that is more).
 /// So a cut can have burnt at most the rest of one such page behind the last byte that it left visibly written.
 pub(crate) const PAGE: u32 = 256;
+/// As long as what stands before an entry.
+const HEAD: u32 = 24;
 
 /// See the module.
 pub(crate) struct Medium<D: BlockDevice, B> {
@@ -209,7 +211,10 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     /// to `ahead` bytes, as many as fit, that serve the next calls.
     #[inline(never)]
     pub(crate) fn piece(&mut self, address: u64, want: u32, ahead: u32) -> Result<&[u8], Fault> {
-        if address.wrapping_sub(self.cached) >= self.held as u64 {
+        let skip = address.wrapping_sub(self.cached);
+        // Less than a head is not taken in two: who looks for one goes on a few bytes behind, and would have them read again.
+        let is_cut = want <= HEAD && skip.saturating_add(want.into()) > self.held as u64;
+        if skip >= self.held as u64 || is_cut && ahead > want {
             self.fill(address, want, ahead)?;
         }
         let from = self.place_of(address);

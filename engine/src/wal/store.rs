@@ -85,6 +85,16 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor.walk.take(volume, &self.unwritten(), position, out.len() as u32, out, None)
     }
 
+    /// How much of the last segment is not used yet, `whole` being all of it.
+    pub(crate) fn unused<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+        whole: u32,
+    ) -> u32 {
+        let left = volume.format.segment.saturating_sub(self.position());
+        (u64::from(left).wrapping_mul(whole.into()) >> volume.format.segment.trailing_zeros()) as u32
+    }
+
     /// Whether an entry of so many bytes will have something erased before it can be written.
     pub(crate) fn will_erase<D: BlockDevice, V: Buffer, const N: usize>(
         &self,

@@ -85,19 +85,23 @@ fn begun<I: Index + 'static>(
     let geometry = esker::device::BlockDevice::geometry(&device);
     let layout = FormatOptions {
         volume_id: 1,
+        segment_size: segment_size(setting.capacity),
         block_size: options.block_size.unwrap_or(block),
         pool_size: setting.capacity * u64::from(options.log_percent) / 100,
         ..FormatOptions::default()
     };
-    let volume_bytes = Volume::<Sim, AlignedBuffer>::memory_needed(&geometry, &layout);
-    let log_bytes = Log::<AlignedBuffer, 16>::memory_needed(&geometry).max(LOG_BUFFER);
+    let volume_bytes = Volume::<Sim, AlignedBuffer, 1>::memory_needed(&geometry, &layout);
+    let log_bytes = Log::<AlignedBuffer, 16>::memory_needed(&geometry);
     let beside = volume_bytes + log_bytes;
     let buffer = AlignedBuffer::new(volume_bytes);
-    let mut volume = match begin {
+    let mut volume: Volume<_, _, 1> = match begin {
         Begin::Create => Volume::format(device, buffer, &layout),
         Begin::Open => Volume::open(device, buffer),
     }
     .map_err(|error| Failure::new(error.to_string()))?;
+    if std::env::var_os("NOR_TRACE").is_some() {
+        eprintln!("volume {:?}", volume.device().counts());
+    }
     let index = index(options.lent.saturating_sub(beside), &volume.info()).map_err(|needed| {
         Failure::new(format!(
             "{} bytes of memory are too little: {volume_bytes} for the volume, {log_bytes} for the log and {needed} for the \
@@ -111,11 +115,14 @@ fn begun<I: Index + 'static>(
         Begin::Open => Store::open(&mut volume, index, log),
     }
     .map_err(|error| failed(&error))?;
+    if std::env::var_os("NOR_TRACE").is_some() {
+        eprintln!("store {:?} {:?}", volume.device().counts(), store.info(&mut volume));
+    }
     Ok(Box::new(Open { volume, store, value: vec![0; setting.value_size], lent: options.lent }))
 }
 
 struct Open<I: Index> {
-    volume: Volume<Sim, AlignedBuffer>,
+    volume: Volume<Sim, AlignedBuffer, 1>,
     store: Store<I, AlignedBuffer>,
     value: Vec<u8>,
     lent: usize,
@@ -131,6 +138,11 @@ impl<I: Index> Writer for Open<I> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let put = self.store.put(&mut self.volume, key, value);
         let committed = put.and_then(|_| self.store.commit(&mut self.volume));
+        if committed.is_err() {
+            eprintln!("{:?}", self.store.info(&mut self.volume));
+            let v = self.store.verify(&mut self.volume, None, &mut |d| eprintln!("{d:?}"));
+            eprintln!("{v:?}");
+        }
         committed.map_err(|error| failed(&error))
     }
 
@@ -155,4 +167,10 @@ impl<I: Index> Reader for Open<I> {
 
 fn failed<E: Debug>(error: &store::Error<E>) -> Failure {
     Failure::new(error.to_string())
+}
+
+/// Bytes of a segment of the log: some 26 to 52 of them are a fifth of the device, so that little memory goes into knowing them.
+fn segment_size(capacity: u64) -> u32 {
+    let size = (capacity / 128) as u32;
+    size.next_power_of_two().max(super::session::SECTOR)
 }
