@@ -105,6 +105,12 @@ impl Tables<'_> {
         }
     }
 
+    /// The number of the page that a pair is on, among all pages.
+    pub(super) fn id_of<G: Ground>(&self, ground: &G, at: At) -> u32 {
+        let size = self.size();
+        page_id(ground, size, self.list.block(at.table), at.page)
+    }
+
     /// Where the first key of a table is that no merge has taken.
     pub(super) fn first_key<G: Ground>(&mut self, ground: &mut G, table: &Table) -> Result<Spot, Fault> {
         if (table.page, table.cell) == (0, 0) {

@@ -28,6 +28,7 @@ mod memory;
 mod memtable;
 mod merge;
 mod policy;
+mod scan;
 mod tree;
 mod verify;
 

@@ -11,6 +11,7 @@ use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Memtable};
 use super::merge::{Job, Merge, Progress};
 use super::policy::{Outlook, Shape, merge_runs};
+use super::scan::Scan;
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     /// As the last publish names it.
     published: Manifest,
     job: Option<Job>,
+    pub(super) scan: Scan,
     /// Pairs go past the log, into tables.
     bulk: bool,
     /// Tables have changed since the manifest was written.
@@ -82,7 +84,7 @@ pub(super) struct Tree<'a> {
     pub(super) tables: Tables<'a>,
     pub(super) memtable: Memtable<'a>,
     builder: Builder<'a>,
-    state: &'a mut Inner,
+    pub(super) state: &'a mut Inner,
 }
 
 impl<P: Buffer, F: Frames> Lsm<P, F> {
@@ -104,6 +106,7 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
                 bulk: false,
                 unwritten: false,
                 unpublished: false,
+                scan: Scan::new(),
                 pairs: 0,
                 sweep: 0,
                 seen: 0,
@@ -156,11 +159,13 @@ impl Tree<'_> {
         self.state.bulk = false;
     }
 
+        self.state.scan.forget();
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
         let offset = ground.offset();
         if !self.memtable.insert(key, value, offset) {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
         }
+        self.state.scan.forget();
         self.note(key, value);
         self.state.seen = offset.wrapping_add(1);
         Ok(())
@@ -299,6 +304,7 @@ impl Tree<'_> {
             (self.state.unwritten, self.state.unpublished) = (true, true);
         }
         done
+        self.state.scan.forget();
     }
 
     pub(super) fn drop_empty(&mut self) {
@@ -330,6 +336,7 @@ impl Tree<'_> {
             let end = self.tables.list.run(0).len;
             self.tables.list.insert(0, end, table);
             (self.state.unwritten, self.state.unpublished) = (true, true);
+        self.state.scan.forget();
         }
         Ok(())
     }
@@ -340,6 +347,7 @@ impl Tree<'_> {
             self.tables.list.runs.clear();
             self.tables.list.insert_run(0, level);
             self.builder.pass(&[]);
+        self.state.scan.forget();
         }
         if !self.builder.is_behind(key) {
             return Ok(false);
@@ -347,6 +355,7 @@ impl Tree<'_> {
         self.note(key, Some(value));
         for _ in 0..2 {
             if !self.builder.progress.active {
+        self.state.scan.forget();
                 let keys = (self.state.block / self.state.pair.max(1)).max(1);
                 self.builder.begin(ground, keys, self.state.options.bits_per_key.into())?;
             }
@@ -649,6 +658,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
             }
             Shape::Levels { .. } => 0,
         };
+        self.state.scan.forget();
         (work / changes).saturating_add(sweep).saturating_add(2)
     }
 
@@ -662,6 +672,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         }
     }
 
+        self.state.scan.forget();
     fn pool(&self) -> PoolInfo {
         PoolInfo { written: self.progress.written, ..self.pool.info }
     }
