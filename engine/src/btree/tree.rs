@@ -200,8 +200,8 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
 
     fn published(&mut self) {}
 
-    fn flush_at_close(&self) -> bool {
-        true
+    fn begin_close<G: Ground>(&mut self, _: &mut G, _: u64) -> Result<bool, Fault> {
+        Ok(true)
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]

@@ -379,8 +379,9 @@ pub trait Index {
     fn reclaim(&mut self) -> bool;
     /// What was written is published.
     fn published(&mut self);
-    /// Whether [`close`](crate::store::Store::close) should leave no log.
-    fn flush_at_close(&self) -> bool;
+    /// Begins a [`close`](crate::store::Store::close): of the log, so many entries are in no published state. Whether steps of
+    /// a checkpoint should put them into one, so that no log is left; else the next open replays it.
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault>;
     /// Pages that a checkpoint should write for each operation.
     fn pace(&self) -> u32;
     /// In figures.

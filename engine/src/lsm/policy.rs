@@ -35,8 +35,9 @@ pub(super) struct Outlook {
     pub(super) shape: Shape,
     /// Bytes of a full memtable.
     pub(super) memtable: u64,
-    /// Bytes of a table.
+    /// Bytes of a table, and of a page.
     pub(super) table: u64,
+    pub(super) page: u64,
     /// The memtable should be merged now.
     pub(super) full: bool,
     /// Where the sweep stands in its run.
@@ -113,6 +114,31 @@ impl Outlook {
         Some(job)
     }
 
+    /// The memtable, with so many bytes in it, into a run, and no other merge. Where level 0 has as many runs as it may have, the
+    /// newest of them go with it, if they are small: so sessions that change little leave few runs. `None`: it can't be
+    /// done so.
+    pub(super) fn flush(&self, list: &mut List<'_>, bytes: u64) -> Option<Job> {
+        let runs = match self.shape {
+            Shape::Levels { runs, .. } => usize::from(runs.clamp(1, 8)),
+            Shape::Sweep => 0,
+        };
+        let (mut end, mut sum) = (0, bytes);
+        let found = list.runs.iter().filter(|run| run.level == 0).count();
+        while found >= runs && end < found.min(self.sources) {
+            let size = pages(list, end).saturating_mul(self.page);
+            if size > sum.saturating_mul(4) {
+                break;
+            }
+            (end, sum) = (end.wrapping_add(1), sum.saturating_add(size));
+        }
+        if end == 0 && list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
+            return None;
+        }
+        let mut job = merge_runs(list, 0, end, 0, self.sources);
+        job.memtable = true;
+        Some(job)
+    }
+
     fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
         merge_runs(list, first, end, level, self.sources)
     }
@@ -137,9 +163,13 @@ pub(super) fn merge_runs(list: &mut List<'_>, first: usize, end: usize, level: u
     let mut job = Job::new(target, 0, !older);
     for run in first..end {
         let _ = job.sources.push(Source::new(run, 0));
-        let tables = list.run(run);
-        let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
-        job.left = job.left.saturating_add(pages);
+        job.left = job.left.saturating_add(pages(list, run));
     }
     job
+}
+
+/// Pages of pairs in a run.
+fn pages(list: &List<'_>, run: usize) -> u64 {
+    let run = list.run(run);
+    (run.start..run.end()).map(|at| u64::from(list.get(at).pages)).sum()
 }

@@ -61,6 +61,10 @@ pub(super) struct Inner {
     published: Manifest,
     job: Option<Job>,
     pub(super) scan: Scan,
+    /// There is a merge to begin with.
+    owes: bool,
+    /// Only the memtable is still to be written.
+    closing: bool,
     /// Pairs go past the log, into tables.
     bulk: bool,
     /// Tables have changed since the manifest was written.
@@ -87,6 +91,9 @@ pub(super) struct Tree<'a> {
     pub(super) state: &'a mut Inner,
 }
 
+/// What of a table is little enough to be left in the log by a close.
+const LITTLE: u64 = 16;
+
 impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// A tree for the memory.
     pub fn new(pages: P, frames: F, options: Options) -> Self {
@@ -103,10 +110,12 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
                 manifest: Manifest::default(),
                 published: Manifest::default(),
                 job: None,
+                scan: Scan::new(),
+                owes: false,
+                closing: false,
                 bulk: false,
                 unwritten: false,
                 unpublished: false,
-                scan: Scan::new(),
                 pairs: 0,
                 sweep: 0,
                 seen: 0,
@@ -156,16 +165,16 @@ impl Tree<'_> {
         self.memtable.clear();
         self.builder.progress.active = false;
         self.state.job = None;
+        self.state.scan.forget();
         self.state.bulk = false;
     }
 
-        self.state.scan.forget();
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
         let offset = ground.offset();
+        self.state.scan.forget();
         if !self.memtable.insert(key, value, offset) {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
         }
-        self.state.scan.forget();
         self.note(key, value);
         self.state.seen = offset.wrapping_add(1);
         Ok(())
@@ -197,7 +206,12 @@ impl Tree<'_> {
     }
 
     fn choose(&mut self, full: bool) -> Option<Job> {
-        self.outlook(full).choose(&mut self.tables.list)
+        let outlook = self.outlook(full);
+        if self.state.closing {
+            let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
+            return flush.or_else(|| outlook.choose(&mut self.tables.list));
+        }
+        outlook.choose(&mut self.tables.list)
     }
 
     fn outlook(&self, full: bool) -> Outlook {
@@ -205,6 +219,7 @@ impl Tree<'_> {
             shape: self.state.options.shape,
             memtable: self.state.layout.memtable as u64,
             table: u64::from(self.state.block),
+            page: self.state.layout.size as u64,
             full,
             sweep: self.state.sweep,
             sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
@@ -215,8 +230,9 @@ impl Tree<'_> {
     fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
         self.finish_bulk(ground)?;
         if !self.state.unwritten {
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.state.len() != 0))
-            else {
+            self.state.owes = false;
+            let full = self.memtable.state.len() != 0;
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full)) else {
                 return Ok(true);
             };
             self.begin_sweep(ground, &mut job)?;
@@ -252,6 +268,24 @@ impl Tree<'_> {
         Ok(true)
     }
 
+    /// See [`Index::begin_close`]. A sweep would write all of its run for what the log has.
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        let little = u64::from(self.state.block) / LITTLE;
+        let bytes = entries.saturating_mul(self.state.pair.into());
+        if entries != u64::MAX && (bytes <= little || self.state.options.shape == Shape::Sweep) {
+            return Ok(false);
+        }
+        // Not the memtable's: it goes on at the next open, with the table after the last one that it has completed.
+        if self.state.job.as_ref().is_some_and(|job| !job.memtable) {
+            self.give_up(ground)?;
+        }
+        if self.state.job.is_none() && self.memtable.state.len() != 0 {
+            self.state.job = self.outlook(true).flush(&mut self.tables.list, bytes);
+        }
+        self.state.closing = self.state.job.is_some() || self.memtable.state.len() == 0;
+        Ok(self.state.closing || entries == u64::MAX)
+    }
+
     /// A sweep goes on behind the last key of the table before.
     fn begin_sweep<G: Ground>(&mut self, ground: &mut G, job: &mut Job) -> Result<(), Fault> {
         if !job.one || job.passed.is_some() {
@@ -276,6 +310,7 @@ impl Tree<'_> {
         pages: u32,
         report: &mut dyn FnMut(Damage),
     ) -> Result<Progress, Fault> {
+        self.state.scan.forget();
         let mut merge = Merge {
             tables: Tables {
                 pool: Pool {
@@ -304,10 +339,10 @@ impl Tree<'_> {
             (self.state.unwritten, self.state.unpublished) = (true, true);
         }
         done
-        self.state.scan.forget();
     }
 
     pub(super) fn drop_empty(&mut self) {
+        self.state.scan.forget();
         for run in (0..self.tables.list.runs.len()).rev() {
             if self.tables.list.run(run).len == 0 {
                 self.tables.list.remove_run(run);
@@ -318,6 +353,7 @@ impl Tree<'_> {
     /// Gives up the merge that is under way.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
         self.state.job = None;
+        self.state.scan.forget();
         self.memtable.unmark();
         self.drop_empty();
         self.builder.give_up(ground)
@@ -325,6 +361,7 @@ impl Tree<'_> {
 
     /// Completes the last table of a load in bulk.
     fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        self.state.scan.forget();
         if self.state.bulk && self.builder.progress.active {
             // Before the table is complete: after an error nothing of it is lost, and none of it is published.
             if self.tables.list.len() >= self.tables.list.capacity() {
@@ -336,7 +373,6 @@ impl Tree<'_> {
             let end = self.tables.list.run(0).len;
             self.tables.list.insert(0, end, table);
             (self.state.unwritten, self.state.unpublished) = (true, true);
-        self.state.scan.forget();
         }
         Ok(())
     }
@@ -347,7 +383,6 @@ impl Tree<'_> {
             self.tables.list.runs.clear();
             self.tables.list.insert_run(0, level);
             self.builder.pass(&[]);
-        self.state.scan.forget();
         }
         if !self.builder.is_behind(key) {
             return Ok(false);
@@ -355,7 +390,6 @@ impl Tree<'_> {
         self.note(key, Some(value));
         for _ in 0..2 {
             if !self.builder.progress.active {
-        self.state.scan.forget();
                 let keys = (self.state.block / self.state.pair.max(1)).max(1);
                 self.builder.begin(ground, keys, self.state.options.bits_per_key.into())?;
             }
@@ -506,7 +540,13 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn replayed(&mut self) {
-        self.view().tables.pool.complete();
+        let mut tree = self.view();
+        tree.tables.pool.complete();
+        // What sessions before have left to do.
+        if tree.state.job.is_none() {
+            tree.state.owes = tree.choose(false).is_some();
+            tree.drop_empty();
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -606,7 +646,8 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
 
     fn is_due(&self, log: bool, _: bool) -> bool {
         let (used, total) = self.memtable.chunks();
-        log || self.state.job.is_some() || self.state.unwritten || used > total / 4 * 3
+        let owes = self.state.owes || self.state.job.is_some() || self.state.unwritten;
+        log || owes || used > total / 4 * 3
     }
 
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
@@ -623,6 +664,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn reclaim(&mut self) -> bool {
+        self.state.scan.forget();
         let tree = self.view();
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
             let outlook = tree.outlook(false);
@@ -636,11 +678,12 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     fn published(&mut self) {
         self.state.published = self.state.manifest;
         (self.state.unpublished, self.state.bulk) = (false, false);
+        self.state.scan.forget();
         self.view().memtable.drop_merged();
     }
 
-    fn flush_at_close(&self) -> bool {
-        true
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        self.view().begin_close(ground, entries)
     }
 
     fn pace(&self) -> u32 {
@@ -658,7 +701,6 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
             }
             Shape::Levels { .. } => 0,
         };
-        self.state.scan.forget();
         (work / changes).saturating_add(sweep).saturating_add(2)
     }
 
@@ -672,7 +714,6 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         }
     }
 
-        self.state.scan.forget();
     fn pool(&self) -> PoolInfo {
         PoolInfo { written: self.progress.written, ..self.pool.info }
     }

@@ -101,7 +101,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.complete_step(volume)?;
         while self.index.dirty() != 0 {
             self.publish(volume)?;
-            self.complete_step(volume)?;
+            // With all of it published, a further step would begin with what can wait.
+            if self.index.dirty() != 0 {
+                self.complete_step(volume)?;
+            }
         }
         self.blocks.before_publish(volume)?;
         let mut root = [0; crate::volume::STORE_ROOT];
