@@ -242,6 +242,8 @@ impl Tables<'_> {
     fn stand<G: Ground>(&mut self, ground: &mut G, at: At, frame: u32) -> Result<Stand, Fault> {
         let stand = Stand { at, frame };
         if self.stands(ground, stand).is_some() {
+            // Or it would be evicted while other runs go on.
+            self.pool.touch(frame);
             return Ok(stand);
         }
         Ok(Stand { at, frame: self.spot(ground, at)?.frame })

@@ -20,6 +20,7 @@
 
 mod builder;
 mod cursor;
+mod figures;
 mod filter;
 mod find;
 mod list;
@@ -33,5 +34,6 @@ mod tree;
 mod verify;
 
 pub use crate::pool::{Frame, Frames, PoolInfo};
+pub use figures::{Level, Merges};
 pub use policy::Shape;
 pub use tree::{Lsm, Options};

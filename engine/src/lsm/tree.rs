@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::builder::{self, Builder};
+use super::figures::Merges;
 use super::filter::Hash;
 use super::find::{Tables, value_of};
 use super::list::{List, Runs};
@@ -47,7 +48,7 @@ pub struct Lsm<P, F> {
     frames: F,
     pool: State,
     memtable: memtable::State,
-    runs: Runs,
+    pub(super) runs: Runs,
     progress: builder::Progress,
     state: Inner,
 }
@@ -63,6 +64,8 @@ pub(super) struct Inner {
     pub(super) scan: Scan,
     /// There is a merge to begin with.
     owes: bool,
+    /// All is being merged into one run.
+    compacting: bool,
     /// Only the memtable is still to be written.
     closing: bool,
     /// Pairs go past the log, into tables.
@@ -73,6 +76,7 @@ pub(super) struct Inner {
     unpublished: bool,
     /// Pairs in all tables.
     pairs: u64,
+    merged: Merges,
     /// Where a sweep goes on.
     sweep: u32,
     /// Offset behind the newest operation.
@@ -112,11 +116,13 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
                 job: None,
                 scan: Scan::new(),
                 owes: false,
+                compacting: false,
                 closing: false,
                 bulk: false,
                 unwritten: false,
                 unpublished: false,
                 pairs: 0,
+                merged: Merges::default(),
                 sweep: 0,
                 seen: 0,
                 pair: 64,
@@ -134,6 +140,14 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// Gives the memory back.
     pub fn into_memory(self) -> (P, F) {
         (self.pages, self.frames)
+    }
+
+    pub(super) fn outlook(&self) -> Outlook {
+        self.state.outlook(false, self.pool.info.frames)
+    }
+
+    pub(super) fn merged(&self) -> Merges {
+        self.state.merged
     }
 
     fn view(&mut self) -> Tree<'_> {
@@ -157,6 +171,20 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     }
 }
 
+impl Inner {
+    fn outlook(&self, full: bool, frames: u32) -> Outlook {
+        Outlook {
+            shape: self.options.shape,
+            memtable: self.layout.memtable as u64,
+            table: u64::from(self.block),
+            page: self.layout.size as u64,
+            full,
+            sweep: self.sweep,
+            sources: frames.saturating_sub(3) as usize,
+        }
+    }
+}
+
 impl Tree<'_> {
     /// Makes the pool and the memtable empty.
     fn reset(&mut self) {
@@ -164,7 +192,7 @@ impl Tree<'_> {
         self.tables.pool.divide(size);
         self.memtable.clear();
         self.builder.progress.active = false;
-        self.state.job = None;
+        (self.state.job, self.state.compacting) = (None, false);
         self.state.scan.forget();
         self.state.bulk = false;
     }
@@ -207,6 +235,9 @@ impl Tree<'_> {
 
     fn choose(&mut self, full: bool) -> Option<Job> {
         let outlook = self.outlook(full);
+        if self.state.compacting {
+            return Some(outlook.all(&mut self.tables.list));
+        }
         if self.state.closing {
             let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
             return flush.or_else(|| outlook.choose(&mut self.tables.list));
@@ -215,15 +246,7 @@ impl Tree<'_> {
     }
 
     fn outlook(&self, full: bool) -> Outlook {
-        Outlook {
-            shape: self.state.options.shape,
-            memtable: self.state.layout.memtable as u64,
-            table: u64::from(self.state.block),
-            page: self.state.layout.size as u64,
-            full,
-            sweep: self.state.sweep,
-            sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
-        }
+        self.state.outlook(full, self.tables.pool.state.info.frames)
     }
 
     /// See [`Index::checkpoint_step`].
@@ -247,6 +270,8 @@ impl Tree<'_> {
                     // At the end of the keys a sweep begins anew.
                     self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
                     self.drop_empty();
+                    // More runs than could be merged at a time are merged once more.
+                    self.state.compacting &= self.tables.list.runs.len() > 1;
                     self.state.job = self.choose(false);
                 }
                 Err(fault) => {
@@ -255,7 +280,9 @@ impl Tree<'_> {
                     if bad && core::mem::take(&mut self.builder.progress.active) {
                         let other = ground.replace(self.builder.progress.table.block)?;
                         ground.free(other, true)?;
+                        let compacting = self.state.compacting;
                         self.give_up(ground)?;
+                        self.state.compacting = compacting;
                         return Ok(false);
                     }
                     self.give_up(ground)?;
@@ -266,6 +293,16 @@ impl Tree<'_> {
         self.tables.write_manifest(ground, &mut self.state.manifest)?;
         self.state.unwritten = false;
         Ok(true)
+    }
+
+    /// See [`Index::compact`]: the memtable and all runs into one.
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        if !self.state.compacting {
+            self.finish_bulk(ground)?;
+            self.give_up(ground)?;
+            self.state.compacting = self.memtable.state.len() != 0 || self.tables.list.runs.len() > 1;
+        }
+        Ok(self.state.compacting)
     }
 
     /// See [`Index::begin_close`]. A sweep would write all of its run for what the log has.
@@ -332,6 +369,7 @@ impl Tree<'_> {
             seen: self.state.seen,
             pair: self.state.pair,
             pairs: &mut self.state.pairs,
+            merged: &mut self.state.merged,
             report,
         };
         let done = merge.step(ground, pages);
@@ -352,7 +390,7 @@ impl Tree<'_> {
 
     /// Gives up the merge that is under way.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        self.state.job = None;
+        (self.state.job, self.state.compacting) = (None, false);
         self.state.scan.forget();
         self.memtable.unmark();
         self.drop_empty();
@@ -647,7 +685,9 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     fn is_due(&self, log: bool, _: bool) -> bool {
         let (used, total) = self.memtable.chunks();
         let owes = self.state.owes || self.state.job.is_some() || self.state.unwritten;
-        log || owes || used > total / 4 * 3
+        // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
+        let spare = (total / 16).max((total / 4).min(64));
+        log || owes || used > total.saturating_sub(spare)
     }
 
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
@@ -673,6 +713,14 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
             tree.state.job = Some(merge_runs(&mut list, 0, end, outlook.last(), outlook.sources));
         }
         self.state.job.is_some()
+    }
+
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        self.view().compact(ground)
+    }
+
+    fn is_compacting(&self) -> bool {
+        self.state.compacting
     }
 
     fn published(&mut self) {

@@ -499,6 +499,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.log.report()
     }
 
+    /// The index, for its own figures.
+    pub fn index(&self) -> &I {
+        &self.index
+    }
+
     /// The longest key.
     pub fn max_key(&self) -> usize {
         self.index.max_key()

@@ -26,6 +26,11 @@ pub trait Indexed: Index + Sized {
 
     /// Bytes of a block that suit a device.
     fn block_size(geometry: &Geometry) -> u32;
+
+    /// Its levels, and what merges have done since it was opened; if it has such.
+    fn figures(&self) -> Option<(Vec<lsm::Level>, lsm::Merges)> {
+        None
+    }
 }
 
 /// Does the same with either index: `$index` is its type in `$body`.
@@ -95,6 +100,10 @@ impl Indexed for LsmIndex {
         let more = cache.saturating_sub(needed as u64) / 2 / Self::page_size(volume);
         let frames = frames.saturating_add(more as usize);
         Ok(Self::new(memory(cache)?, FrameBuffer::new(frames), lsm::Options::default()))
+    }
+
+    fn figures(&self) -> Option<(Vec<lsm::Level>, lsm::Merges)> {
+        Some((self.levels().to_vec(), self.merges()))
     }
 
     /// A part of a table, which is a block.
