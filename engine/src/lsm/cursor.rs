@@ -109,12 +109,11 @@ impl Tree<'_> {
             let mut at = match last {
                 _ if !leads_on => self.tables.seek_bound(ground, run, bound, forward),
                 Some(last) if before & bit != 0 => self.tables.beside(ground, run, last, forward),
-                last => Ok(last.map(|last| last.at)),
+                last => Ok(last),
             };
-            let frame = last.map_or(NONE, |last| last.frame);
             let mut damage = None;
             let stand = loop {
-                let stand = at.and_then(|at| at.map(|at| self.tables.stand(ground, at, frame)).transpose());
+                let stand = at.and_then(|at| at.map(|at| self.tables.stand(ground, at)).transpose());
                 if !matches!(stand, Err(Fault::Damaged | Fault::Device)) {
                     break stand?;
                 }
@@ -126,7 +125,8 @@ impl Tree<'_> {
                     break stand?;
                 }
                 *passed |= bit;
-                at = Ok(self.tables.behind(ground, run, found, forward));
+                let next = self.tables.behind(ground, run, found, forward);
+                at = Ok(next.map(|at| Stand { at, frame: NONE }));
             };
             if let Some(place) = self.state.scan.runs.get_mut(number) {
                 *place = stand;
@@ -238,15 +238,14 @@ impl Tree<'_> {
 }
 
 impl Tables<'_> {
-    /// The pair with its page in the pool, perhaps in this frame.
-    fn stand<G: Ground>(&mut self, ground: &mut G, at: At, frame: u32) -> Result<Stand, Fault> {
-        let stand = Stand { at, frame };
+    /// The same pair, with its page in the pool.
+    fn stand<G: Ground>(&mut self, ground: &mut G, stand: Stand) -> Result<Stand, Fault> {
         if self.stands(ground, stand).is_some() {
             // Or it would be evicted while other runs go on.
-            self.pool.touch(frame);
+            self.pool.touch(stand.frame);
             return Ok(stand);
         }
-        Ok(Stand { at, frame: self.spot(ground, at)?.frame })
+        Ok(Stand { frame: self.spot(ground, stand.at)?.frame, ..stand })
     }
 
     /// The cell of a pair, in the pool.
@@ -261,7 +260,7 @@ impl Tables<'_> {
         run: Run,
         bound: Bound<&[u8]>,
         forward: bool,
-    ) -> Result<Option<At>, Fault> {
+    ) -> Result<Option<Stand>, Fault> {
         let (key, or_equal) = match bound {
             Bound::Included(key) => (Some(key), true),
             Bound::Excluded(key) => (Some(key), false),

@@ -18,7 +18,7 @@ use crate::index::{Ground, Place};
 use crate::node;
 use crate::volume::Fault;
 
-/// A pair of a run, and the frame that had its page.
+/// A pair of a run, and a frame that may have its page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stand {
     pub(super) at: At,
@@ -89,14 +89,14 @@ impl Tables<'_> {
         run: Run,
         stand: Stand,
         forward: bool,
-    ) -> Result<Option<At>, Fault> {
-        if !forward {
-            return self.back(ground, run, stand.at);
-        }
+    ) -> Result<Option<Stand>, Fault> {
         let next = At { cell: stand.at.cell.wrapping_add(1), ..stand.at };
-        match self.stands(ground, stand) {
-            Some(spot) if (next.cell as usize) < node::count(self.pool.page(spot.frame)) => Ok(Some(next)),
-            _ => self.settle(ground, run, next),
-        }
+        let found = match self.stands(ground, stand) {
+            _ if !forward => self.back(ground, run, stand.at)?,
+            Some(spot) if (next.cell as usize) < node::count(self.pool.page(spot.frame)) => Some(next),
+            _ => self.settle(ground, run, next)?,
+        };
+        // Mostly it is on the same page.
+        Ok(found.map(|at| Stand { at, ..stand }))
     }
 }
