@@ -111,11 +111,12 @@ impl Tables<'_> {
     ) -> Result<(), Fault> {
         for _ in 0..TRIES {
             match self.try_write_manifest(ground, manifest) {
+                // Of what was written there, a part may be missing: the next try writes all of it, elsewhere.
                 Err(Fault::Device) if !ground.is_poisoned() => manifest.end = 0,
-                done => return done,
+                done => return done.inspect_err(|_| manifest.end = 0),
             }
         }
-        self.try_write_manifest(ground, manifest)
+        self.try_write_manifest(ground, manifest).inspect_err(|_| manifest.end = 0)
     }
 
     fn try_write_manifest<G: Ground>(
@@ -226,7 +227,7 @@ impl Tables<'_> {
             let mut part = self.part_at(from, held);
             if part.is_none() {
                 // No more than was written: what is behind it, a cut may have made unreadable.
-                (held, from) = (size.min(end.wrapping_sub(at)) as usize, 0);
+                held = size.min(end.wrapping_sub(at)) as usize;
                 let page = self.pool.scratch().get_mut(..held).unwrap_or_default();
                 ground.read_part(block, at, page)?;
                 part = self.part_at(0, held);

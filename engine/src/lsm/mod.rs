@@ -20,6 +20,7 @@
 
 mod builder;
 mod cursor;
+mod figures;
 mod filter;
 mod find;
 mod list;
@@ -28,10 +29,12 @@ mod memory;
 mod memtable;
 mod merge;
 mod policy;
+mod scan;
 mod tree;
 mod verify;
 
 pub use crate::pool::{Frame, Frames, PoolInfo};
+pub use figures::{Level, Merges};
 pub use memtable::{Entries, Places};
 pub use policy::Shape;
 pub use tree::{Lsm, Options};

@@ -3,6 +3,7 @@
 use core::ops::{Bound, Range};
 
 use super::builder::{self, Builder};
+use super::figures::Merges;
 use super::filter::Hash;
 use super::find::{Tables, value_of};
 use super::list::{Edits, List, Run, Runs, prefix};
@@ -11,6 +12,7 @@ use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Entries, Memtable, Places};
 use super::merge::{Job, Merge, Progress, Source};
 use super::policy::{Outlook, Shape, merge_runs};
+use super::scan::Scan;
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
@@ -49,7 +51,7 @@ pub struct Lsm<P, F, M = Entries> {
     frames: F,
     pool: State,
     memtable: M,
-    runs: Runs,
+    pub(super) runs: Runs,
     /// Bytes of the edits, see [`Edits`].
     edits: usize,
     progress: builder::Progress,
@@ -64,6 +66,13 @@ pub(super) struct Inner {
     /// As the last publish names it.
     published: Manifest,
     job: Option<Job>,
+    pub(super) scan: Scan,
+    /// There is a merge to begin with.
+    owes: bool,
+    /// All is being merged into one run.
+    compacting: bool,
+    /// Only the memtable is still to be written.
+    closing: bool,
     /// Pairs go past the log, into tables.
     bulk: bool,
     /// Tables have changed since the manifest was written.
@@ -72,6 +81,7 @@ pub(super) struct Inner {
     unpublished: bool,
     /// Pairs in all tables.
     pairs: u64,
+    merged: Merges,
     /// Where a sweep goes on.
     sweep: u32,
     /// Offset behind the newest operation.
@@ -114,8 +124,11 @@ pub(super) struct Tree<'a, M> {
     pub(super) tables: Tables<'a>,
     pub(super) memtable: Memtable<'a, M>,
     builder: Builder<'a>,
-    state: &'a mut Inner,
+    pub(super) state: &'a mut Inner,
 }
+
+/// What of a table is little enough to be left in the log by a close.
+const LITTLE: u64 = 16;
 
 impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// A tree for the memory.
@@ -167,10 +180,15 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 manifest: Manifest::default(),
                 published: Manifest::default(),
                 job: None,
+                scan: Scan::new(),
+                owes: false,
+                compacting: false,
+                closing: false,
                 bulk: false,
                 unwritten: false,
                 unpublished: false,
                 pairs: 0,
+                merged: Merges::default(),
                 sweep: 0,
                 seen: 0,
                 pair: 64,
@@ -257,6 +275,14 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
         (work / changes).saturating_add(2)
     }
 
+    pub(super) fn outlook(&self) -> Outlook {
+        self.state.outlook(false, self.pool.info.frames)
+    }
+
+    pub(super) fn merged(&self) -> Merges {
+        self.state.merged
+    }
+
     fn view(&mut self) -> Tree<'_, M> {
         let Layout { size, pool, memtable, list, edits, key } = self.state.layout;
         let bytes = self.pages.as_mut();
@@ -280,6 +306,20 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     }
 }
 
+impl Inner {
+    fn outlook(&self, full: bool, frames: u32) -> Outlook {
+        Outlook {
+            shape: self.options.shape,
+            memtable: self.layout.memtable as u64,
+            table: u64::from(self.block),
+            page: self.layout.size as u64,
+            full,
+            sweep: self.sweep,
+            sources: frames.saturating_sub(3) as usize,
+        }
+    }
+}
+
 impl<M: memtable::Kind> Tree<'_, M> {
     /// Makes the pool and the memtable empty.
     fn reset(&mut self) {
@@ -287,13 +327,15 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.tables.pool.divide(size);
         M::clear(&mut self.memtable);
         self.builder.progress.active = false;
-        self.state.job = None;
+        (self.state.job, self.state.compacting) = (None, false);
+        self.state.scan.forget();
         self.state.bulk = false;
         (self.state.pending, self.state.ready) = (0, false);
     }
 
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
         let offset = ground.offset();
+        self.state.scan.forget();
         let known = core::mem::take(&mut self.state.known);
         if !M::insert(&mut self.memtable, ground, key, value, known, offset)? {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
@@ -332,18 +374,19 @@ impl<M: memtable::Kind> Tree<'_, M> {
     }
 
     fn choose(&mut self, full: bool) -> Option<Job> {
-        self.outlook(full).choose(&mut self.tables.list)
+        let outlook = self.outlook(full);
+        if self.state.compacting {
+            return Some(outlook.all(&mut self.tables.list));
+        }
+        if self.state.closing {
+            let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
+            return flush.or_else(|| outlook.choose(&mut self.tables.list));
+        }
+        outlook.choose(&mut self.tables.list)
     }
 
     fn outlook(&self, full: bool) -> Outlook {
-        Outlook {
-            shape: self.state.options.shape,
-            memtable: self.state.layout.memtable as u64,
-            table: u64::from(self.state.block),
-            full,
-            sweep: self.state.sweep,
-            sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
-        }
+        self.state.outlook(full, self.tables.pool.state.info.frames)
     }
 
     /// See [`Index::checkpoint_step`].
@@ -351,8 +394,9 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.finish_bulk(ground)?;
         let erases = ground.erases();
         if !self.state.unwritten {
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.state.len() != 0))
-            else {
+            self.state.owes = false;
+            let full = self.memtable.state.len() != 0;
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full)) else {
                 return Ok(true);
             };
             if self.begin_sweep(ground, &mut job)? && pages != u32::MAX {
@@ -371,6 +415,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
                     self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
                     self.state.settled |= self.state.sweep == 0;
                     self.drop_empty();
+                    // More runs than could be merged at a time are merged once more.
+                    self.state.compacting &= self.tables.list.runs.len() > 1;
                     self.state.job = self.choose(false);
                 }
                 Err(fault) => {
@@ -379,7 +425,9 @@ impl<M: memtable::Kind> Tree<'_, M> {
                     if bad && core::mem::take(&mut self.builder.progress.active) {
                         let other = ground.replace(self.builder.progress.table.block)?;
                         ground.free(other, true)?;
+                        let compacting = self.state.compacting;
                         self.give_up(ground)?;
+                        self.state.compacting = compacting;
                         return Ok(false);
                     }
                     self.give_up(ground)?;
@@ -412,10 +460,6 @@ impl<M: memtable::Kind> Tree<'_, M> {
         }
         job.begun = true;
         let run = self.tables.list.run(job.target);
-        if job.stays {
-            job.passed = self.pass_table(ground, run, job.place)?;
-            return Ok(true);
-        }
         let mut place = job.place.min(run.len);
         let passed = self.pass_table(ground, run, place)?;
         let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
@@ -450,6 +494,34 @@ impl<M: memtable::Kind> Tree<'_, M> {
         Ok(true)
     }
 
+    /// See [`Index::compact`]: the memtable and all runs into one.
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        if !self.state.compacting {
+            self.finish_bulk(ground)?;
+            self.give_up(ground)?;
+            self.state.compacting = self.memtable.state.len() != 0 || self.tables.list.runs.len() > 1;
+        }
+        Ok(self.state.compacting)
+    }
+
+    /// See [`Index::begin_close`]. A sweep would write all of its run for what the log has.
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        let little = u64::from(self.state.block) / LITTLE;
+        let bytes = entries.saturating_mul(self.state.pair.into());
+        if entries != u64::MAX && (bytes <= little || self.state.options.shape == Shape::Sweep) {
+            return Ok(false);
+        }
+        // Not the memtable's: it goes on at the next open, with the table after the last one that it has completed.
+        if self.state.job.as_ref().is_some_and(|job| !job.memtable) {
+            self.give_up(ground)?;
+        }
+        if self.state.job.is_none() && self.memtable.state.len() != 0 {
+            self.state.job = self.outlook(true).flush(&mut self.tables.list, bytes);
+        }
+        self.state.closing = self.state.job.is_some() || self.memtable.state.len() == 0;
+        Ok(self.state.closing || entries == u64::MAX)
+    }
+
     /// The merge of two tables beside each other that fit into one, if there are such: after many changes at the edges of tables.
     fn join_tables(&mut self) -> Option<Job> {
         let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
@@ -458,11 +530,11 @@ impl<M: memtable::Kind> Tree<'_, M> {
         for at in 0..run.len {
             let table = self.tables.list.get(run.start.wrapping_add(at));
             let left = table.pages.saturating_sub(table.page);
-            // The first page of each may be a part of one, and theirs may fill more pages than they did.
-            if before.saturating_add(left).saturating_add(5) <= pages {
+            // With the filter's page and that of the index. Pages that were filled one behind the other can be so again.
+            if before.saturating_add(left).saturating_add(2) <= pages {
                 let place = at.wrapping_sub(1);
                 let mut job = Job::new(0, place, true);
-                (job.memtable, job.one, job.stays) = (true, true, true);
+                job.one = true;
                 let _ = job.sources.push(Source::new(0, place));
                 return Some(job);
             }
@@ -493,6 +565,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         pages: u32,
         report: &mut dyn FnMut(Damage),
     ) -> Result<Progress, Fault> {
+        self.state.scan.forget();
         let mut merge = Merge {
             tables: Tables {
                 pool: Pool {
@@ -519,6 +592,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
             pair: self.state.pair,
             pairs: &mut self.state.pairs,
             work: 0,
+            merged: &mut self.state.merged,
             report,
         };
         let done = merge.step(ground, pages);
@@ -535,6 +609,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
     }
 
     pub(super) fn drop_empty(&mut self) {
+        self.state.scan.forget();
         for run in (0..self.tables.list.runs.len()).rev() {
             if self.tables.list.run(run).len == 0 {
                 self.tables.list.remove_run(run);
@@ -544,7 +619,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
 
     /// Gives up the merge that is under way.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        self.state.job = None;
+        (self.state.job, self.state.compacting) = (None, false);
+        self.state.scan.forget();
         M::unmark(&mut self.memtable);
         self.drop_empty();
         self.builder.give_up(ground)
@@ -552,6 +628,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
 
     /// Completes the last table of a load in bulk.
     fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        self.state.scan.forget();
         if self.state.bulk && self.builder.progress.active {
             // Before the table is complete: after an error nothing of it is lost, and none of it is published.
             if self.tables.list.len() >= self.tables.list.capacity() {
@@ -737,7 +814,13 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn replayed(&mut self) {
-        self.view().tables.pool.complete();
+        let mut tree = self.view();
+        tree.tables.pool.complete();
+        // What sessions before have left to do.
+        if tree.state.job.is_none() {
+            tree.state.owes = tree.choose(false).is_some();
+            tree.drop_empty();
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -754,7 +837,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn reserve(&self) -> u32 {
-        1
+        if self.state.options.shape == Shape::Sweep { 1 } else { 3 }
     }
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
@@ -767,12 +850,14 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
-        self.state.known = op.value.is_none();
+        // Where a sweep merges everything into one run, that run is all that there will be.
+        let sweeps = self.state.options.shape == Shape::Sweep;
+        self.state.known = sweeps && op.value.is_none();
         let needed = self.blocks_for_memtable().saturating_add(self.reserve());
         // More than a table's worth of pairs that may be new, and hardly room for them.
         let grows = self.blocks_for_memtable() > LEAST_FREE.wrapping_add(1);
         self.state.tight = grows && ground.available() <= needed.wrapping_add(3);
-        if op.value.is_some() && ground.available() >= needed {
+        if op.value.is_some() && (!sweeps || ground.available() >= needed.saturating_add(4)) {
             // What can't be read there must be known before the change is in the log.
             if M::IN_LOG {
                 M::find(&mut self.view().memtable, ground, op.key)?;
@@ -854,9 +939,14 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn is_due(&self, log: u32, _: bool) -> bool {
         let is_full = match self.state.options.shape {
             Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE || self.state.tight,
-            Shape::Levels { .. } => self.fullness() > 48 || log > LOG_FULL / 2,
+            Shape::Levels { .. } => {
+                // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
+                let (used, total) = self.memtable.room();
+                let spare = (total / 16).max((total / 4).min(64));
+                used > total.saturating_sub(spare) || log > LOG_FULL / 2
+            }
         };
-        is_full || self.state.job.is_some() || self.state.unwritten
+        is_full || self.state.owes || self.state.job.is_some() || self.state.unwritten
     }
 
     fn is_ready(&self) -> bool {
@@ -877,6 +967,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn reclaim(&mut self) -> bool {
+        self.state.scan.forget();
         let mut tree = self.view();
         if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 {
             tree.state.job = tree.join_tables();
@@ -890,14 +981,23 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.state.job.is_some()
     }
 
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        self.view().compact(ground)
+    }
+
+    fn is_compacting(&self) -> bool {
+        self.state.compacting
+    }
+
     fn published(&mut self) {
         self.state.published = self.state.manifest;
         (self.state.unpublished, self.state.bulk) = (false, false);
+        self.state.scan.forget();
         (self.state.pending, self.state.ready) = (0, false);
     }
 
-    fn flush_at_close(&self) -> bool {
-        true
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        self.view().begin_close(ground, entries)
     }
 
     fn pace(&mut self, changes: u32, log: u32) -> u32 {

@@ -67,8 +67,16 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<usize, Fault> {
         let damaged = volume.medium.fault(Fault::Damaged, u32::MAX);
         let room = volume.format.segment.saturating_sub(site.position).min(out.len() as u32);
-        let first = FIRST.min(room) as usize;
-        self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default())?;
+        // What is behind a short entry may be unreadable, after a cut; then not more of it is read than there is.
+        let mut first = FIRST.min(room) as usize;
+        if self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default()).is_err() {
+            first = first.min(RECORD as usize);
+            self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default())?;
+            let more = Head::more_to_read(word_at(out, 4)).unwrap_or(0) as usize;
+            let behind = first.wrapping_add(more);
+            self.fetch(volume, site, first, out.get_mut(first..behind).unwrap_or_default())?;
+            first = behind;
+        }
         let word = word_at(out, 4);
         let head = Head::more_to_read(word).and_then(|_| Head::decode(word, word_at(out, 8)));
         let head = head.filter(|head| head.is_entry() && head.size() <= room).ok_or(damaged)?;

@@ -100,14 +100,14 @@ impl Index for TestPlaces {
     const EXACT: bool = false;
 
     fn lend(volume: &VolumeInfo, extra: usize) -> Self {
-        let (bytes, frames) = Self::memory_needed_with_places(volume);
-        let frames = frames + if volume.geometry.write_unit == 4096 { 30 } else { 2 };
+        let (bytes, least) = Self::memory_needed_with_places(volume);
+        let frames = least + if volume.geometry.write_unit == 4096 { 30 } else { 2 };
         let page = (volume.block_size / 32).clamp(512, 4096).max(volume.geometry.write_unit) as usize;
         let list = volume.blocks as usize * 32;
         // Some hundred places.
         let places = 512 + extra * 64;
         Self::with_places(
-            vec![0; bytes + (frames - 6) * page + list * 2 + places * 4],
+            vec![0; bytes + (frames - least) * page + list * 2 + places * 4],
             vec![Frame::default(); frames],
             options(volume),
         )

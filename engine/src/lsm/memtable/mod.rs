@@ -31,6 +31,13 @@ pub struct At {
     cell: u32,
 }
 
+impl At {
+    /// Tells it from all others.
+    pub(crate) fn number(self) -> u32 {
+        self.fence << 16 | self.cell
+    }
+}
+
 /// A kind of memtable, and what it remembers beside its memory. Sealed in effect: what its functions speak of can't be named outside
 /// of this crate.
 pub trait Kind: Sized {
