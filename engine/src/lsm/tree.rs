@@ -115,7 +115,7 @@ const MOST_PENDING: u32 = 8;
 /// A page, in what changes pay for.
 const PAGE: u32 = 16;
 /// A sweep is due when the memtable is so full, in sixty-fourths,
-const DUE: u32 = 58;
+const DUE: u32 = 60;
 /// or the log.
 const LOG_DUE: u32 = LOG_FULL / 8 * 3;
 
@@ -833,7 +833,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn blocks_for_change(&self) -> u32 {
         // A change by which tables don't grow makes nothing worse.
-        if self.state.known { LEAST_FREE } else { self.blocks_for_memtable() }
+        if self.state.known { LEAST_FREE.saturating_sub(self.reserve()) } else { self.blocks_for_memtable() }
     }
 
     fn reserve(&self) -> u32 {
