@@ -125,6 +125,9 @@ impl Input<'_> {
 /// Is told each key that a split promotes, and the level that it comes from.
 pub type Promoted<'a> = &'a mut dyn FnMut(u8, &[u8]);
 
+/// Nobody is told.
+pub(crate) fn untold(_: u8, _: &[u8]) {}
+
 /// A change: a value for a key, or none.
 #[derive(Clone, Copy, Debug)]
 pub struct Op<'a> {
@@ -347,9 +350,9 @@ pub trait Index {
     fn replayed(&mut self);
     /// Blocks that an operation may take at most, its value aside.
     fn blocks_for_change(&self) -> u32;
-    /// Blocks that replaying an operation with a value of this length may take at most.
-    fn blocks_for_replay(&self, value: usize) -> u32 {
-        self.blocks_for_change().wrapping_add(self.blocks_for_value(0, value))
+    /// Blocks that replaying an operation with a key and a value of these lengths may take at most.
+    fn blocks_for_replay(&self, key: usize, value: usize) -> u32 {
+        self.blocks_for_change().wrapping_add(self.blocks_for_value(key, value))
     }
     /// Blocks that puts leave free, so that something can still be deleted.
     fn reserve(&self) -> u32;

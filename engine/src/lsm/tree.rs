@@ -827,7 +827,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.memtable.has_room()
     }
 
-    fn blocks_for_replay(&self, _: usize) -> u32 {
+    fn blocks_for_replay(&self, _: usize, _: usize) -> u32 {
         0
     }
 
