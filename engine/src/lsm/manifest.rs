@@ -163,6 +163,9 @@ impl Tables<'_> {
     /// Writes what has changed since, behind the state of this session that has the rest; whether there is one, and room.
     fn write_edits<G: Ground>(&mut self, ground: &mut G, manifest: &mut Manifest) -> Result<bool, Fault> {
         let Some(edits) = self.list.edits.all() else { return Ok(false) };
+        if edits.is_empty() {
+            return Ok(true);
+        }
         let len = edits.len().wrapping_add(HEAD);
         let room = ground.block_size().saturating_sub(manifest.end);
         let whole = align_up(len as u32, ground.write_unit());
