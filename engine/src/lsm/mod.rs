@@ -19,15 +19,18 @@
 //! Idreos, "Monkey" (2017) and "Dostoevsky" (2018).
 
 mod builder;
+mod compaction;
 mod cursor;
 mod figures;
 mod filter;
 mod find;
+mod index;
 mod list;
 mod manifest;
 mod memory;
 mod memtable;
 mod merge;
+mod pace;
 mod policy;
 mod scan;
 mod tree;

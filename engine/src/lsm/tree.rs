@@ -1,26 +1,20 @@
 //! The tree as a whole: its memory, its root, and what the shell asks of it.
 
-use core::ops::{Bound, Range};
-
 use super::builder::{self, Builder};
 use super::figures::Merges;
 use super::filter::Hash;
 use super::find::{Tables, value_of};
-use super::list::{Edits, List, Run, Runs, prefix};
+use super::list::{Edits, List, Runs, prefix};
 use super::manifest::Manifest;
-use super::memory::{Layout, MIN_FRAMES, page_size};
+use super::memory::{Layout, MIN_FRAMES};
 use super::memtable::{self, Entries, Memtable, Places};
-use super::merge::{Job, Merge, Progress, Source};
-use super::policy::{Outlook, Shape, merge_runs};
+use super::merge::Job;
+use super::policy::{Outlook, Shape};
 use super::scan::Scan;
-use crate::codec::Varints;
 use crate::device::Geometry;
-use crate::index::{
-    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
-    Verified,
-};
+use crate::index::{Found, Ground};
 use crate::node;
-use crate::pool::{Frames, Pool, PoolInfo, State};
+use crate::pool::{Frames, Pool, State};
 use crate::volume::{Buffer, Division, Fault, VolumeInfo};
 
 /// How a tree is to be kept. None of it is on the device: it may be different at each open.
@@ -47,88 +41,74 @@ impl Default for Options {
 ///
 /// `M` is the kind of its memtable: [`Entries`], or [`Places`] for a small memory.
 pub struct Lsm<P, F, M = Entries> {
-    pages: P,
-    frames: F,
-    pool: State,
-    memtable: M,
+    pub(super) pages: P,
+    pub(super) frames: F,
+    pub(super) pool: State,
+    pub(super) memtable: M,
     pub(super) runs: Runs,
     /// Bytes of the edits, see [`Edits`].
     edits: usize,
-    progress: builder::Progress,
-    state: Inner,
+    pub(super) progress: builder::Progress,
+    pub(super) state: Inner,
 }
 
 /// What the tree remembers beside its memory.
 pub(super) struct Inner {
-    options: Options,
-    layout: Layout,
-    manifest: Manifest,
+    pub(super) options: Options,
+    pub(super) layout: Layout,
+    pub(super) manifest: Manifest,
     /// As the last publish names it.
-    published: Manifest,
-    job: Option<Job>,
+    pub(super) published: Manifest,
+    pub(super) job: Option<Job>,
     pub(super) scan: Scan,
     /// There is a merge to begin with.
-    owes: bool,
+    pub(super) owes: bool,
     /// All is being merged into one run.
-    compacting: bool,
+    pub(super) compacting: bool,
     /// Only the memtable is still to be written.
-    closing: bool,
+    pub(super) closing: bool,
     /// Pairs go past the log, into tables.
-    bulk: bool,
+    pub(super) bulk: bool,
     /// Tables have changed since the manifest was written.
-    unwritten: bool,
+    pub(super) unwritten: bool,
     /// And since the last publish.
-    unpublished: bool,
+    pub(super) unpublished: bool,
     /// Pairs in all tables.
-    pairs: u64,
-    merged: Merges,
+    pub(super) pairs: u64,
+    pub(super) merged: Merges,
     /// Where a sweep goes on.
-    sweep: u32,
+    pub(super) sweep: u32,
     /// Offset behind the newest operation.
-    seen: u64,
+    pub(super) seen: u64,
     /// Bytes of a pair, on average.
-    pair: u32,
+    pub(super) pair: u32,
     /// Bytes of a block.
-    block: u32,
+    pub(super) block: u32,
     /// Bytes of entries that the log has room for.
-    log_bytes: u64,
+    pub(super) log_bytes: u64,
     /// Tables don't grow by the next change, that much was looked up.
-    known: bool,
+    pub(super) known: bool,
     /// A sweep has gone through all tables since the log was empty.
-    settled: bool,
+    pub(super) settled: bool,
     /// There are hardly enough blocks for what the memtable holds.
-    tight: bool,
+    pub(super) tight: bool,
     /// Tables that were committed since the last publish.
-    pending: u32,
+    pub(super) pending: u32,
     /// They are to be published now.
-    ready: bool,
+    pub(super) ready: bool,
     /// How full the log was at the last change.
-    log: u32,
+    pub(super) log: u32,
     /// What changes have paid for and no step has done yet, in sixteenths of a page.
-    credit: u32,
+    pub(super) credit: u32,
 }
-
-/// Blocks that a merge needs: for the table, for the manifest, and for the list of free blocks.
-const LEAST_FREE: u32 = 3;
-/// So many tables wait for one publish at most.
-const MOST_PENDING: u32 = 8;
-/// A page, in what changes pay for.
-const PAGE: u32 = 16;
-/// A sweep is due when the memtable is so full, in sixty-fourths,
-const DUE: u32 = 60;
-/// or the log.
-const LOG_DUE: u32 = LOG_FULL / 8 * 3;
 
 /// The tree at work: without the types of its memory, so that its code is there once.
 pub(super) struct Tree<'a, M> {
     pub(super) tables: Tables<'a>,
     pub(super) memtable: Memtable<'a, M>,
-    builder: Builder<'a>,
+    pub(super) builder: Builder<'a>,
     pub(super) state: &'a mut Inner,
 }
-
-/// What of a table is little enough to be left in the log by a close.
-const LITTLE: u64 = 16;
 
 impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// A tree for the memory.
@@ -165,7 +145,7 @@ impl<P: Buffer, F: Frames> Lsm<P, F, Places> {
 }
 
 impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
-    fn of(pages: P, frames: F, options: Options) -> Self {
+    pub(super) fn of(pages: P, frames: F, options: Options) -> Self {
         Self {
             pages,
             frames,
@@ -210,71 +190,6 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
         (self.pages, self.frames)
     }
 
-    /// How full the memtable is, in sixty-fourths.
-    fn fullness(&self) -> u32 {
-        let (used, total) = self.memtable.room();
-        used.saturating_mul(64).checked_div(total).unwrap_or(64)
-    }
-
-    /// Blocks for all that the memtable holds, as far as tables may grow by it.
-    fn blocks_for_memtable(&self) -> u32 {
-        let bytes = self.memtable.growth().saturating_mul(self.memtable.part(self.state.pair));
-        let used = bytes / self.state.layout.size.max(1) as u32;
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
-        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(LEAST_FREE)
-    }
-
-    /// Sixteenths of a page for a change. An entry waits for half a sweep, so the memtable is filled twice while a sweep goes through all
-    /// tables. That, as long as it is just so full that a sweep is due; and ever more, the fuller. Where the log is so full, one sweep has
-    /// to end before there is no room left in it.
-    fn sweep_pace(&self, log: u32) -> u32 {
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
-        let tables = self.runs.first().map_or(0, |run| run.len).max(1);
-        let pair = self.state.pair.max(16);
-        let (used, _) = self.memtable.room();
-        let held = used.saturating_mul(self.memtable.part(pair)) / self.state.layout.size.max(1) as u32;
-        let work = tables.saturating_mul(pages).saturating_add(held).saturating_mul(2 * PAGE);
-        let mut each = 0;
-        let over = self.fullness().checked_sub(DUE);
-        if let Some(over) = if self.state.tight { over.max(Some(6)) } else { over } {
-            let (_, total) = self.memtable.room();
-            let entries = total.saturating_mul(self.memtable.part(pair)) / pair;
-            let least = work / entries.saturating_mul(2).max(1);
-            each = least.saturating_mul(over.saturating_mul(4).saturating_add(8)) / 8 + 1;
-        }
-        if log >= LOG_DUE {
-            let entries = self.state.log_bytes / u64::from(pair.saturating_add(8));
-            let full = log.saturating_mul(125) / (LOG_FULL / 8);
-            let least = if self.state.settled {
-                // The log's beginning follows the sweep: as fast as its end moves on, and faster where it is nearly full.
-                let over =
-                    full.saturating_sub(900).saturating_add(full.saturating_sub(970).saturating_mul(4));
-                let factor = (full / 50).saturating_add(over / 4);
-                u64::from(work / 16).saturating_mul(factor.into()) / entries.max(1)
-            } else {
-                // Before the first sweep ends, nothing of the log can be given back.
-                let left = tables.saturating_sub(self.state.sweep.min(tables)).saturating_add(1);
-                let work = u64::from(work).saturating_mul(left.into()) / u64::from(tables);
-                let changes = u64::from(960_u32.saturating_sub(full)).saturating_mul(entries) / 1000;
-                work / changes.max(16)
-            };
-            each = each.max((least as u32).saturating_add(1));
-        }
-        each
-    }
-
-    /// Pages for a change, of merges of whole runs: what is to be done, divided among the changes that there is room for until then.
-    fn merge_pace(&self) -> u32 {
-        let (used, total) = self.memtable.room();
-        let part = self.memtable.part(self.state.pair);
-        let room = total.saturating_sub(used).saturating_mul(part);
-        let changes = (room / self.state.pair.max(16)).max(1);
-        let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
-        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
-        let work = left.saturating_add(u64::from(held).saturating_mul(2)) as u32;
-        (work / changes).saturating_add(2)
-    }
-
     pub(super) fn outlook(&self) -> Outlook {
         self.state.outlook(false, self.pool.info.frames)
     }
@@ -283,7 +198,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
         self.state.merged
     }
 
-    fn view(&mut self) -> Tree<'_, M> {
+    pub(super) fn view(&mut self) -> Tree<'_, M> {
         let Layout { size, pool, memtable, list, edits, key } = self.state.layout;
         let bytes = self.pages.as_mut();
         let (builder, rest) =
@@ -307,7 +222,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
 }
 
 impl Inner {
-    fn outlook(&self, full: bool, frames: u32) -> Outlook {
+    pub(super) fn outlook(&self, full: bool, frames: u32) -> Outlook {
         Outlook {
             shape: self.options.shape,
             memtable: self.layout.memtable as u64,
@@ -322,7 +237,7 @@ impl Inner {
 
 impl<M: memtable::Kind> Tree<'_, M> {
     /// Makes the pool and the memtable empty.
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         let size = self.state.layout.size;
         self.tables.pool.divide(size);
         M::clear(&mut self.memtable);
@@ -333,7 +248,12 @@ impl<M: memtable::Kind> Tree<'_, M> {
         (self.state.pending, self.state.ready) = (0, false);
     }
 
-    fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
+    pub(super) fn insert<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Fault> {
         let offset = ground.offset();
         self.state.scan.forget();
         let known = core::mem::take(&mut self.state.known);
@@ -346,13 +266,18 @@ impl<M: memtable::Kind> Tree<'_, M> {
     }
 
     /// Keeps the average size of a pair.
-    fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
+    pub(super) fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
         let size = node::pair_size(key.len(), value.unwrap_or_default().len()) as u32;
         self.state.pair = self.state.pair.wrapping_mul(15).wrapping_add(size).wrapping_add(15) / 16;
     }
 
     /// Whether a table has what the log says at this offset about a key.
-    fn is_merged<G: Ground>(&mut self, ground: &mut G, key: &[u8], offset: u64) -> Result<bool, Fault> {
+    pub(super) fn is_merged<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        offset: u64,
+    ) -> Result<bool, Fault> {
         for run in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(run);
             let Some(number) = self.tables.begun(ground, run, key, false)?.checked_sub(1) else { continue };
@@ -373,261 +298,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
         Ok(false)
     }
 
-    fn choose(&mut self, full: bool) -> Option<Job> {
-        let outlook = self.outlook(full);
-        if self.state.compacting {
-            return Some(outlook.all(&mut self.tables.list));
-        }
-        if self.state.closing {
-            let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
-            return flush.or_else(|| outlook.choose(&mut self.tables.list));
-        }
-        outlook.choose(&mut self.tables.list)
-    }
-
-    fn outlook(&self, full: bool) -> Outlook {
-        self.state.outlook(full, self.tables.pool.state.info.frames)
-    }
-
-    /// See [`Index::checkpoint_step`].
-    fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
-        self.finish_bulk(ground)?;
-        let erases = ground.erases();
-        if !self.state.unwritten {
-            self.state.owes = false;
-            let full = self.memtable.state.len() != 0;
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full)) else {
-                return Ok(true);
-            };
-            if self.begin_sweep(ground, &mut job)? && pages != u32::MAX {
-                self.state.job = Some(job);
-                return Ok(false);
-            }
-            let done = self.merge(ground, &mut job, pages, &mut |_| {});
-            match done {
-                Ok(Progress::Paused) => {
-                    self.state.job = Some(job);
-                    return Ok(false);
-                }
-                Ok(Progress::Table) if !job.one => self.state.job = Some(job),
-                Ok(done) => {
-                    // At the end of the keys a sweep begins anew.
-                    self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
-                    self.state.settled |= self.state.sweep == 0;
-                    self.drop_empty();
-                    // More runs than could be merged at a time are merged once more.
-                    self.state.compacting &= self.tables.list.runs.len() > 1;
-                    self.state.job = self.choose(false);
-                }
-                Err(fault) => {
-                    // Begun anew when it is tried again. What was committed stays.
-                    let bad = core::mem::take(&mut self.builder.progress.bad) && !ground.is_poisoned();
-                    if bad && core::mem::take(&mut self.builder.progress.active) {
-                        let other = ground.replace(self.builder.progress.table.block)?;
-                        ground.free(other, true)?;
-                        let compacting = self.state.compacting;
-                        self.give_up(ground)?;
-                        self.state.compacting = compacting;
-                        return Ok(false);
-                    }
-                    self.give_up(ground)?;
-                    return Err(fault);
-                }
-            }
-        }
-        // The manifest may have to erase something, too.
-        if self.state.unwritten && pages != u32::MAX && ground.erases() != erases {
-            return Ok(false);
-        }
-        if self.state.unwritten {
-            self.tables.write_manifest(ground, &mut self.state.manifest)?;
-            self.state.unwritten = false;
-        }
-        // A publish frees what the tables were made of: with some of them at once, the homes of the superblock wear less.
-        let most = (self.tables.list.len() / 12).clamp(1, MOST_PENDING);
-        self.state.ready = self.state.pending >= most
-            || self.state.job.is_none() && self.state.options.shape != Shape::Sweep
-            || self.state.log >= LOG_FULL / 16 * 15
-            || ground.available() <= LEAST_FREE.wrapping_add(2);
-        Ok(self.state.ready || pages == u32::MAX)
-    }
-
-    /// A sweep goes on behind the last key of the table before, and passes tables that the memtable has nothing new for. Whether anything
-    /// had to be looked up.
-    fn begin_sweep<G: Ground>(&mut self, ground: &mut G, job: &mut Job) -> Result<bool, Fault> {
-        if !job.one || !job.memtable || job.begun {
-            return Ok(false);
-        }
-        job.begun = true;
-        let run = self.tables.list.run(job.target);
-        let mut place = job.place.min(run.len);
-        let passed = self.pass_table(ground, run, place)?;
-        let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
-        let from = if passed.is_some() { Bound::Excluded(key) } else { Bound::Unbounded };
-        let mut fresh = M::seek(&mut self.memtable, ground, from, true)?;
-        if fresh.is_none() {
-            // At the end of the keys it begins anew.
-            place = 0;
-            fresh = M::seek(&mut self.memtable, ground, Bound::Unbounded, true)?;
-        }
-        self.memtable.load(ground, fresh)?;
-        if let Some(key) = fresh.and_then(|at| self.memtable.record(at)).map(|record| record.key)
-            && let Some(next) = self.tables.begun(ground, run, key, false)?.checked_sub(1)
-            && next > place
-        {
-            let table = self.tables.list.get(run.start.wrapping_add(next));
-            let last = self.tables.last_key(ground, &table)?;
-            place = next.wrapping_add(u32::from(key > self.tables.key(last)));
-        }
-        // A small rest of a table goes with what is behind it.
-        if let Some(before) = place.checked_sub(1) {
-            let table = self.tables.list.get(run.start.wrapping_add(before));
-            if table.page > table.pages / 2 {
-                place = before;
-            }
-        }
-        job.place = place;
-        for source in &mut job.sources {
-            (source.from, source.table) = (place, place);
-        }
-        job.passed = self.pass_table(ground, run, place)?;
-        Ok(true)
-    }
-
-    /// See [`Index::compact`]: the memtable and all runs into one.
-    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
-        if !self.state.compacting {
-            self.finish_bulk(ground)?;
-            self.give_up(ground)?;
-            self.state.compacting = self.memtable.state.len() != 0 || self.tables.list.runs.len() > 1;
-        }
-        Ok(self.state.compacting)
-    }
-
-    /// See [`Index::begin_close`]. A sweep would write all of its run for what the log has.
-    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
-        let little = u64::from(self.state.block) / LITTLE;
-        let bytes = entries.saturating_mul(self.state.pair.into());
-        if entries != u64::MAX && (bytes <= little || self.state.options.shape == Shape::Sweep) {
-            return Ok(false);
-        }
-        // Not the memtable's: it goes on at the next open, with the table after the last one that it has completed.
-        if self.state.job.as_ref().is_some_and(|job| !job.memtable) {
-            self.give_up(ground)?;
-        }
-        if self.state.job.is_none() && self.memtable.state.len() != 0 {
-            self.state.job = self.outlook(true).flush(&mut self.tables.list, bytes);
-        }
-        self.state.closing = self.state.job.is_some() || self.memtable.state.len() == 0;
-        Ok(self.state.closing || entries == u64::MAX)
-    }
-
-    /// The merge of two tables beside each other that fit into one, if there are such: after many changes at the edges of tables.
-    fn join_tables(&mut self) -> Option<Job> {
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
-        let run = self.tables.list.run(0);
-        let mut before = u32::MAX;
-        for at in 0..run.len {
-            let table = self.tables.list.get(run.start.wrapping_add(at));
-            let left = table.pages.saturating_sub(table.page);
-            // With the filter's page and that of the index. Pages that were filled one behind the other can be so again.
-            if before.saturating_add(left).saturating_add(2) <= pages {
-                let place = at.wrapping_sub(1);
-                let mut job = Job::new(0, place, true);
-                job.one = true;
-                let _ = job.sources.push(Source::new(0, place));
-                return Some(job);
-            }
-            before = left;
-        }
-        None
-    }
-
-    /// Notes that everything is done with up to the table before this place; how long its last key is.
-    fn pass_table<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        run: Run,
-        place: u32,
-    ) -> Result<Option<usize>, Fault> {
-        let Some(before) = place.checked_sub(1) else { return Ok(None) };
-        let table = self.tables.list.get(run.start.wrapping_add(before));
-        let last = self.tables.last_key(ground, &table)?;
-        let key = self.tables.key(last);
-        self.builder.pass(key);
-        Ok(Some(key.len()))
-    }
-
-    pub(super) fn merge<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        job: &mut Job,
-        pages: u32,
-        report: &mut dyn FnMut(Damage),
-    ) -> Result<Progress, Fault> {
-        self.state.scan.forget();
-        let mut merge = Merge {
-            tables: Tables {
-                pool: Pool {
-                    pages: self.tables.pool.pages,
-                    frames: self.tables.pool.frames,
-                    state: self.tables.pool.state,
-                },
-                list: List {
-                    bytes: self.tables.list.bytes,
-                    runs: self.tables.list.runs,
-                    edits: Edits { bytes: self.tables.list.edits.bytes, len: self.tables.list.edits.len },
-                },
-            },
-            memtable: Memtable { bytes: self.memtable.bytes, state: self.memtable.state },
-            builder: Builder {
-                pages: self.builder.pages,
-                key: self.builder.key,
-                size: self.builder.size,
-                progress: self.builder.progress,
-            },
-            job,
-            bits: self.state.options.bits_per_key.into(),
-            seen: self.state.seen,
-            pair: self.state.pair,
-            pairs: &mut self.state.pairs,
-            work: 0,
-            merged: &mut self.state.merged,
-            report,
-        };
-        let done = merge.step(ground, pages);
-        self.state.credit = self.state.credit.saturating_sub(merge.work.saturating_mul(PAGE));
-        if done != Ok(Progress::Paused) {
-            (self.state.unwritten, self.state.unpublished) = (true, true);
-            self.state.pending = self.state.pending.wrapping_add(1);
-            if done.is_ok() {
-                // From here on the tables say it; a cut takes the log.
-                M::drop_merged(&mut self.memtable);
-            }
-        }
-        done
-    }
-
-    pub(super) fn drop_empty(&mut self) {
-        self.state.scan.forget();
-        for run in (0..self.tables.list.runs.len()).rev() {
-            if self.tables.list.run(run).len == 0 {
-                self.tables.list.remove_run(run);
-            }
-        }
-    }
-
-    /// Gives up the merge that is under way.
-    pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        (self.state.job, self.state.compacting) = (None, false);
-        self.state.scan.forget();
-        M::unmark(&mut self.memtable);
-        self.drop_empty();
-        self.builder.give_up(ground)
-    }
-
     /// Completes the last table of a load in bulk.
-    fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+    pub(super) fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
         self.state.scan.forget();
         if self.state.bulk && self.builder.progress.active {
             // Before the table is complete: after an error nothing of it is lost, and none of it is published.
@@ -644,7 +316,12 @@ impl<M: memtable::Kind> Tree<'_, M> {
         Ok(())
     }
 
-    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
+    pub(super) fn append<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<bool, Fault> {
         if !core::mem::replace(&mut self.state.bulk, true) {
             let level = self.outlook(false).last();
             self.tables.list.clear();
@@ -669,7 +346,12 @@ impl<M: memtable::Kind> Tree<'_, M> {
         Err(Fault::OutOfRange)
     }
 
-    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
+    pub(super) fn get<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+        out: &mut [u8],
+    ) -> Result<Option<Found>, Fault> {
         let at = M::find(&mut self.memtable, ground, key)?;
         self.memtable.load(ground, at)?;
         if let Some(record) = at.and_then(|at| self.memtable.record(at)) {
@@ -708,340 +390,5 @@ pub(super) fn copy<G: Ground>(
             Ok(Found { len: value.len(), depth, reads })
         }
         None => Err(ground.short(value.len())),
-    }
-}
-
-impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
-    const KIND: Kind = Kind::Lsm;
-    const IN_LOG: bool = M::IN_LOG;
-
-    fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit> {
-        if (block as usize) < page_size(geometry, block).saturating_mul(8) {
-            return Err(Unfit::Block(
-                "a table of an LSM tree, which is a block, has at least 8 pages, none smaller than the device's units: use larger blocks",
-            ));
-        }
-        let start = self.pages.as_ref().as_ptr().addr();
-        if start & geometry.alignment.saturating_sub(1) as usize != 0 {
-            return Err(Unfit::Misaligned(geometry.alignment));
-        }
-        let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
-        let Some(layout) = Layout::divide::<M>(geometry, block, division, bytes, frames) else {
-            let frames = frames.max(MIN_FRAMES);
-            return Err(Unfit::Memory(Layout::least::<M>(geometry, block, division, frames), frames));
-        };
-        (self.state.layout, self.state.block) = (layout, block);
-        let segments = division.segments.saturating_sub(division.reserve);
-        self.state.log_bytes = u64::from(segments).saturating_mul(u64::from(division.segment / 16 * 15));
-        self.runs.clear();
-        let mut tree = self.view();
-        M::divide(&mut tree.memtable, layout.size, division).map_err(Unfit::Block)?;
-        tree.reset();
-        Ok(())
-    }
-
-    fn read_root(&mut self, fields: &mut Varints<'_>) {
-        let state = &mut self.state;
-        state.manifest = Manifest::default();
-        state.manifest.fields(fields);
-        fields.u64(&mut state.pairs);
-        fields.u32(&mut state.sweep);
-        state.published = state.manifest;
-        state.settled = state.sweep != 0;
-    }
-
-    fn write_root(&mut self, fields: &mut Varints<'_>) {
-        let state = &mut self.state;
-        state.manifest.fields(fields);
-        fields.u64(&mut state.pairs);
-        fields.u32(&mut state.sweep);
-    }
-
-    fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        let mut tree = self.view();
-        let manifest = tree.state.manifest;
-        let read = tree.tables.read_manifest(ground, &manifest);
-        if read.is_err() {
-            tree.tables.list.clear();
-        }
-        tree.drop_empty();
-        read
-    }
-
-    fn max_key(&self) -> usize {
-        node::max_key(self.state.layout.size)
-    }
-
-    fn max_value(&self, key: usize) -> usize {
-        let most = M::max_pair(self.state.layout.size);
-        // The word before the value in the memtable, and lengths of two bytes.
-        most.saturating_sub(node::pair_size(key, 0)).saturating_sub(5)
-    }
-
-    fn replay_buffer(&mut self) -> &mut [u8] {
-        let size = self.state.layout.size;
-        let from = (self.pool.info.frames as usize).wrapping_mul(size);
-        let tree = self.view();
-        tree.tables.pool.pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default()
-    }
-
-    fn replay<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        key: Range<usize>,
-        value: Option<Range<usize>>,
-    ) -> Result<(), Fault> {
-        let mut tree = self.view();
-        let size = tree.state.layout.size;
-        let from = (tree.tables.pool.state.info.frames as usize).wrapping_mul(size);
-        let (pages, buffer) = tree.tables.pool.pages.split_at_mut_checked(from).unwrap_or_default();
-        tree.tables.pool.pages = pages;
-        let value = match value {
-            // What no store of this kind has written.
-            Some(place) if place.end > size || place.len() > M::max_pair(size) => {
-                return Err(ground.damaged(0));
-            }
-            Some(place) => Some(buffer.get(place).unwrap_or_default()),
-            None => None,
-        };
-        let key = buffer.get(key).unwrap_or_default();
-        let offset = ground.offset();
-        if tree.is_merged(ground, key, offset)? {
-            tree.state.seen = offset.wrapping_add(1);
-            return Ok(());
-        }
-        tree.insert(ground, key, value)
-    }
-
-    fn replayed(&mut self) {
-        let mut tree = self.view();
-        tree.tables.pool.complete();
-        // What sessions before have left to do.
-        if tree.state.job.is_none() {
-            tree.state.owes = tree.choose(false).is_some();
-            tree.drop_empty();
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.memtable.has_room()
-    }
-
-    fn blocks_for_replay(&self, _: usize, _: usize) -> u32 {
-        0
-    }
-
-    fn blocks_for_change(&self) -> u32 {
-        // A change by which tables don't grow makes nothing worse.
-        if self.state.known { LEAST_FREE.saturating_sub(self.reserve()) } else { self.blocks_for_memtable() }
-    }
-
-    fn reserve(&self) -> u32 {
-        if self.state.options.shape == Shape::Sweep { 1 } else { 3 }
-    }
-
-    fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
-        let tables = (bytes as u32).checked_div(self.state.block / 2).unwrap_or(0);
-        self.blocks_for_memtable().saturating_add(tables).saturating_add(1)
-    }
-
-    fn blocks_for_value(&self, _: usize, _: usize) -> u32 {
-        0
-    }
-
-    fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
-        // Where a sweep merges everything into one run, that run is all that there will be.
-        let sweeps = self.state.options.shape == Shape::Sweep;
-        self.state.known = sweeps && op.value.is_none();
-        let needed = self.blocks_for_memtable().saturating_add(self.reserve());
-        // More than a table's worth of pairs that may be new, and hardly room for them.
-        let grows = self.blocks_for_memtable() > LEAST_FREE.wrapping_add(1);
-        self.state.tight = grows && ground.available() <= needed.wrapping_add(3);
-        if op.value.is_some() && (!sweeps || ground.available() >= needed.saturating_add(4)) {
-            // What can't be read there must be known before the change is in the log.
-            if M::IN_LOG {
-                M::find(&mut self.view().memtable, ground, op.key)?;
-            }
-            return Ok(true);
-        }
-        // There may be too little room for another pair, but not for a new value.
-        let found = match self.view().get(ground, op.key, &mut []) {
-            Ok(found) => found.map(|found| found.len),
-            Err(Fault::Short) => Some(ground.detail() as usize),
-            Err(fault) => return Err(fault),
-        };
-        if let Some(value) = op.value {
-            self.state.known = found.is_some_and(|len| len >= value.len());
-        }
-        Ok(found.is_some())
-    }
-
-    fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>, _: Promoted<'_>) -> Result<Effect, Fault> {
-        let value = match op.value {
-            Some(Input::Bytes(bytes)) => Some(bytes),
-            Some(Input::Logged { .. }) => return Err(ground.damaged(0)),
-            None => None,
-        };
-        let mut tree = self.view();
-        let written = tree.builder.progress.written;
-        tree.insert(ground, op.key, value)?;
-        let writes = tree.builder.progress.written.wrapping_sub(written) as u32;
-        let depth = tree.tables.list.runs.len() as u8;
-        Ok(Effect { found: op.value.is_none(), depth, writes, ..Effect::default() })
-    }
-
-    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
-        self.view().append(ground, key, value)
-    }
-
-    fn clear(&mut self) {
-        self.view().tables.list.clear();
-        self.state.pairs = 0;
-        self.state.manifest = self.state.published;
-        (self.state.unwritten, self.state.unpublished) = (false, false);
-        let mut tree = self.view();
-        tree.reset();
-        tree.tables.pool.complete();
-    }
-
-    fn begin_replay<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        let mut tree = self.view();
-        tree.give_up(ground)?;
-        tree.reset();
-        Ok(())
-    }
-
-    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
-        self.view().get(ground, key, out)
-    }
-
-    fn step<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        place: &mut Place,
-        key: &mut [u8],
-        forward: bool,
-        out: &mut [u8],
-    ) -> Result<Option<usize>, Fault> {
-        self.view().next_pair(ground, place, key, forward, out)
-    }
-
-    fn skip<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        place: &mut Place,
-        key: &mut [u8],
-        forward: bool,
-    ) -> Result<(), Fault> {
-        self.view().skip(ground, place, key, forward)
-    }
-
-    fn is_due(&self, log: u32, _: bool) -> bool {
-        let is_full = match self.state.options.shape {
-            Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE || self.state.tight,
-            Shape::Levels { .. } => {
-                // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
-                let (used, total) = self.memtable.room();
-                let spare = (total / 16).max((total / 4).min(64));
-                used > total.saturating_sub(spare) || log > LOG_FULL / 2
-            }
-        };
-        is_full || self.state.owes || self.state.job.is_some() || self.state.unwritten
-    }
-
-    fn is_ready(&self) -> bool {
-        self.state.ready
-    }
-
-    fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
-        self.view().step(ground, pages)
-    }
-
-    fn dirty(&self) -> u32 {
-        let unpublished = self.state.unpublished || self.state.bulk && self.progress.active;
-        self.memtable.len().saturating_add(u32::from(unpublished))
-    }
-
-    fn position(&mut self, end: u64) -> u64 {
-        M::lowest(&mut self.view().memtable).unwrap_or(end).min(end)
-    }
-
-    fn reclaim(&mut self) -> bool {
-        self.state.scan.forget();
-        let mut tree = self.view();
-        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 {
-            tree.state.job = tree.join_tables();
-        }
-        if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
-            let outlook = tree.outlook(false);
-            let mut list = tree.tables.list;
-            let end = list.runs.len();
-            tree.state.job = Some(merge_runs(&mut list, 0, end, outlook.last(), outlook.sources));
-        }
-        self.state.job.is_some()
-    }
-
-    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
-        self.view().compact(ground)
-    }
-
-    fn is_compacting(&self) -> bool {
-        self.state.compacting
-    }
-
-    fn published(&mut self) {
-        self.state.published = self.state.manifest;
-        (self.state.unpublished, self.state.bulk) = (false, false);
-        self.state.scan.forget();
-        (self.state.pending, self.state.ready) = (0, false);
-    }
-
-    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
-        self.view().begin_close(ground, entries)
-    }
-
-    fn pace(&mut self, changes: u32, log: u32) -> u32 {
-        self.state.log = log;
-        self.state.settled &= log >= LOG_DUE;
-        let each = match self.state.options.shape {
-            Shape::Sweep => self.sweep_pace(log),
-            Shape::Levels { .. } => self.merge_pace().saturating_mul(PAGE),
-        };
-        // What was not needed is not saved up.
-        let most = each.saturating_add(PAGE.saturating_mul(8));
-        self.state.credit = self.state.credit.min(most).saturating_add(each.saturating_mul(changes));
-        // A little at a time, whatever is outstanding.
-        (self.state.credit / PAGE).min((each.saturating_mul(changes).saturating_mul(2) / PAGE).max(1))
-    }
-
-    fn info(&self) -> IndexInfo {
-        IndexInfo {
-            pairs: self.state.pairs.saturating_add(u64::from(self.memtable.len())),
-            depth: self.runs.len() as u8,
-            leaves: self.runs.last().map_or(0, |run| run.end()),
-            inner: 0,
-            overflow: 0,
-        }
-    }
-
-    fn pool(&self) -> PoolInfo {
-        PoolInfo { written: self.progress.written, ..self.pool.info }
-    }
-
-    fn verify<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        claim: &mut dyn FnMut(u32) -> bool,
-        report: &mut dyn FnMut(Damage),
-    ) -> Result<Verified, Fault> {
-        let manifest = self.state.manifest.block;
-        if self.progress.active {
-            claim(self.progress.table.block);
-        }
-        self.view().verify(ground, manifest, claim, report)
-    }
-
-    fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault> {
-        self.view().prune(ground, report)
     }
 }

@@ -19,14 +19,11 @@ use crate::kv::store::{Reader, Writer};
 /// The volume's log of the store.
 const LOG: u16 = 0;
 
-/// Bytes of the log's write buffer, where the device asks for no more: a page of the flash.
-const LOG_BUFFER: usize = 256;
-
 /// An LSM tree whose memtable holds places in the log.
 type SmallLsm = Lsm<AlignedBuffer, FrameBuffer, Places>;
 
 /// Bytes of a table.
-const TABLE: u32 = 8 << 10;
+const TABLE: u32 = 16 << 10;
 
 /// Bytes of a page of a B-tree.
 const PAGE: u32 = 4 << 10;
@@ -99,7 +96,6 @@ fn begun<I: Index + 'static>(
         Begin::Open => Volume::open(device, buffer),
     }
     .map_err(|error| Failure::new(error.to_string()))?;
-    if std::env::var_os("NOR_TRACE").is_some() {
         eprintln!("volume {:?}", volume.device().counts());
     }
     let index = index(options.lent.saturating_sub(beside), &volume.info()).map_err(|needed| {
@@ -115,7 +111,6 @@ fn begun<I: Index + 'static>(
         Begin::Open => Store::open(&mut volume, index, log),
     }
     .map_err(|error| failed(&error))?;
-    if std::env::var_os("NOR_TRACE").is_some() {
         eprintln!("store {:?} {:?}", volume.device().counts(), store.info(&mut volume));
     }
     Ok(Box::new(Open { volume, store, value: vec![0; setting.value_size], lent: options.lent }))
@@ -138,7 +133,6 @@ impl<I: Index> Writer for Open<I> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let put = self.store.put(&mut self.volume, key, value);
         let committed = put.and_then(|_| self.store.commit(&mut self.volume));
-        if committed.is_err() {
             eprintln!("{:?}", self.store.info(&mut self.volume));
             let v = self.store.verify(&mut self.volume, None, &mut |d| eprintln!("{d:?}"));
             eprintln!("{v:?}");

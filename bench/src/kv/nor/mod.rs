@@ -52,7 +52,7 @@ pub struct Options {
     pub patterns: Vec<Pattern>,
     /// Bytes of memory that esker is lent in all.
     pub lent: usize,
-    /// Bytes of a block of esker's volume. `None`: 8 KiB for tables, a sector for the pages of a B-tree.
+    /// Bytes of a block of esker's volume. `None`: 16 KiB for tables, a sector for the pages of a B-tree.
     pub block_size: Option<u32>,
     /// How much of esker's device its log has, in percent.
     pub log_percent: u8,
@@ -87,7 +87,7 @@ impl Default for Options {
             patterns: vec![Pattern::Random],
             lent: 16 << 10,
             block_size: None,
-            log_percent: 20,
+            log_percent: 22,
             reads: None,
             signal: Arc::default(),
         }

@@ -118,11 +118,6 @@ impl<'a> Session<'a> {
                 store.put(&key, &value).map_err(told)?;
             }
             let now = self.device.counts();
-            if std::env::var_os("NOR_TRACE").is_some()
-                && (now.erase_units - last.erase_units > 1 || now.read_bytes - last.read_bytes > 4096)
-            {
-                eprintln!("{phase:?} {nth}: {:?}", now - last);
-            }
             worst.erases = worst.erases.max(now.erase_units - last.erase_units);
             worst.read_bytes = worst.read_bytes.max(now.read_bytes - last.read_bytes);
             last = now;

@@ -1,0 +1,273 @@
+//! Merges as the shell sees them: which one comes next, a step of it, and what a step must not do at once.
+
+use core::ops::Bound;
+
+use super::builder::Builder;
+use super::find::Tables;
+use super::list::{Edits, List, Run};
+use super::memtable::{Kind, Memtable};
+use super::merge::{Job, Merge, Progress, Source};
+use super::pace::{LEAST_FREE, MOST_PENDING, PAGE};
+use super::policy::{Outlook, Shape};
+use super::tree::Tree;
+use crate::index::{Damage, Ground, LOG_FULL};
+use crate::pool::Pool;
+use crate::volume::Fault;
+
+/// What of a table is little enough to be left in the log by a close.
+const LITTLE: u64 = 16;
+
+impl<M: Kind> Tree<'_, M> {
+    pub(super) fn choose(&mut self, full: bool) -> Option<Job> {
+        let outlook = self.outlook(full);
+        if self.state.compacting {
+            return Some(outlook.all(&mut self.tables.list));
+        }
+        if self.state.closing {
+            let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
+            return flush.or_else(|| outlook.choose(&mut self.tables.list));
+        }
+        outlook.choose(&mut self.tables.list)
+    }
+
+    pub(super) fn outlook(&self, full: bool) -> Outlook {
+        self.state.outlook(full, self.tables.pool.state.info.frames)
+    }
+
+    /// See [`Index::checkpoint_step`](crate::index::Index::checkpoint_step).
+    pub(super) fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
+        self.finish_bulk(ground)?;
+        let erases = ground.erases();
+        if !self.state.unwritten {
+            self.state.owes = false;
+            let full = self.memtable.state.len() != 0;
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full)) else {
+                return Ok(true);
+            };
+            if self.begin_sweep(ground, &mut job)? && pages != u32::MAX {
+                self.state.job = Some(job);
+                return Ok(false);
+            }
+            let done = self.merge(ground, &mut job, pages, &mut |_| {});
+            match done {
+                Ok(Progress::Paused) => {
+                    self.state.job = Some(job);
+                    return Ok(false);
+                }
+                Ok(Progress::Table) if !job.one => self.state.job = Some(job),
+                Ok(done) => {
+                    // At the end of the keys a sweep begins anew.
+                    self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
+                    self.state.settled |= self.state.sweep == 0;
+                    self.drop_empty();
+                    // More runs than could be merged at a time are merged once more.
+                    self.state.compacting &= self.tables.list.runs.len() > 1;
+                    self.state.job = self.choose(false);
+                }
+                Err(fault) => {
+                    // Begun anew when it is tried again. What was committed stays.
+                    let bad = core::mem::take(&mut self.builder.progress.bad) && !ground.is_poisoned();
+                    if bad && core::mem::take(&mut self.builder.progress.active) {
+                        let other = ground.replace(self.builder.progress.table.block)?;
+                        ground.free(other, true)?;
+                        let compacting = self.state.compacting;
+                        self.give_up(ground)?;
+                        self.state.compacting = compacting;
+                        return Ok(false);
+                    }
+                    self.give_up(ground)?;
+                    return Err(fault);
+                }
+            }
+        }
+        // The manifest may have to erase something, too.
+        if self.state.unwritten && pages != u32::MAX && ground.erases() != erases {
+            return Ok(false);
+        }
+        if self.state.unwritten {
+            self.tables.write_manifest(ground, &mut self.state.manifest)?;
+            self.state.unwritten = false;
+        }
+        // A publish frees what the tables were made of: with some of them at once, the homes of the superblock wear less.
+        let most = (self.tables.list.len() / 12).clamp(1, MOST_PENDING);
+        self.state.ready = self.state.pending >= most
+            || self.state.job.is_none() && self.state.options.shape != Shape::Sweep
+            || self.state.log >= LOG_FULL / 16 * 15
+            || ground.available() <= LEAST_FREE.wrapping_add(2);
+        Ok(self.state.ready || pages == u32::MAX)
+    }
+
+    /// A sweep goes on behind the last key of the table before, and passes tables that the memtable has nothing new for. Whether anything
+    /// had to be looked up.
+    pub(super) fn begin_sweep<G: Ground>(&mut self, ground: &mut G, job: &mut Job) -> Result<bool, Fault> {
+        if !job.one || !job.memtable || job.begun {
+            return Ok(false);
+        }
+        job.begun = true;
+        let run = self.tables.list.run(job.target);
+        let mut place = job.place.min(run.len);
+        let passed = self.pass_table(ground, run, place)?;
+        let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
+        let from = if passed.is_some() { Bound::Excluded(key) } else { Bound::Unbounded };
+        let mut fresh = M::seek(&mut self.memtable, ground, from, true)?;
+        if fresh.is_none() {
+            // At the end of the keys it begins anew.
+            place = 0;
+            fresh = M::seek(&mut self.memtable, ground, Bound::Unbounded, true)?;
+        }
+        self.memtable.load(ground, fresh)?;
+        if let Some(key) = fresh.and_then(|at| self.memtable.record(at)).map(|record| record.key)
+            && let Some(next) = self.tables.begun(ground, run, key, false)?.checked_sub(1)
+            && next > place
+        {
+            let table = self.tables.list.get(run.start.wrapping_add(next));
+            let last = self.tables.last_key(ground, &table)?;
+            place = next.wrapping_add(u32::from(key > self.tables.key(last)));
+        }
+        // A small rest of a table goes with what is behind it.
+        if let Some(before) = place.checked_sub(1) {
+            let table = self.tables.list.get(run.start.wrapping_add(before));
+            if table.page > table.pages / 2 {
+                place = before;
+            }
+        }
+        job.place = place;
+        for source in &mut job.sources {
+            (source.from, source.table) = (place, place);
+        }
+        job.passed = self.pass_table(ground, run, place)?;
+        Ok(true)
+    }
+
+    /// See [`Index::compact`](crate::index::Index::compact): the memtable and all runs into one.
+    pub(super) fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        if !self.state.compacting {
+            self.finish_bulk(ground)?;
+            self.give_up(ground)?;
+            self.state.compacting = self.memtable.state.len() != 0 || self.tables.list.runs.len() > 1;
+        }
+        Ok(self.state.compacting)
+    }
+
+    /// See [`Index::begin_close`](crate::index::Index::begin_close). A sweep would write all of its run for what the log has.
+    pub(super) fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        let little = u64::from(self.state.block) / LITTLE;
+        let bytes = entries.saturating_mul(self.state.pair.into());
+        if entries != u64::MAX && (bytes <= little || self.state.options.shape == Shape::Sweep) {
+            return Ok(false);
+        }
+        // Not the memtable's: it goes on at the next open, with the table after the last one that it has completed.
+        if self.state.job.as_ref().is_some_and(|job| !job.memtable) {
+            self.give_up(ground)?;
+        }
+        if self.state.job.is_none() && self.memtable.state.len() != 0 {
+            self.state.job = self.outlook(true).flush(&mut self.tables.list, bytes);
+        }
+        self.state.closing = self.state.job.is_some() || self.memtable.state.len() == 0;
+        Ok(self.state.closing || entries == u64::MAX)
+    }
+
+    /// The merge of two tables beside each other that fit into one, if there are such: after many changes at the edges of tables.
+    pub(super) fn join_tables(&mut self) -> Option<Job> {
+        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
+        let run = self.tables.list.run(0);
+        let mut before = u32::MAX;
+        for at in 0..run.len {
+            let table = self.tables.list.get(run.start.wrapping_add(at));
+            let left = table.pages.saturating_sub(table.page);
+            // With the filter's page and that of the index. Pages that were filled one behind the other can be so again.
+            if before.saturating_add(left).saturating_add(2) <= pages {
+                let place = at.wrapping_sub(1);
+                let mut job = Job::new(0, place, true);
+                job.one = true;
+                let _ = job.sources.push(Source::new(0, place));
+                return Some(job);
+            }
+            before = left;
+        }
+        None
+    }
+
+    /// Notes that everything is done with up to the table before this place; how long its last key is.
+    pub(super) fn pass_table<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        place: u32,
+    ) -> Result<Option<usize>, Fault> {
+        let Some(before) = place.checked_sub(1) else { return Ok(None) };
+        let table = self.tables.list.get(run.start.wrapping_add(before));
+        let last = self.tables.last_key(ground, &table)?;
+        let key = self.tables.key(last);
+        self.builder.pass(key);
+        Ok(Some(key.len()))
+    }
+
+    pub(super) fn merge<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        job: &mut Job,
+        pages: u32,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Progress, Fault> {
+        self.state.scan.forget();
+        let mut merge = Merge {
+            tables: Tables {
+                pool: Pool {
+                    pages: self.tables.pool.pages,
+                    frames: self.tables.pool.frames,
+                    state: self.tables.pool.state,
+                },
+                list: List {
+                    bytes: self.tables.list.bytes,
+                    runs: self.tables.list.runs,
+                    edits: Edits { bytes: self.tables.list.edits.bytes, len: self.tables.list.edits.len },
+                },
+            },
+            memtable: Memtable { bytes: self.memtable.bytes, state: self.memtable.state },
+            builder: Builder {
+                pages: self.builder.pages,
+                key: self.builder.key,
+                size: self.builder.size,
+                progress: self.builder.progress,
+            },
+            job,
+            bits: self.state.options.bits_per_key.into(),
+            seen: self.state.seen,
+            pair: self.state.pair,
+            pairs: &mut self.state.pairs,
+            work: 0,
+            merged: &mut self.state.merged,
+            report,
+        };
+        let done = merge.step(ground, pages);
+        self.state.credit = self.state.credit.saturating_sub(merge.work.saturating_mul(PAGE));
+        if done != Ok(Progress::Paused) {
+            (self.state.unwritten, self.state.unpublished) = (true, true);
+            self.state.pending = self.state.pending.wrapping_add(1);
+            if done.is_ok() {
+                // From here on the tables say it; a cut takes the log.
+                M::drop_merged(&mut self.memtable);
+            }
+        }
+        done
+    }
+
+    pub(super) fn drop_empty(&mut self) {
+        self.state.scan.forget();
+        for run in (0..self.tables.list.runs.len()).rev() {
+            if self.tables.list.run(run).len == 0 {
+                self.tables.list.remove_run(run);
+            }
+        }
+    }
+
+    /// Gives up the merge that is under way.
+    pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        (self.state.job, self.state.compacting) = (None, false);
+        self.state.scan.forget();
+        M::unmark(&mut self.memtable);
+        self.drop_empty();
+        self.builder.give_up(ground)
+    }
+}

@@ -1,0 +1,354 @@
+//! What the shell asks of the tree.
+
+use core::ops::Range;
+
+use super::manifest::Manifest;
+use super::memory::{Layout, MIN_FRAMES, page_size};
+use super::memtable;
+use super::pace::{DUE, LEAST_FREE, LOG_DUE, PAGE};
+use super::policy::{Shape, merge_runs};
+use super::tree::Lsm;
+use crate::codec::Varints;
+use crate::device::Geometry;
+use crate::index::{
+    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
+    Verified,
+};
+use crate::node;
+use crate::pool::{Frames, PoolInfo};
+use crate::volume::{Buffer, Division, Fault};
+
+impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
+    const KIND: Kind = Kind::Lsm;
+    const IN_LOG: bool = M::IN_LOG;
+
+    fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit> {
+        if (block as usize) < page_size(geometry, block).saturating_mul(8) {
+            return Err(Unfit::Block(
+                "a table of an LSM tree, which is a block, has at least 8 pages, none smaller than the device's units: use larger blocks",
+            ));
+        }
+        let start = self.pages.as_ref().as_ptr().addr();
+        if start & geometry.alignment.saturating_sub(1) as usize != 0 {
+            return Err(Unfit::Misaligned(geometry.alignment));
+        }
+        let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
+        let Some(layout) = Layout::divide::<M>(geometry, block, division, bytes, frames) else {
+            let frames = frames.max(MIN_FRAMES);
+            return Err(Unfit::Memory(Layout::least::<M>(geometry, block, division, frames), frames));
+        };
+        (self.state.layout, self.state.block) = (layout, block);
+        let segments = division.segments.saturating_sub(division.reserve);
+        self.state.log_bytes = u64::from(segments).saturating_mul(u64::from(division.segment / 16 * 15));
+        self.runs.clear();
+        let mut tree = self.view();
+        M::divide(&mut tree.memtable, layout.size, division).map_err(Unfit::Block)?;
+        tree.reset();
+        Ok(())
+    }
+
+    fn read_root(&mut self, fields: &mut Varints<'_>) {
+        let state = &mut self.state;
+        state.manifest = Manifest::default();
+        state.manifest.fields(fields);
+        fields.u64(&mut state.pairs);
+        fields.u32(&mut state.sweep);
+        state.published = state.manifest;
+        state.settled = state.sweep != 0;
+    }
+
+    fn write_root(&mut self, fields: &mut Varints<'_>) {
+        let state = &mut self.state;
+        state.manifest.fields(fields);
+        fields.u64(&mut state.pairs);
+        fields.u32(&mut state.sweep);
+    }
+
+    fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let mut tree = self.view();
+        let manifest = tree.state.manifest;
+        let read = tree.tables.read_manifest(ground, &manifest);
+        if read.is_err() {
+            tree.tables.list.clear();
+        }
+        tree.drop_empty();
+        read
+    }
+
+    fn max_key(&self) -> usize {
+        node::max_key(self.state.layout.size)
+    }
+
+    fn max_value(&self, key: usize) -> usize {
+        let most = M::max_pair(self.state.layout.size);
+        // The word before the value in the memtable, and lengths of two bytes.
+        most.saturating_sub(node::pair_size(key, 0)).saturating_sub(5)
+    }
+
+    fn replay_buffer(&mut self) -> &mut [u8] {
+        let size = self.state.layout.size;
+        let from = (self.pool.info.frames as usize).wrapping_mul(size);
+        let tree = self.view();
+        tree.tables.pool.pages.get_mut(from..from.wrapping_add(size)).unwrap_or_default()
+    }
+
+    fn replay<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: Range<usize>,
+        value: Option<Range<usize>>,
+    ) -> Result<(), Fault> {
+        let mut tree = self.view();
+        let size = tree.state.layout.size;
+        let from = (tree.tables.pool.state.info.frames as usize).wrapping_mul(size);
+        let (pages, buffer) = tree.tables.pool.pages.split_at_mut_checked(from).unwrap_or_default();
+        tree.tables.pool.pages = pages;
+        let value = match value {
+            // What no store of this kind has written.
+            Some(place) if place.end > size || place.len() > M::max_pair(size) => {
+                return Err(ground.damaged(0));
+            }
+            Some(place) => Some(buffer.get(place).unwrap_or_default()),
+            None => None,
+        };
+        let key = buffer.get(key).unwrap_or_default();
+        let offset = ground.offset();
+        if tree.is_merged(ground, key, offset)? {
+            tree.state.seen = offset.wrapping_add(1);
+            return Ok(());
+        }
+        tree.insert(ground, key, value)
+    }
+
+    fn replayed(&mut self) {
+        let mut tree = self.view();
+        tree.tables.pool.complete();
+        // What sessions before have left to do.
+        if tree.state.job.is_none() {
+            tree.state.owes = tree.choose(false).is_some();
+            tree.drop_empty();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.memtable.has_room()
+    }
+
+    fn blocks_for_replay(&self, _: usize, _: usize) -> u32 {
+        0
+    }
+
+    fn blocks_for_change(&self) -> u32 {
+        // A change by which tables don't grow makes nothing worse.
+        if self.state.known { LEAST_FREE.saturating_sub(self.reserve()) } else { self.blocks_for_memtable() }
+    }
+
+    fn reserve(&self) -> u32 {
+        if self.state.options.shape == Shape::Sweep { 1 } else { 3 }
+    }
+
+    fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
+        let tables = (bytes as u32).checked_div(self.state.block / 2).unwrap_or(0);
+        self.blocks_for_memtable().saturating_add(tables).saturating_add(1)
+    }
+
+    fn blocks_for_value(&self, _: usize, _: usize) -> u32 {
+        0
+    }
+
+    fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
+        // Where a sweep merges everything into one run, that run is all that there will be.
+        let sweeps = self.state.options.shape == Shape::Sweep;
+        self.state.known = sweeps && op.value.is_none();
+        let needed = self.blocks_for_memtable().saturating_add(self.reserve());
+        // More than a table's worth of pairs that may be new, and hardly room for them.
+        let grows = self.blocks_for_memtable() > LEAST_FREE.wrapping_add(1);
+        self.state.tight = grows && ground.available() <= needed.wrapping_add(3);
+        if op.value.is_some() && (!sweeps || ground.available() >= needed.saturating_add(4)) {
+            // What can't be read there must be known before the change is in the log.
+            if M::IN_LOG {
+                M::find(&mut self.view().memtable, ground, op.key)?;
+            }
+            return Ok(true);
+        }
+        // There may be too little room for another pair, but not for a new value.
+        let found = match self.view().get(ground, op.key, &mut []) {
+            Ok(found) => found.map(|found| found.len),
+            Err(Fault::Short) => Some(ground.detail() as usize),
+            Err(fault) => return Err(fault),
+        };
+        if let Some(value) = op.value {
+            self.state.known = found.is_some_and(|len| len >= value.len());
+        }
+        Ok(found.is_some())
+    }
+
+    fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>, _: Promoted<'_>) -> Result<Effect, Fault> {
+        let value = match op.value {
+            Some(Input::Bytes(bytes)) => Some(bytes),
+            Some(Input::Logged { .. }) => return Err(ground.damaged(0)),
+            None => None,
+        };
+        let mut tree = self.view();
+        let written = tree.builder.progress.written;
+        tree.insert(ground, op.key, value)?;
+        let writes = tree.builder.progress.written.wrapping_sub(written) as u32;
+        let depth = tree.tables.list.runs.len() as u8;
+        Ok(Effect { found: op.value.is_none(), depth, writes, ..Effect::default() })
+    }
+
+    fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
+        self.view().append(ground, key, value)
+    }
+
+    fn clear(&mut self) {
+        self.view().tables.list.clear();
+        self.state.pairs = 0;
+        self.state.manifest = self.state.published;
+        (self.state.unwritten, self.state.unpublished) = (false, false);
+        let mut tree = self.view();
+        tree.reset();
+        tree.tables.pool.complete();
+    }
+
+    fn begin_replay<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let mut tree = self.view();
+        tree.give_up(ground)?;
+        tree.reset();
+        Ok(())
+    }
+
+    fn get<G: Ground>(&mut self, ground: &mut G, key: &[u8], out: &mut [u8]) -> Result<Option<Found>, Fault> {
+        self.view().get(ground, key, out)
+    }
+
+    fn step<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Fault> {
+        self.view().next_pair(ground, place, key, forward, out)
+    }
+
+    fn skip<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &mut Place,
+        key: &mut [u8],
+        forward: bool,
+    ) -> Result<(), Fault> {
+        self.view().skip(ground, place, key, forward)
+    }
+
+    fn is_due(&self, log: u32, _: bool) -> bool {
+        let is_full = match self.state.options.shape {
+            Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE || self.state.tight,
+            Shape::Levels { .. } => {
+                // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
+                let (used, total) = self.memtable.room();
+                let spare = (total / 16).max((total / 4).min(64));
+                used > total.saturating_sub(spare) || log > LOG_FULL / 2
+            }
+        };
+        is_full || self.state.owes || self.state.job.is_some() || self.state.unwritten
+    }
+
+    fn is_ready(&self) -> bool {
+        self.state.ready
+    }
+
+    fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
+        self.view().step(ground, pages)
+    }
+
+    fn dirty(&self) -> u32 {
+        let unpublished = self.state.unpublished || self.state.bulk && self.progress.active;
+        self.memtable.len().saturating_add(u32::from(unpublished))
+    }
+
+    fn position(&mut self, end: u64) -> u64 {
+        M::lowest(&mut self.view().memtable).unwrap_or(end).min(end)
+    }
+
+    fn reclaim(&mut self) -> bool {
+        self.state.scan.forget();
+        let mut tree = self.view();
+        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 {
+            tree.state.job = tree.join_tables();
+        }
+        if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
+            let outlook = tree.outlook(false);
+            let mut list = tree.tables.list;
+            let end = list.runs.len();
+            tree.state.job = Some(merge_runs(&mut list, 0, end, outlook.last(), outlook.sources));
+        }
+        self.state.job.is_some()
+    }
+
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        self.view().compact(ground)
+    }
+
+    fn is_compacting(&self) -> bool {
+        self.state.compacting
+    }
+
+    fn published(&mut self) {
+        self.state.published = self.state.manifest;
+        (self.state.unpublished, self.state.bulk) = (false, false);
+        self.state.scan.forget();
+        (self.state.pending, self.state.ready) = (0, false);
+    }
+
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        self.view().begin_close(ground, entries)
+    }
+
+    fn pace(&mut self, changes: u32, log: u32) -> u32 {
+        self.state.log = log;
+        self.state.settled &= log >= LOG_DUE;
+        let each = match self.state.options.shape {
+            Shape::Sweep => self.sweep_pace(log),
+            Shape::Levels { .. } => self.merge_pace().saturating_mul(PAGE),
+        };
+        // What was not needed is not saved up.
+        let most = each.saturating_add(PAGE.saturating_mul(8));
+        self.state.credit = self.state.credit.min(most).saturating_add(each.saturating_mul(changes));
+        // A little at a time, whatever is outstanding.
+        (self.state.credit / PAGE).min((each.saturating_mul(changes).saturating_mul(2) / PAGE).max(1))
+    }
+
+    fn info(&self) -> IndexInfo {
+        IndexInfo {
+            pairs: self.state.pairs.saturating_add(u64::from(self.memtable.len())),
+            depth: self.runs.len() as u8,
+            leaves: self.runs.last().map_or(0, |run| run.end()),
+            inner: 0,
+            overflow: 0,
+        }
+    }
+
+    fn pool(&self) -> PoolInfo {
+        PoolInfo { written: self.progress.written, ..self.pool.info }
+    }
+
+    fn verify<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        claim: &mut dyn FnMut(u32) -> bool,
+        report: &mut dyn FnMut(Damage),
+    ) -> Result<Verified, Fault> {
+        let manifest = self.state.manifest.block;
+        if self.progress.active {
+            claim(self.progress.table.block);
+        }
+        self.view().verify(ground, manifest, claim, report)
+    }
+
+    fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault> {
+        self.view().prune(ground, report)
+    }
+}
