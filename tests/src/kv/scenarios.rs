@@ -422,7 +422,7 @@ fn full<I: Index>(session: &mut Session<I>) -> Run {
     let page = page(session);
     for round in 0..2 {
         let mut stored = Vec::new();
-        for n in 0..400 {
+        for n in 0..800 {
             let key = key((n + round * 7) * 619 % 1000);
             if session.try_put(&key, page / 5)?.is_none() {
                 break;
@@ -432,7 +432,7 @@ fn full<I: Index>(session: &mut Session<I>) -> Run {
                 session.commit()?;
             }
         }
-        if stored.len() < 20 || stored.len() == 400 {
+        if stored.len() < 20 || stored.len() == 800 {
             return Err(Stop::Wrong(format!("full after {} puts", stored.len())));
         }
         session.commit()?;
