@@ -96,8 +96,6 @@ fn begun<I: Index + 'static>(
         Begin::Open => Volume::open(device, buffer),
     }
     .map_err(|error| Failure::new(error.to_string()))?;
-        eprintln!("volume {:?}", volume.device().counts());
-    }
     let index = index(options.lent.saturating_sub(beside), &volume.info()).map_err(|needed| {
         Failure::new(format!(
             "{} bytes of memory are too little: {volume_bytes} for the volume, {log_bytes} for the log and {needed} for the \
@@ -111,8 +109,6 @@ fn begun<I: Index + 'static>(
         Begin::Open => Store::open(&mut volume, index, log),
     }
     .map_err(|error| failed(&error))?;
-        eprintln!("store {:?} {:?}", volume.device().counts(), store.info(&mut volume));
-    }
     Ok(Box::new(Open { volume, store, value: vec![0; setting.value_size], lent: options.lent }))
 }
 
@@ -133,10 +129,6 @@ impl<I: Index> Writer for Open<I> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let put = self.store.put(&mut self.volume, key, value);
         let committed = put.and_then(|_| self.store.commit(&mut self.volume));
-            eprintln!("{:?}", self.store.info(&mut self.volume));
-            let v = self.store.verify(&mut self.volume, None, &mut |d| eprintln!("{d:?}"));
-            eprintln!("{v:?}");
-        }
         committed.map_err(|error| failed(&error))
     }
 
