@@ -21,6 +21,10 @@ const CHECKERS: &[(&str, &[&str])] = &[
     ("crash", &["lsm"]),
     ("corrupt", &["lsm"]),
     ("ioerr", &["lsm"]),
+    ("model", &["places"]),
+    ("crash", &["places"]),
+    ("corrupt", &["places"]),
+    ("ioerr", &["places"]),
     ("fuzz", &[]),
     ("planted", &[]),
 ];
