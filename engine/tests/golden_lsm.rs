@@ -37,7 +37,7 @@ fn sweep(_: &Vol) -> Lsm<Vec<u8>, Vec<Frame>, Places> {
 
 /// Of 16 bytes, or a few less.
 fn key(n: u32) -> Vec<u8> {
-    let (first, width) = (n * 77 % 600, if n % 4 == 0 { 7 } else { 1 });
+    let (first, width) = (n * 77 % 600, if n.is_multiple_of(4) { 7 } else { 1 });
     format!("{first:04} key {n:0width$}").into_bytes()
 }
 
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
             .map(|part| [part, &[0; 8]].concat())
             .map(|part| u64::from_le_bytes(part[..8].try_into().unwrap()))
             .collect();
-        if key.len() % 8 == 0 {
+        if key.len().is_multiple_of(8) {
             words.push(0);
         }
         words.push(0);
@@ -305,14 +305,14 @@ impl<'a> Reader<'a> {
             state = (state ^ word).wrapping_mul(MULTIPLIER);
             state ^= state >> 32;
         }
-        let number = ((state >> 32) * u64::from(table.lines) >> 32) as u32;
+        let number = (((state >> 32) * u64::from(table.lines)) >> 32) as u32;
         let line = &self.block(table.block)[table.pages as usize * PAGE + number as usize * 64..][..64];
         let words = [self.id, table.block, table.generation, number].map(u32::to_le_bytes);
         assert_eq!(u32_at(line, 0), crc(&[words.as_flattened(), &line[4..]]));
         let (mut a, b) = (state as u32, (state as u32).rotate_left(13) | 1);
         (0..6).all(|_| {
             a = a.wrapping_mul(0x85EB_CA6B).wrapping_add(b);
-            let bit = (u64::from(a) * 480 >> 32) as usize;
+            let bit = ((u64::from(a) * 480) >> 32) as usize;
             line[4 + bit / 8] >> (bit % 8) & 1 == 1
         })
     }
