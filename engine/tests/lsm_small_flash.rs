@@ -305,7 +305,7 @@ fn a_manifest_of_many_edits() {
 
 /// A scan; and gets, now and then.
 fn check_some(volume: &mut Vol, store: &mut Kv, map: &Map, round: u32) {
-    if round % 10 == 0 {
+    if round.is_multiple_of(10) {
         return check(volume, store, map);
     }
     let (mut cursor, mut out) = (store.cursor(vec![0; store.max_key()]), [0; 64]);

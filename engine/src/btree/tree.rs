@@ -190,7 +190,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         end
     }
 
-    fn reclaim(&mut self) -> bool {
+    fn reclaim(&mut self, _: u32) -> bool {
         false
     }
 

@@ -405,8 +405,8 @@ pub trait Index {
     fn dirty(&self) -> u32;
     /// Of a log that ends at `end`, where the part begins that a publish now must keep.
     fn position(&mut self, end: u64) -> u64;
-    /// Whether further steps of a checkpoint may win blocks back, of what was replaced or deleted.
-    fn reclaim(&mut self) -> bool;
+    /// Whether further steps of a checkpoint may win blocks back, of what was replaced or deleted, with so many to be had.
+    fn reclaim(&mut self, available: u32) -> bool;
     /// Goes on with making the index as small and as fast to read as it can be, or begins it. Whether steps of a checkpoint
     /// are to follow.
     fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault>;

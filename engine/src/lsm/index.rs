@@ -273,10 +273,11 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         M::lowest(&mut self.view().memtable).unwrap_or(end).min(end)
     }
 
-    fn reclaim(&mut self) -> bool {
+    fn reclaim(&mut self, available: u32) -> bool {
         self.state.scan.forget();
         let mut tree = self.view();
-        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 {
+        // With the last block for a table, the manifest might find none, and then nothing would be possible any more.
+        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && available > 1 {
             tree.state.job = tree.join_tables();
         }
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {

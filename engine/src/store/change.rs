@@ -8,9 +8,6 @@ use crate::device::BlockDevice;
 use crate::index::{Input, Op, Promoted, untold};
 use crate::volume::{Buffer, Fault, Volume};
 
-/// Blocks that reclaiming takes before it gives any back: for a table, for the manifest, and for the list of free blocks.
-const LEAST_FREE: u32 = 3;
-
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Stores `value` under `key`, instead of the one that was there. Durable after the next [`commit`](Self::commit).
     ///
@@ -225,10 +222,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             if self.blocks.available() >= changes.saturating_add(more) {
                 return Ok(());
             }
-            // With less to be merged, less is needed. But a merge takes blocks first: with fewer of them the publish after it would find none, and
-            // from then on no change would be possible, not even a delete.
-            let may_reclaim = self.blocks.available() >= LEAST_FREE;
-            if !self.is_ahead() && !(may_reclaim && self.index.reclaim()) {
+            // With less to be merged, less is needed.
+            if !self.is_ahead() && !self.index.reclaim(self.blocks.available()) {
                 return Err(Fault::Full);
             }
             self.publish_some(volume)?;
