@@ -139,12 +139,16 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn blocks_for_change(&self) -> u32 {
-        // A change by which tables don't grow makes nothing worse.
-        if self.state.known { LEAST_FREE.saturating_sub(self.reserve()) } else { self.blocks_for_memtable() }
+        // A change by which tables don't grow makes nothing worse. New pairs leave room for such, and for tables that are not full.
+        match self.state.known {
+            true => LEAST_FREE.wrapping_sub(1),
+            false if self.fills_up() => self.blocks_for_memtable().saturating_add(2),
+            false => self.blocks_for_memtable(),
+        }
     }
 
     fn reserve(&self) -> u32 {
-        if self.state.options.shape == Shape::Sweep { 1 } else { 3 }
+        if self.fills_up() { 1 } else { 3 }
     }
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
@@ -158,12 +162,12 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
         // Where a sweep merges everything into one run, that run is all that there will be.
-        let sweeps = self.state.options.shape == Shape::Sweep;
+        let sweeps = self.fills_up();
         self.state.known = sweeps && op.value.is_none();
         let needed = self.blocks_for_memtable().saturating_add(self.reserve());
         // More than a table's worth of pairs that may be new, and hardly room for them.
         let grows = self.blocks_for_memtable() > LEAST_FREE.wrapping_add(1);
-        self.state.tight = grows && ground.available() <= needed.wrapping_add(3);
+        self.state.tight = sweeps && grows && ground.available() <= needed.wrapping_add(3);
         if op.value.is_some() && (!sweeps || ground.available() >= needed.saturating_add(4)) {
             // What can't be read there must be known before the change is in the log.
             if M::IN_LOG {
@@ -275,9 +279,10 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn reclaim(&mut self, available: u32) -> bool {
         self.state.scan.forget();
+        let fills_up = self.fills_up();
         let mut tree = self.view();
         // With the last block for a table, the manifest might find none, and then nothing would be possible any more.
-        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && available > 1 {
+        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && fills_up && available > 1 {
             tree.state.job = tree.join_tables();
         }
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {

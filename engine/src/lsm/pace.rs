@@ -1,6 +1,7 @@
 //! How much of the merges each change pays for, and the room that they need.
 
 use super::memtable::Kind;
+use super::policy::Shape;
 use super::tree::Lsm;
 use crate::index::LOG_FULL;
 use crate::pool::Frames;
@@ -18,6 +19,11 @@ pub(super) const DUE: u32 = 60;
 pub(super) const LOG_DUE: u32 = LOG_FULL / 8 * 3;
 
 impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
+    /// It is to fill a small device: then a put looks whether it has to be new, instead of leaving room for all that the memtable holds.
+    pub(super) fn fills_up(&self) -> bool {
+        M::IN_LOG && self.state.options.shape == Shape::Sweep
+    }
+
     /// How full the memtable is, in sixty-fourths.
     pub(super) fn fullness(&self) -> u32 {
         let (used, total) = self.memtable.room();

@@ -9,9 +9,6 @@ use crate::device::BlockDevice;
 use crate::index::LOG_FULL;
 use crate::volume::{Buffer, Fault, Volume};
 
-/// Erases for which a step of a checkpoint does not stop: a table's, the manifest's, that of the list of free blocks, and a home's.
-const ERASES: u32 = 6;
-
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Makes the index as it is now durable by itself, and releases the log before it. Writes every dirty page, then one commit
     /// and one publish. Nothing, if nothing has changed.
@@ -35,14 +32,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         self.writing = true;
         let pages = self.index.pace(1, LOG_FULL);
-        // Each may end with an erase, and a publish may follow.
-        for _ in 0..ERASES {
-            self.write_some(volume, pages.max(1)).map_err(|fault| self.explain(volume, fault))?;
-            if !self.writing {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        volume.medium.quiet = true;
+        let done = self.write_some(volume, pages.max(1));
+        volume.medium.quiet = false;
+        done.map_err(|fault| self.explain(volume, fault))?;
+        Ok(!self.writing)
     }
 
     /// Makes the index as small and as fast to read as it can be, durably, and with it does what
