@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::manifest::Manifest;
-use super::memory::{Layout, MIN_FRAMES, page_size};
+use super::memory::{Layout, page_size};
 use super::memtable;
 use super::pace::{DUE, LEAST_FREE, LOG_DUE, PAGE};
 use super::policy::{Shape, merge_runs};
@@ -34,7 +34,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         }
         let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
         let Some(layout) = Layout::divide::<M>(geometry, block, division, bytes, frames) else {
-            let frames = frames.max(MIN_FRAMES);
+            let frames = frames.max(M::FRAMES);
             return Err(Unfit::Memory(Layout::least::<M>(geometry, block, division, frames), frames));
         };
         (self.state.layout, self.state.block) = (layout, block);

@@ -12,9 +12,6 @@ use crate::device::Geometry;
 use crate::node;
 use crate::volume::Division;
 
-/// The least number of frames: what a merge holds on to of each run, the way to a page, and one for the log's operations.
-pub(super) const MIN_FRAMES: usize = 4;
-
 /// See the module. All in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Layout {
@@ -67,7 +64,7 @@ impl Layout {
         division: &Division,
         frames: usize,
     ) -> usize {
-        let mut layout = Self::fixed(geometry, block, division, frames.max(MIN_FRAMES));
+        let mut layout = Self::fixed(geometry, block, division, frames.max(M::FRAMES));
         layout.memtable = M::least(layout.size, division);
         layout.list = layout.list.min((layout.memtable / 2).saturating_add(TABLE));
         layout.total()
@@ -85,7 +82,7 @@ impl Layout {
         let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
         layout.list = layout.list.min(rest / 3) / TABLE * TABLE;
         layout.memtable = rest.saturating_sub(layout.list);
-        let enough = layout.memtable >= M::least(layout.size, division) && frames >= MIN_FRAMES;
+        let enough = layout.memtable >= M::least(layout.size, division) && frames >= M::FRAMES;
         enough.then_some(layout)
     }
 }

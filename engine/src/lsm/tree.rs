@@ -6,7 +6,7 @@ use super::filter::Hash;
 use super::find::{Tables, value_of};
 use super::list::{Edits, List, Runs, prefix};
 use super::manifest::Manifest;
-use super::memory::{Layout, MIN_FRAMES};
+use super::memory::Layout;
 use super::memtable::{self, Entries, Memtable, Places};
 use super::merge::Job;
 use super::policy::{Outlook, Shape};
@@ -119,8 +119,13 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
     /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
     pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
-        let bytes = Layout::least::<Entries>(geometry, block_size, &Division::default(), MIN_FRAMES);
-        (bytes, MIN_FRAMES)
+        let bytes = Layout::least::<Entries>(
+            geometry,
+            block_size,
+            &Division::default(),
+            <Entries as memtable::Kind>::FRAMES,
+        );
+        (bytes, <Entries as memtable::Kind>::FRAMES)
     }
 }
 
@@ -140,7 +145,10 @@ impl<P: Buffer, F: Frames> Lsm<P, F, Places> {
             reserve: volume.reserve.into(),
             blocks: volume.blocks,
         };
-        (Layout::least::<Places>(geometry, block, &division, MIN_FRAMES), MIN_FRAMES)
+        (
+            Layout::least::<Places>(geometry, block, &division, <Places as memtable::Kind>::FRAMES),
+            <Places as memtable::Kind>::FRAMES,
+        )
     }
 }
 

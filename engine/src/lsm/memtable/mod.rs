@@ -43,6 +43,8 @@ impl At {
 pub trait Kind: Sized {
     /// Entries are read from the log. Then each operation must say where it is there.
     const IN_LOG: bool;
+    /// Frames that a tree with it has at least: for what a merge holds on to of each run, and the way to a page.
+    const FRAMES: usize;
 
     /// Without memory.
     fn new() -> Self;

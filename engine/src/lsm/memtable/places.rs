@@ -109,6 +109,8 @@ fn homes(division: &Division) -> usize {
 
 impl Kind for Places {
     const IN_LOG: bool = true;
+    /// Enough for a sweep, which has one run; more runs are merged two at a time.
+    const FRAMES: usize = 4;
 
     fn new() -> Self {
         Self {

@@ -139,6 +139,7 @@ pub(crate) const fn max_pair(chunk_size: usize) -> usize {
 
 impl Kind for Entries {
     const IN_LOG: bool = false;
+    const FRAMES: usize = 6;
 
     fn new() -> Self {
         Self::NEW
