@@ -2,7 +2,7 @@
 
 use super::overflow;
 use super::tree::{Path, SPARE_FRAMES, Tree};
-use crate::index::{Effect, Ground, Input, Op, Promoted};
+use crate::index::{Effect, Ground, Input, Op, Promoted, untold};
 use crate::node::{self, Cell, Value};
 use crate::volume::Fault;
 
@@ -26,7 +26,7 @@ impl Tree<'_> {
         let mut outcome = Outcome { effect: Effect::default(), promoted };
         match op.value {
             Some(value) => self.put(ground, op.key, value, &mut outcome)?,
-            None => self.remove(ground, op.key, &mut outcome)?,
+            None => self.change(ground, op.key, None, &mut outcome)?,
         }
         let after = self.pool.state.info;
         outcome.effect.depth = self.root.height;
@@ -36,7 +36,6 @@ impl Tree<'_> {
     }
 
     /// Whether there are frames enough for a change.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn check_frames<G: Ground>(&self, ground: &mut G) -> Result<(), Fault> {
         let needed = u32::from(self.root.height).wrapping_add(SPARE_FRAMES);
         if self.pool.state.info.frames < needed { Err(ground.too_few_frames(needed)) } else { Ok(()) }
@@ -64,7 +63,7 @@ impl Tree<'_> {
             }
         }
         self.root.changes = self.root.changes.wrapping_add(1);
-        let mut outcome = Outcome { effect: Effect::default(), promoted: &mut |_, _| {} };
+        let mut outcome = Outcome { effect: Effect::default(), promoted: &mut untold };
         self.put(ground, key, Input::Bytes(value), &mut outcome)?;
         Ok(true)
     }
@@ -85,49 +84,60 @@ impl Tree<'_> {
                 Value::Overflow { len: input.len() as u32, first }
             }
         };
-        let done = self.put_cell(ground, &Cell::Leaf { key, value }, outcome);
+        let done = self.change(ground, key, Some(&Cell::Leaf { key, value }), outcome);
         if let (Err(_), Value::Overflow { first, .. }) = (done, value) {
             self.free_chain(ground, first, input.len())?;
         }
         done
     }
 
-    fn put_cell<G: Ground>(
+    /// Puts a pair in instead of the one with its key, or, without one, only takes that out.
+    fn change<G: Ground>(
         &mut self,
         ground: &mut G,
-        cell: &Cell<'_>,
+        key: &[u8],
+        cell: Option<&Cell<'_>>,
         outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let mut path = Path::new();
         if self.is_empty() {
+            if cell.is_none() {
+                return Ok(());
+            }
             let at = self.new_page(ground, 0)?;
             self.root.page.block = self.pool.frame(at).block;
             self.root.height = 1;
             self.pool.unpin(at);
         }
         let done = self
-            .descend(ground, &mut path, &|page| node::child_index(page, cell.key()))
-            .and_then(|()| self.put_at(ground, &mut path, cell, outcome));
+            .descend(ground, &mut path, &|page| node::child_index(page, key))
+            .and_then(|()| self.change_at(ground, &mut path, key, cell, outcome));
         self.release(&path);
         done
     }
 
-    /// Puts a pair into the leaf that the way leads to.
-    fn put_at<G: Ground>(
+    /// The same in the leaf that the way leads to.
+    fn change_at<G: Ground>(
         &mut self,
         ground: &mut G,
         path: &mut Path,
-        cell: &Cell<'_>,
+        key: &[u8],
+        cell: Option<&Cell<'_>>,
         outcome: &mut Outcome<'_>,
     ) -> Result<(), Fault> {
         let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(()) };
+        let found = node::search(self.pool.page(leaf), key);
+        if cell.is_none() && found.is_err() {
+            return Ok(());
+        }
         self.dirty_path(ground, path)?;
+        let counts = &mut self.root.counts;
         let mut old = None;
-        let at = match node::search(self.pool.page(leaf), cell.key()) {
+        let at = match found {
             Ok(at) => {
                 outcome.effect.found = true;
                 let page = self.pool.page_mut(leaf);
-                if let Cell::Leaf { value: Value::Inline(bytes), .. } = cell
+                if let Some(Cell::Leaf { value: Value::Inline(bytes), .. }) = cell
                     && node::replace_inline(page, at, bytes)
                 {
                     return Ok(());
@@ -136,15 +146,16 @@ impl Tree<'_> {
                     old = Some((first, len));
                 }
                 node::remove(page, at);
+                counts.pairs = counts.pairs.wrapping_sub(1);
                 at
             }
-            Err(at) => {
-                self.root.counts.pairs = self.root.counts.pairs.wrapping_add(1);
-                at
-            }
+            Err(at) => at,
         };
-        self.place(ground, path, at, super::insert::Item::Pair(cell), outcome)?;
-        if outcome.effect.found {
+        if let Some(cell) = cell {
+            counts.pairs = counts.pairs.wrapping_add(1);
+            self.place(ground, path, at, super::insert::Item::Pair(cell), outcome)?;
+        }
+        if found.is_ok() {
             self.rebalance(ground, path, outcome)?;
         }
         match old {

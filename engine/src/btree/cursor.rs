@@ -7,6 +7,7 @@
 use core::ops::Bound;
 
 use super::tree::{Path, Tree};
+use crate::codec::SMALL;
 use crate::index::{Ground, Hint, Place};
 use crate::node::{self, Value};
 use crate::pool::NONE;
@@ -27,9 +28,10 @@ impl Tree<'_> {
                 let above = place.above;
                 return self.read_pair(ground, place, key, (frame, next), above, out).map(Some);
             }
-            // At its end the next leaf, if the page above is still there and has one. A leaf that has gone meanwhile says
-            // nothing of where its end was.
-            if place.hint.frame != NONE
+            // At its end the next leaf, if the page above is still there and has one: that is half of the way down from the
+            // root. A leaf that has gone meanwhile says nothing of where its end was.
+            if !SMALL
+                && place.hint.frame != NONE
                 && self.pool.frame(place.hint.frame).block == place.hint.block
                 && let Some((frame, next)) = self.beside(place.above, forward)
                 && let Some(child) = node::child(self.pool.page(frame), next)
@@ -48,9 +50,7 @@ impl Tree<'_> {
             let found = self.seek(ground, &mut path, place, key, forward);
             let read = match found {
                 Ok(Some(pair)) => {
-                    let above = Self::above(&path, path.len().wrapping_sub(1));
-                    let block = self.pool.frame(above.frame).block;
-                    let above = Hint { frame: above.frame, block, cell: above.index };
+                    let above = if SMALL { Hint::NONE } else { self.hint_above(&path) };
                     self.read_pair(ground, place, key, pair, above, out).map(Some)
                 }
                 Ok(None) => {
@@ -65,6 +65,12 @@ impl Tree<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The page above the leaf that a way ends at, and where that is in it.
+    fn hint_above(&self, path: &Path) -> Hint {
+        let above = Self::above(path, path.len().wrapping_sub(1));
+        Hint { frame: above.frame, block: self.pool.frame(above.frame).block, cell: above.index }
     }
 
     /// See [`Index::skip`](crate::index::Index::skip).
@@ -100,10 +106,10 @@ impl Tree<'_> {
         key: &[u8],
         forward: bool,
     ) -> Result<Option<(u32, usize)>, Fault> {
+        // Before the first key: the empty one is less than all.
         let key = key.get(..place.len).unwrap_or_default();
         self.descend(ground, path, &|page| match place.bound {
-            Bound::Unbounded if forward => 0,
-            Bound::Unbounded => node::count(page).saturating_sub(1),
+            Bound::Unbounded if !forward => node::count(page).saturating_sub(1),
             Bound::Excluded(()) if !forward => {
                 let i = node::child_index(page, key);
                 if node::key(page, i) == key { i.saturating_sub(1) } else { i }
@@ -114,8 +120,7 @@ impl Tree<'_> {
         let page = self.pool.page(leaf);
         let count = node::count(page);
         let found = match place.bound {
-            Bound::Unbounded if forward => Some(0),
-            Bound::Unbounded => count.checked_sub(1),
+            Bound::Unbounded if !forward => count.checked_sub(1),
             bound => match (node::search(page, key), bound == Bound::Included(()), forward) {
                 (Ok(i), true, _) | (Err(i), _, true) => Some(i),
                 (Ok(i), false, true) => i.checked_add(1),

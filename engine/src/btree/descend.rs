@@ -34,13 +34,18 @@ impl Tree<'_> {
         }
     }
 
-    /// Whether a key has a value.
-    pub(super) fn contains<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<bool, Fault> {
+    /// Leaf and place of a key; `None`: it has no value.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(super) fn find<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        key: &[u8],
+    ) -> Result<Option<(u32, usize)>, Fault> {
         if self.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let leaf = self.leaf_of(ground, key)?;
-        Ok(node::search(self.pool.page(leaf), key).is_ok())
+        Ok(node::search(self.pool.page(leaf), key).ok().map(|i| (leaf, i)))
     }
 
     /// See [`Index::get`](crate::index::Index::get).
@@ -50,12 +55,8 @@ impl Tree<'_> {
         key: &[u8],
         out: &mut [u8],
     ) -> Result<Option<Found>, Fault> {
-        if self.is_empty() {
-            return Ok(None);
-        }
         let before = self.pool.state.info.misses;
-        let leaf = self.leaf_of(ground, key)?;
-        let Ok(i) = node::search(self.pool.page(leaf), key) else { return Ok(None) };
+        let Some((leaf, i)) = self.find(ground, key)? else { return Ok(None) };
         let (len, more) = self.copy_value(ground, leaf, i, out)?;
         let reads = self.pool.state.info.misses.wrapping_sub(before) as u32;
         Ok(Some(Found { len, depth: self.root.height, reads: reads.wrapping_add(more) }))

@@ -1,7 +1,7 @@
 //! Something new into a page; where there is no room, the page is split, and its parent gets something new.
 
 use super::change::Outcome;
-use super::tree::{Path, Tree, Turn};
+use super::tree::{MAX_PAGE, Path, Tree, Turn};
 use crate::index::Ground;
 use crate::node::{self, Cell, Pointer};
 use crate::pool::NONE;
@@ -42,14 +42,14 @@ impl Tree<'_> {
             if let Item::Pair(cell) = item {
                 beside = self.siblings(ground, path, at)?;
                 if self.shift(ground, path, &mut at, cell, beside)? {
-                    outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
+                    outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
                     item = Item::Shifted(cell);
                     continue;
                 }
             }
             split = true;
             let right = self.split(ground, path, frame, at, &item, beside)?;
-            outcome.effect.splits = outcome.effect.splits.saturating_add(1);
+            outcome.effect.splits = outcome.effect.splits.wrapping_add(1);
             let len = self.separator_len(frame, right);
             let page = self.pool.page(right);
             (outcome.promoted)(node::level(page), node::key(page, 0).get(..len).unwrap_or_default());
@@ -71,9 +71,8 @@ impl Tree<'_> {
     /// when keys ascend. Two reads at most.
     fn siblings<G: Ground>(&mut self, ground: &mut G, path: &Path, at: usize) -> Result<[u32; 2], Fault> {
         let Some(Turn { frame, .. }) = path.last().copied() else { return Ok([NONE; 2]) };
-        let above = Self::above(path, path.len().saturating_sub(1));
-        let last = above.index as usize >= node::count(self.pool.page(above.frame)).saturating_sub(1);
-        if last && at >= node::count(self.pool.page(frame)) {
+        let above = Self::above(path, path.len().wrapping_sub(1));
+        if self.is_last(&above) && at >= node::count(self.pool.page(frame)) {
             return Ok([NONE; 2]);
         }
         let left = self.sibling(ground, above.frame, above.index.wrapping_sub(1), 0)?;
@@ -81,6 +80,12 @@ impl Tree<'_> {
         let right = self.sibling(ground, above.frame, above.index.wrapping_add(1), 0);
         self.pool.unpin(left);
         Ok([left, right?])
+    }
+
+    /// Whether a way goes on with the last child of a page.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn is_last(&self, turn: &Turn) -> bool {
+        (turn.index as usize).wrapping_add(1) >= node::count(self.pool.page(turn.frame))
     }
 
     /// Child `index` of a page, if there is one and it can be read.
@@ -114,7 +119,7 @@ impl Tree<'_> {
             return Ok(false);
         }
         let (first, second, parent) = (self.pool.page(left), self.pool.page(right), self.pool.page(above));
-        let used = node::used(first).saturating_add(node::used(second));
+        let used = node::used(first).wrapping_add(node::used(second));
         let even = node::even_point(first, second);
         let key = match even.checked_sub(node::count(first)) {
             None => node::key(first, even),
@@ -145,23 +150,23 @@ impl Tree<'_> {
         beside: [u32; 2],
     ) -> Result<bool, Fault> {
         let Some(Turn { frame, .. }) = path.last().copied() else { return Ok(false) };
-        let above = Self::above(path, path.len().saturating_sub(1));
+        let above = Self::above(path, path.len().wrapping_sub(1));
         let used_in = |sibling| match sibling {
-            NONE => usize::MAX,
+            NONE => MAX_PAGE as usize,
             sibling => node::used(self.pool.page(sibling)),
         };
         let page = self.pool.page(frame);
         let room = node::usable(page.len());
-        let most = room.saturating_mul(2).saturating_sub(room / 8);
+        let most = room.wrapping_mul(2).wrapping_sub(room / 8);
         let [left, right] = beside;
         let (used_left, used_right) = (used_in(left), used_in(right));
         let to_left = used_left < used_right;
-        let own = node::used(page).saturating_add(cell.size().saturating_mul(2));
-        if used_left.min(used_right).saturating_add(own) >= most {
+        let own = node::used(page).wrapping_add(cell.size().wrapping_mul(2));
+        if used_left.min(used_right).wrapping_add(own) >= most {
             return Ok(false);
         }
         let (left, right) = if to_left { (left, frame) } else { (frame, right) };
-        let right_index = above.index.saturating_add(u32::from(!to_left));
+        let right_index = above.index.wrapping_add(u32::from(!to_left));
         if !self.level_out(ground, above.frame, right_index, left, right)? {
             return Ok(false);
         }
@@ -217,10 +222,7 @@ impl Tree<'_> {
         let right = right?;
         // At the right edge of the tree keys that ascend fill pages whole.
         let above = path.len().wrapping_sub(1);
-        let at_edge = path
-            .iter()
-            .take(above)
-            .all(|turn| turn.index as usize >= node::count(self.pool.page(turn.frame)).wrapping_sub(1));
+        let at_edge = path.iter().take(above).all(|turn| self.is_last(turn));
         let size = self.item_size(item);
         let page = self.pool.page(frame);
         let cut = node::split_point(page, at, size, at_edge);
@@ -236,7 +238,7 @@ impl Tree<'_> {
         }
         let [before, behind] = beside;
         let parent = Self::above(path, above);
-        self.level_out(ground, parent.frame, parent.index.saturating_add(1), right, behind)?;
+        self.level_out(ground, parent.frame, parent.index.wrapping_add(1), right, behind)?;
         self.level_out(ground, parent.frame, parent.index, before, frame)?;
         Ok(right)
     }
@@ -280,7 +282,6 @@ impl Tree<'_> {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn item_size(&self, item: &Item<'_>) -> usize {
         match *item {
             Item::Pair(cell) | Item::Shifted(cell) => cell.size(),

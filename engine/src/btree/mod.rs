@@ -24,7 +24,7 @@ mod descend;
 mod insert;
 mod overflow;
 mod pages;
-mod remove;
+mod rebalance;
 mod tree;
 mod verify;
 

@@ -166,9 +166,7 @@ impl Tree<'_> {
         for i in 0..node::count(self.pool.page(at)) {
             let child = node::child(self.pool.page(at), i).unwrap_or_default();
             let child = self.pool.peek(child.block);
-            if child != NONE {
-                self.pool.set_parent(child, at);
-            }
+            self.pool.set_parent(child, at);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
     Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
+    untold,
 };
 use crate::node::{self, Pointer};
 use crate::pool::{Frames, NO_BLOCK, NONE, Pool, PoolInfo, State};
@@ -18,7 +19,7 @@ pub(super) const MAX_HEIGHT: usize = 24;
 /// On flash, a page is erased as a whole before it is written: larger erase units are for the LSM tree.
 const MAX_ERASE: u32 = 4096;
 /// Places on a page are numbers of two bytes.
-const MAX_PAGE: u32 = 65_536;
+pub(super) const MAX_PAGE: u32 = 65_536;
 /// Blocks that puts leave free beside what a delete may need.
 const RESERVE: u32 = 4;
 /// Frames that a change needs beside the way from the root to the leaf.
@@ -124,14 +125,9 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
     const KIND: Kind = Kind::BTree;
 
     fn begin(&mut self, geometry: &Geometry, block: u32) -> Result<(), Unfit> {
-        if geometry.erase_unit > MAX_ERASE {
+        if geometry.erase_unit > MAX_ERASE || block > MAX_PAGE {
             return Err(Unfit::Block(
-                "a B-tree writes a page at a time and wants erase units of 4 KiB at most: for larger ones use the LSM tree",
-            ));
-        }
-        if block > MAX_PAGE {
-            return Err(Unfit::Block(
-                "a B-tree has pages of 64 KiB at most: larger blocks are for the LSM tree",
+                "a B-tree has pages of 64 KiB at most, on erase units of 4 KiB at most: for larger ones use the LSM tree",
             ));
         }
         let start = self.pages.as_ref().as_ptr().addr();
@@ -204,7 +200,6 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         true
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn replay_buffer(&mut self) -> &mut [u8] {
         let tree = self.view();
         let size = tree.pool.state.page_size();
@@ -228,7 +223,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
             _ => Input::Logged { from: place.start as u32, len: place.len() as u32 },
         });
         let key = buffer.get(key).unwrap_or_default();
-        tree.apply(ground, &Op { key, value }, &mut |_, _| {}).map(|_| ())
+        tree.apply(ground, &Op { key, value }, &mut untold).map(|_| ())
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -260,7 +255,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
         let mut tree = self.view();
         tree.check_frames(ground)?;
-        tree.contains(ground, op.key)
+        Ok(tree.find(ground, op.key)?.is_some())
     }
 
     fn append<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: &[u8]) -> Result<bool, Fault> {
@@ -377,6 +372,7 @@ impl Tree<'_> {
     }
 
     /// The frame above a page on the way.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn above(path: &Path, depth: usize) -> Turn {
         let above = depth.checked_sub(1).and_then(|above| path.get(above));
         above.copied().unwrap_or(Turn { frame: NONE, index: 0 })

@@ -1,4 +1,4 @@
-//! Checksums and the few encodings that all rooms share. Everything on a device is little-endian and explicit.
+//! Checksums and the few encodings, and whatever else, that all rooms share. Everything on a device is little-endian and explicit.
 
 mod checksum;
 mod fields;
@@ -7,6 +7,9 @@ mod varint;
 pub(crate) use checksum::Checksum;
 pub(crate) use fields::{Fields, put_word, word_at};
 pub(crate) use varint::Varints;
+
+/// Whether this is for a small processor, which has little room for code: what only saves time is left out there.
+pub(crate) const SMALL: bool = usize::BITS < 64;
 
 /// `value` rounded up to a multiple of `unit`, a power of two. Nothing here is close to 2^32: units are at most 2^31,
 /// what is rounded up to one of more than 2^16 is at most that unit, and all else is below 2^25.

@@ -123,6 +123,9 @@ impl Input<'_> {
 /// Is told each key that a split promotes, and the level that it comes from.
 pub type Promoted<'a> = &'a mut dyn FnMut(u8, &[u8]);
 
+/// Nobody is told.
+pub(crate) fn untold(_: u8, _: &[u8]) {}
+
 /// A change: a value for a key, or none.
 #[derive(Clone, Copy, Debug)]
 pub struct Op<'a> {

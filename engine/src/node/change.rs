@@ -6,6 +6,7 @@ use super::search::{extent, value};
 use super::{
     COUNT, Cell, GARBAGE, HEAP, Pointer, SLOT, Value, count, gap, half_at, heap, level, room, set_half, slot,
 };
+use crate::codec::SMALL;
 
 /// Whether there is room for this cell, if need be after the holes have been closed. No cell of the wrong kind fits. How
 /// large a cell may be is the index's to say.
@@ -179,7 +180,7 @@ fn remove_range(page: &mut [u8], start: usize, end: usize) {
 /// `memmove`, which is ten times as much code.
 fn move_slots(slots: &mut [u8], len: usize, up: bool) {
     let by = slots.len().saturating_sub(len);
-    if usize::BITS < 64 {
+    if SMALL {
         move_bytes(slots, by, up);
     } else if up {
         slots.copy_within(..len, by);

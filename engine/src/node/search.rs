@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use super::cell::read_length;
 use super::{HEADER, Pointer, Value, count, half_at, level, slot};
+use crate::codec::SMALL;
 
 /// The slots.
 fn slots(page: &[u8]) -> &[[u8; 2]] {
@@ -43,6 +44,7 @@ pub(super) fn extent(page: &[u8], i: usize) -> Range<usize> {
 }
 
 /// The key of cell `i`; empty if there is none.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) fn key(page: &[u8], i: usize) -> &[u8] {
     cell(page, i).unwrap_or_default().0
 }
@@ -74,7 +76,7 @@ pub(crate) fn child(page: &[u8], i: usize) -> Option<Pointer> {
 /// The first eight bytes, as a number of the same order: mostly that decides, and a third of the time is saved. Small
 /// processors have no such numbers.
 fn head(key: &[u8]) -> Option<u64> {
-    if usize::BITS < 64 { None } else { key.first_chunk().map(|head| u64::from_be_bytes(*head)) }
+    if SMALL { None } else { key.first_chunk().map(|head| u64::from_be_bytes(*head)) }
 }
 
 /// How many cells have keys up to and including this one.

@@ -8,13 +8,15 @@
 //! Least recently used goes first, but in two lists, as in InnoDB: a page comes into the *old* one and reaches the *young*
 //! one only when it is asked for again after others have come in meanwhile. So a scan, however long, and however often
 //! it asks for one page in a row, passes through the old list and leaves the young one alone. While nothing has to be
-//! loaded, nothing is moved: a hit costs one look into the page table.
+//! loaded, nothing is moved: a hit costs one look into the page table. (A small processor has none: it looks through the few
+//! frames that it has.)
 //!
 //! Which page may be written when is not known here but by the tree: see `btree::pages`. The pool keeps what that needs:
 //! which pages are dirty, who points to them, and how many dirty ones each points to.
 
 mod frame;
 
+use crate::codec::SMALL;
 use crate::node;
 pub use frame::Frame;
 use frame::{List, Place};
@@ -49,6 +51,8 @@ impl PoolInfo {
     }
 }
 
+/// More would be more memory than there is.
+const MAX_FRAMES: u32 = u32::MAX / 8;
 /// So many frames are made ready at first, where there are more.
 const FIRST: u32 = 64;
 
@@ -104,7 +108,7 @@ impl Pool<'_> {
     /// [`complete`](Self::complete): recovery reads into it. Returns how many frames there are.
     pub(crate) fn divide(&mut self, size: usize) -> u32 {
         let pages = self.pages.len().checked_div(size).unwrap_or(0).saturating_sub(1);
-        let count = pages.min(self.frames.len()).min(u16::MAX as usize * 0x7FFF) as u32;
+        let count = pages.min(self.frames.len()).min(MAX_FRAMES as usize) as u32;
         *self.state = State::new();
         self.state.size = size;
         self.state.info.frames = count;
@@ -125,11 +129,14 @@ impl Pool<'_> {
     fn grow(&mut self) {
         let before = self.state.ready;
         // Small processors have little memory, and are to have little code.
-        let more = if usize::BITS < 64 { u32::MAX } else { before.max(FIRST) };
+        let more = if SMALL { u32::MAX } else { before.max(FIRST) };
         self.state.ready = before.saturating_add(more).min(self.state.limit);
         for at in (before..self.state.ready).rev() {
             let older = core::mem::replace(&mut self.state.free, at);
             *self.frame_mut(at) = Frame { older, ..Frame::EMPTY };
+        }
+        if SMALL {
+            return;
         }
         for at in 0..before {
             self.frame_mut(at).bucket = NONE;
@@ -192,6 +199,12 @@ impl Pool<'_> {
     /// The frame that holds a block, without counting this as a use.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn peek(&self, block: u32) -> u32 {
+        // A small pool is looked through: that takes no longer than to keep a table, and less code.
+        if SMALL {
+            let ready = self.frames.get(..self.state.ready as usize).unwrap_or_default();
+            let holds = |frame: &Frame| frame.block == block && frame.place != Place::Free;
+            return ready.iter().position(holds).map_or(NONE, |at| at as u32);
+        }
         let mut at = self.frame(self.bucket(block)).bucket;
         while at != NONE {
             let frame = self.frame(at);
@@ -216,9 +229,7 @@ impl Pool<'_> {
         if age > list / 4 {
             self.unlist(at);
             self.list(at, Place::Young);
-            if u64::from(self.state.young.len).wrapping_mul(8)
-                > u64::from(self.state.info.frames).wrapping_mul(5)
-            {
+            if self.state.young.len.wrapping_mul(8) > self.state.info.frames.wrapping_mul(5) {
                 let last = self.state.young.oldest;
                 self.unlist(last);
                 self.list(last, Place::Old);
@@ -304,6 +315,10 @@ impl Pool<'_> {
     }
 
     fn set_block(&mut self, at: u32, block: u32) {
+        if SMALL {
+            self.frame_mut(at).block = block;
+            return;
+        }
         let bucket = self.bucket(block);
         let next = core::mem::replace(&mut self.frame_mut(bucket).bucket, at);
         let frame = self.frame_mut(at);
@@ -311,6 +326,9 @@ impl Pool<'_> {
     }
 
     fn forget_block(&mut self, at: u32) {
+        if SMALL {
+            return;
+        }
         let Frame { block, next, .. } = *self.frame(at);
         let bucket = self.bucket(block);
         let first = &mut self.frame_mut(bucket).bucket;
@@ -361,7 +379,6 @@ impl Pool<'_> {
         self.frame(at).pins != 0
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn is_dirty(&self, at: u32) -> bool {
         self.frame(at).dirty
     }

@@ -277,7 +277,7 @@ impl Blocks {
             // Behind this unit another one must have room, that of the publish.
             let units = self.units_in_block(region);
             let here = if self.open { units.saturating_sub(self.fill.top.unit.wrapping_add(1)) } else { 0 };
-            if here.saturating_add(self.pool().saturating_mul(units)) < 2 {
+            if here.wrapping_add(self.pool().min(2).wrapping_mul(units)) < 2 {
                 return Err(Fault::Full);
             }
             self.flush(region, false)?;
@@ -332,18 +332,18 @@ impl Blocks {
     /// A block from the stacks or from behind the frontier. On flash the frontier goes first, so that wear begins even;
     /// elsewhere it goes last, so that a file stays small.
     fn take(&mut self, region: &mut impl BlockRegion) -> Result<u32, Fault> {
-        let unused_first = region.must_erase();
-        for unused in [unused_first, !unused_first] {
-            if unused && self.frontier < self.count {
-                let block = self.frontier;
-                self.frontier = block.wrapping_add(1);
-                return Ok(block);
-            }
-            if !unused && let Some(block) = self.pop(region) {
-                return Ok(block);
-            }
+        let unused = self.frontier < self.count;
+        if !(unused && region.must_erase())
+            && let Some(block) = self.pop(region)
+        {
+            return Ok(block);
         }
-        Err(Fault::Full)
+        if !unused {
+            return Err(Fault::Full);
+        }
+        let block = self.frontier;
+        self.frontier = block.wrapping_add(1);
+        Ok(block)
     }
 
     fn pop(&mut self, region: &mut impl BlockRegion) -> Option<u32> {
@@ -427,7 +427,6 @@ impl Blocks {
         true
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn lose(&mut self, blocks: u32) {
         self.lost = self.lost.wrapping_add(blocks);
     }
@@ -440,6 +439,7 @@ impl Blocks {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn units_in_block(&self, region: &impl BlockRegion) -> u32 {
         (region.block_size() >> (region.unit().trailing_zeros() & 31)).min(unit::MAX_UNITS)
     }
@@ -447,10 +447,10 @@ impl Blocks {
     /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.
     fn flush(&mut self, region: &mut impl BlockRegion, all: bool) -> Result<(), Fault> {
         region.settle()?;
-        let size = region.unit();
+        let (size, units) = (region.unit(), self.units_in_block(region));
         for _ in 0..TRIES {
             let mut at = UnitLink { unit: self.fill.top.unit.wrapping_add(1), ..self.fill.top };
-            let begins = !self.open || at.unit >= self.units_in_block(region);
+            let begins = !self.open || at.unit >= units;
             if begins {
                 let block = match self.take(region) {
                     Err(Fault::Full) => self.fresh.pop().ok_or(Fault::Full)?,

@@ -5,7 +5,7 @@ use super::op::{MAX_HEAD, head, read_head};
 use super::{Batch, Effect, Error, Index, Store};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
-use crate::index::{Input, Op, Promoted};
+use crate::index::{Input, Op, Promoted, untold};
 use crate::volume::{Buffer, Fault, Volume};
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
@@ -21,7 +21,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         key: &[u8],
         value: &[u8],
     ) -> Result<Effect, Error<D::Error>> {
-        self.put_and_tell(volume, key, value, &mut |_, _| {})
+        self.put_and_tell(volume, key, value, &mut untold)
     }
 
     /// [`put`](Self::put), and `promoted` is told each key that a split promotes: with the level of the pages that were split, 0
@@ -44,7 +44,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
         key: &[u8],
     ) -> Result<Effect, Error<D::Error>> {
-        let done = self.change(volume, &Op { key, value: None }, &[], &mut |_, _| {});
+        let done = self.change(volume, &Op { key, value: None }, &[], &mut untold);
         done.map_err(|fault| self.explain(volume, fault))
     }
 
@@ -111,12 +111,13 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.make_room(volume, change.wrapping_add(blocks).wrapping_add(reserve))?;
         let mut bytes = [0; MAX_HEAD];
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
-        self.offset = match self.log.append_parts(volume, parts) {
-            Err(Fault::Full) => {
-                self.try_checkpoint(volume)?;
-                self.log.append_parts(volume, parts)?
+        let mut tried = false;
+        self.offset = loop {
+            match self.log.append_parts(volume, parts) {
+                Err(Fault::Full) if !tried => self.try_checkpoint(volume)?,
+                done => break done?,
             }
-            done => done?,
+            tried = true;
         };
         self.apply(volume, op, promoted)
     }
@@ -154,7 +155,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let mut left = staged;
         while let Some((op, rest)) = next_op(left) {
             self.make_index_room(volume, self.offset).inspect_err(|_| volume.poison())?;
-            match self.apply(volume, &op, &mut |_, _| {}) {
+            match self.apply(volume, &op, &mut untold) {
                 Ok(_) | Err(Fault::Damaged) => {}
                 Err(fault) => return Err(fault),
             }

@@ -103,10 +103,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             self.publish(volume)?;
             self.complete_step(volume)?;
         }
-        self.blocks.before_publish(volume)?;
-        let mut root = [0; crate::volume::STORE_ROOT];
-        let len = self.encode_root(self.log.end(), &mut root);
-        self.log.finish(volume, root.get(..len).unwrap_or_default())
+        self.publish_root(volume, self.log.end(), true)
     }
 
     /// Publishes the index, of which no page is dirty, as the state behind all entries of the log.
@@ -124,10 +121,26 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         offset: u64,
     ) -> Result<(), Fault> {
         let offset = self.index.position(offset);
+        self.publish_root(volume, offset, false)
+    }
+
+    /// Publishes what is on the device as all that the log says before `offset`. `closes`: nothing is kept of the log.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn publish_root<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        offset: u64,
+        closes: bool,
+    ) -> Result<(), Fault> {
         self.blocks.before_publish(volume)?;
         let mut root = [0; crate::volume::STORE_ROOT];
         let len = self.encode_root(offset, &mut root);
-        self.log.checkpoint(volume, offset, root.get(..len).unwrap_or_default())?;
+        let root = root.get(..len).unwrap_or_default();
+        if closes {
+            self.log.finish(volume, root)?;
+        } else {
+            self.log.checkpoint(volume, offset, root)?;
+        }
         self.blocks.published();
         self.index.published();
         self.generation = self.generation.wrapping_add(1);

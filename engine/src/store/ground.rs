@@ -125,7 +125,6 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         if self.overlay.is_some() { Ok(()) } else { self.blocks.free(self.volume, block, fresh) }
     }
 
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn logged(&mut self, from: u32, out: &mut [u8]) -> Result<(), Fault> {
         match self.replayed {
             Some(cursor) => self.log.passed_part(self.volume, cursor, from, out),

@@ -22,7 +22,6 @@ pub(super) fn head(key: usize, delete: bool, bytes: &mut [u8; MAX_HEAD]) -> &[u8
 }
 
 /// Takes a head apart: its own length, that of the key, and whether it is a delete.
-#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(super) fn read_head(bytes: &[u8]) -> (usize, usize, bool) {
     let mut copy = [0; MAX_HEAD];
     let len = bytes.len().min(MAX_HEAD);

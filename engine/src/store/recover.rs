@@ -1,10 +1,10 @@
 //! The log, applied to the published index again.
 
-use super::op::{MAX_HEAD, read_head};
+use super::op::read_head;
 use super::{Damage, Index, Store};
 use crate::device::BlockDevice;
 use crate::volume::{Buffer, Fault, Volume};
-use crate::wal::{Cursor, Entry};
+use crate::wal::Cursor;
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Applies the log from the checkpoint on. An operation on a damaged page is left out, and the store is stuck. An entry that
@@ -18,16 +18,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         cursor.go_to(self.position);
         loop {
             let at = cursor.offset();
-            let entry = match self.log.next_part(volume, cursor, self.index.replay_buffer()) {
-                Ok(Some(entry)) if self.is_op(entry.len) => entry,
-                Ok(Some(_)) => {
-                    // Whole, and nothing that a store has written.
-                    if pass(Damage::Entry { offset: at }) {
-                        continue;
-                    }
-                    cursor.go_to(at);
-                    return Err(volume.medium.fault(Fault::Entry, 0));
-                }
+            let len = match self.log.next_part(volume, cursor, self.index.replay_buffer()) {
+                Ok(Some(len)) => len,
                 Ok(None) => break,
                 Err(Fault::Damaged) => {
                     if pass(Damage::Entry { offset: at }) {
@@ -38,10 +30,19 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 }
                 Err(fault) => return Err(fault),
             };
-            let done = self.make_room_to_replay(volume, &entry, at).and_then(|()| {
-                let (head, key, delete) = read_head(self.index.replay_buffer());
-                let behind = head.wrapping_add(key);
-                let value = (!delete).then_some(behind..entry.len);
+            let (head, key, delete) = read_head(self.index.replay_buffer());
+            let behind = head.wrapping_add(key);
+            let fits = if delete { behind == len } else { behind <= len };
+            if key == 0 || key > self.index.max_key() || !fits {
+                // Whole, and nothing that a store has written.
+                if pass(Damage::Entry { offset: at }) {
+                    continue;
+                }
+                cursor.go_to(at);
+                return Err(volume.medium.fault(Fault::Entry, 0));
+            }
+            let done = self.make_room_to_replay(volume, key, len.wrapping_sub(behind), at).and_then(|()| {
+                let value = (!delete).then_some(behind..len);
                 self.offset = at;
                 self.with_index(volume, Some(cursor), |index, base| index.replay(base, head..behind, value))
             });
@@ -54,23 +55,15 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         Ok(())
     }
 
-    /// Whether what was read into the replay buffer, of an entry of this length, is an operation.
-    fn is_op(&mut self, len: usize) -> bool {
-        let max = self.index.max_key();
-        let (head, key, delete) = read_head(self.index.replay_buffer());
-        let behind = head.wrapping_add(key);
-        (1..=max).contains(&key) && if delete { behind == len } else { behind <= len }
-    }
-
     /// Before a full device ends the replay, what was replayed is published: that frees what it has replaced.
     fn make_room_to_replay<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        entry: &Entry,
+        key: usize,
+        value: usize,
         at: u64,
     ) -> Result<(), Fault> {
-        let value = entry.len.saturating_sub(MAX_HEAD);
-        let needed = self.index.blocks_for_change().wrapping_add(self.index.blocks_for_value(0, value));
+        let needed = self.index.blocks_for_change().wrapping_add(self.index.blocks_for_value(key, value));
         if self.read_only || self.stuck.is_some() {
             return Ok(());
         }

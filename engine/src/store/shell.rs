@@ -373,8 +373,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         replayed: Option<&Cursor>,
         call: impl FnOnce(&mut I, &mut Base<'_, D, V, W, N, SLOTS>) -> R,
     ) -> R {
-        let (index, mut base) = self.split(volume, replayed);
-        call(index, &mut base)
+        let mut both = self.split(volume, replayed);
+        call(both.0, &mut both.1)
     }
 
     /// The index, and what it stands on. (Where code must be small, it is there once.)

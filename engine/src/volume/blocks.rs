@@ -33,8 +33,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn block_address(&mut self, block: u32, position: u32, len: usize) -> Result<u64, Fault> {
         let size = self.format.block_size;
-        let end = u64::from(position).saturating_add(len as u64);
-        if block >= self.format.block_count || end > u64::from(size) {
+        if block >= self.format.block_count || position > size || len > size.wrapping_sub(position) as usize {
             return Err(self.medium.fault(Fault::Damaged, block));
         }
         let before = u64::from(block).wrapping_mul(u64::from(size));

@@ -165,6 +165,7 @@ impl Format {
         Ok(())
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn segments(&self) -> u32 {
         // A segment has 1 KiB at least, and then 32 bits do: what is too long is too long by far.
         let kib = u32::try_from(self.pool_len >> 10).unwrap_or(u32::MAX);
@@ -172,6 +173,7 @@ impl Format {
     }
 
     /// Nothing, before a volume is known.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) const fn none() -> Self {
         let geometry = Geometry::blocks(0, 1);
         Self {

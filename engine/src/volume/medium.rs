@@ -158,9 +158,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             (Fault::NoSuchLog, _) => Error::NoSuchLog,
             (Fault::Impossible, _) => Error::Options("the device reports a geometry that can't be"),
             (Fault::Misaligned, _) => Error::Misaligned { alignment: self.detail },
-            (Fault::TooManySlots, _) => {
-                Error::Options("the index has too many slots for segments of this size")
-            }
+            (Fault::TooManySlots, _) => Error::Options("too many slots for segments of this size"),
             _ => Error::Poisoned,
         }
     }
@@ -334,6 +332,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// Erases. A failure does not poison: nothing of worth was there, and the caller decides.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault> {
         self.check()?;
         self.held = 0;

@@ -42,14 +42,15 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.scanned == 0 && !self.format.geometry.must_erase() && self.is_pool_free() {
             self.scanned = count;
         }
+        let mut left = segments;
         loop {
-            let until = self.scanned.wrapping_add(segments).min(count);
-            while self.scanned < until {
+            while self.scanned < count {
+                if left == 0 {
+                    return Ok(false);
+                }
+                left = left.wrapping_sub(1);
                 self.note_segment(self.scanned);
                 self.scanned = self.scanned.wrapping_add(1);
-            }
-            if self.scanned < count {
-                return Ok(false);
             }
             self.next_life = self.next_life.max(self.roots.lives);
             for index in 0..self.roots.logs.len() {
@@ -163,6 +164,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Whether a log holds the segment in a later life, as far as that was found without its header.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn is_claimed_since(&self, at: Link) -> bool {
         let later = |other: Link| other.segment == at.segment && other.life > at.life;
         self.roots.logs.iter().any(|root| later(root.newest) || later(root.next))

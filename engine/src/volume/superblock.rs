@@ -78,8 +78,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         for attempt in 0..4 {
             self.generation = 0;
             self.homes.newest = 0;
-            let found = [0, 1].map(|home| self.scan_home(home));
-            let [first, second] = found;
+            let (first, second) = (self.scan_home(0), self.scan_home(1));
             self.homes.differ = first != second;
             self.homes.first = usize::from(second <= first);
             if self.homes.differ && self.medium.geometry().must_erase() {
@@ -127,6 +126,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
     /// over: the other home is there for that.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn scan_home(&mut self, home: usize) -> u64 {
         let granule = self.granule();
         let (start, mut at) = self.home(home);
@@ -201,12 +201,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         // publish that a cut has torn, and not be there the next time. So the other one takes the new publish first.
         let len = self.build_publish();
         let size = align_up(len, self.granule());
-        if self.room(first) < size && self.room(second) >= size {
+        let (here, there) = (self.room(first), self.room(second));
+        if here < size && there >= size {
             (first, second) = (second, first);
         }
         // For that, one of them must always have room. Filled in step they would be full at once.
-        let most = self.room(first).max(self.room(second));
-        if self.medium.geometry().must_erase() && most < size.wrapping_mul(2) {
+        if self.medium.geometry().must_erase() && here.max(there) < size.wrapping_mul(2) {
             self.set_next(second, 0);
         }
         for home in [first, second] {
@@ -274,6 +274,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.homes.next.get(home).copied().unwrap_or(0)
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn set_next(&mut self, home: usize, at: u32) {
         if let Some(next) = self.homes.next.get_mut(home) {
             *next = at;

@@ -139,19 +139,21 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if walk.segment == self.last.at.segment {
             cursor.bound = self.end;
         }
-        let mut done = self.reach(volume, walk, offset, None);
-        if done.is_ok() {
-            done = self.copy_out(volume, walk, out, must_fit);
-        }
-        if done.is_err() && done != Err(Fault::Short) {
+        let mut prove = None;
+        let mut done;
+        loop {
+            done = self.reach(volume, walk, offset, prove);
+            if done.is_ok() {
+                done = self.copy_out(volume, walk, out, must_fit);
+            }
+            if prove.is_some() || matches!(done, Ok(()) | Err(Fault::Short)) {
+                break;
+            }
             // Again, from the start of the segment, and past all damage.
             let mut header = SegmentHeader::default();
             self.locate(volume, offset, &mut header)?;
             walk.begin(&volume.format, &header);
-            done = self.reach(volume, walk, offset, Some(header.window));
-            if done.is_ok() {
-                done = self.copy_out(volume, walk, out, must_fit);
-            }
+            prove = Some(header.window);
         }
         if done == Err(Fault::Damaged) {
             // Say what the device says, if it says it again.

@@ -2,7 +2,7 @@
 //! a whole one, and the checkpoint.
 
 use super::release::Released;
-use super::{Cursor, Entry, Log};
+use super::{Cursor, Log};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
 use crate::space::{Link, SegmentHeader};
@@ -53,7 +53,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Proves the entry at the cursor, copies as much of it to `out` as fits, and moves on; the rest of it can then be had by
-    /// [`passed_part`](Self::passed_part). The length in the answer is that of the whole entry. `None`: the end of the log.
+    /// [`passed_part`](Self::passed_part). Returns the length of the whole entry; `None` at the end of the log.
     ///
     /// Of a fault, [`explain_at`](Self::explain_at) makes the public error.
     pub(crate) fn next_part<D: BlockDevice, V: Buffer, const N: usize>(
@@ -61,9 +61,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         cursor: &mut Cursor,
         out: &mut [u8],
-    ) -> Result<Option<Entry>, Fault> {
+    ) -> Result<Option<usize>, Fault> {
         let passed = self.try_next(volume, cursor, out, false)?;
-        Ok(passed.then(|| cursor.entry()))
+        Ok(passed.then(|| cursor.walk.found.head.len() as usize))
     }
 
     /// Reads bytes, from the one numbered `from` on, of the entry that the cursor has passed last. They are read from the
@@ -76,8 +76,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         out: &mut [u8],
     ) -> Result<(), Fault> {
         let found = &cursor.walk.found;
-        let end = u64::from(from).saturating_add(out.len() as u64);
-        if end > u64::from(found.head.len()) {
+        if out.len() > found.head.len().saturating_sub(from) as usize {
             return Err(Fault::OutOfRange);
         }
         let position = found.position.wrapping_add(found.head.head_len()).wrapping_add(from);
@@ -94,22 +93,30 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         offset: u64,
         root: &[u8],
     ) -> Result<Released, Fault> {
-        let syncs = self.dirty || self.in_flight || self.unsure;
-        self.try_commit(volume)?;
-        if !syncs {
-            // No publish must name a block that is not durable.
-            volume.medium.sync()?;
-        }
+        self.make_durable(volume)?;
         let mut head = SegmentHeader::default();
         let frees = match self.plan_release(volume, offset, &mut head) {
             Err(Fault::Damaged) => false,
             planned => planned?,
         };
-        self.note(volume)?;
         volume.set_store_root(root);
         let release = frees.then(|| self.drop_before(volume, &head));
         volume.publish()?;
         Ok(release.map_or(Released::default(), |release| self.free_released(volume, release)))
+    }
+
+    /// Before a publish that names blocks: all entries are durable, and all blocks that were written. The roots say so.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn make_durable<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        let syncs = self.dirty || self.in_flight || self.unsure;
+        self.try_commit(volume)?;
+        if !syncs {
+            volume.medium.sync()?;
+        }
+        self.note(volume)
     }
 
     /// Closes the log with nothing in it: sets the store's root, which says all that the entries have said, and gives every
@@ -119,12 +126,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         root: &[u8],
     ) -> Result<(), Fault> {
-        let syncs = self.dirty || self.in_flight || self.unsure;
-        self.try_commit(volume)?;
-        if !syncs {
-            volume.medium.sync()?;
-        }
-        self.note(volume)?;
+        self.make_durable(volume)?;
         // What was reserved is given up: so the superblock says that no segment can be this log's.
         volume.next_life = volume.next_life.max(volume.roots.lives);
         let (dead, end, none_yet) = (self.last.at, self.end, volume.next_life);

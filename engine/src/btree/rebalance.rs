@@ -1,56 +1,14 @@
-//! A pair out of its leaf; where little is left in a page, it takes from a neighbour, or both become one.
+//! Where little is left in a page, it takes from a neighbour, or both become one.
 
 use super::change::Outcome;
 use super::insert::Item;
 use super::tree::{Path, Tree, Turn};
 use crate::index::Ground;
-use crate::node::{self, Value};
+use crate::node;
 use crate::pool::{NO_BLOCK, NONE};
 use crate::volume::Fault;
 
 impl Tree<'_> {
-    pub(super) fn remove<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        key: &[u8],
-        outcome: &mut Outcome<'_>,
-    ) -> Result<(), Fault> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let mut path = Path::new();
-        let done = self
-            .descend(ground, &mut path, &|page| node::child_index(page, key))
-            .and_then(|()| self.remove_at(ground, &mut path, key, outcome));
-        self.release(&path);
-        done
-    }
-
-    fn remove_at<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        path: &mut Path,
-        key: &[u8],
-        outcome: &mut Outcome<'_>,
-    ) -> Result<(), Fault> {
-        let Some(leaf) = path.last().map(|turn| turn.frame) else { return Ok(()) };
-        let Ok(at) = node::search(self.pool.page(leaf), key) else { return Ok(()) };
-        outcome.effect.found = true;
-        self.dirty_path(ground, path)?;
-        let page = self.pool.page_mut(leaf);
-        let old = node::value(page, at).and_then(|value| match value {
-            Value::Overflow { len, first } => Some((first, len)),
-            Value::Inline(_) => None,
-        });
-        node::remove(page, at);
-        self.root.counts.pairs = self.root.counts.pairs.wrapping_sub(1);
-        self.rebalance(ground, path, outcome)?;
-        match old {
-            Some((first, len)) => self.free_chain(ground, first, len as usize),
-            None => Ok(()),
-        }
-    }
-
     /// Sees to it that the last page of the way, and those above it that this changes, are filled as they must be. The way is
     /// dirty. A neighbour that can't be read is left alone: then the page stays as empty as it is.
     pub(super) fn rebalance<G: Ground>(
@@ -84,21 +42,15 @@ impl Tree<'_> {
             if sibling == NONE {
                 return Ok(());
             }
-            self.pool.pin(sibling);
-            let dirty = self.dirty_page(ground, sibling, above.frame, beside);
-            if dirty.is_err() {
-                self.pool.unpin(sibling);
-                return dirty;
-            }
+            self.dirty_page(ground, sibling, above.frame, beside)?;
             let (left, right) = if beside < above.index { (sibling, frame) } else { (frame, sibling) };
+            self.pool.unpin(frame);
             path.pop();
             let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
             if node::used(first).wrapping_add(node::used(second)) <= node::usable(size) {
                 let all = node::count(second);
                 node::move_cells(second, 0, all, first, scratch);
                 self.adopt_children(left);
-                self.pool.unpin(left);
-                self.pool.unpin(right);
                 node::remove(self.pool.page_mut(above.frame), right_index as usize);
                 self.drop_page(ground, right)?;
                 outcome.effect.merged = outcome.effect.merged.wrapping_add(1);
@@ -106,11 +58,11 @@ impl Tree<'_> {
             }
             let even = node::even_point(first, second);
             self.even_out(left, right, even);
-            outcome.effect.borrowed = outcome.effect.borrowed.saturating_add(1);
+            outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);
-            self.pool.unpin(left);
-            // The right one is pinned until it has its place again, under its new key.
+            // Until it has its place again, under its new key, nothing points to the right one.
+            self.pool.pin(right);
             self.place(ground, path, right_index as usize, Item::Page(right, len), outcome)?;
         }
     }
@@ -143,9 +95,7 @@ impl Tree<'_> {
             self.root.height = self.root.height.wrapping_sub(1);
             outcome.effect.collapsed = true;
             let below = self.pool.peek(child.block);
-            if below != NONE {
-                self.pool.set_parent(below, NONE);
-            }
+            self.pool.set_parent(below, NONE);
             self.drop_page(ground, frame)?;
             if below == NONE {
                 return Ok(());
