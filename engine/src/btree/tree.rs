@@ -194,10 +194,18 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         false
     }
 
+    fn compact<G: Ground>(&mut self, _: &mut G) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    fn is_compacting(&self) -> bool {
+        false
+    }
+
     fn published(&mut self) {}
 
-    fn flush_at_close(&self) -> bool {
-        true
+    fn begin_close<G: Ground>(&mut self, _: &mut G, _: u64) -> Result<bool, Fault> {
+        Ok(true)
     }
 
     fn replay_buffer(&mut self) -> &mut [u8] {

@@ -380,10 +380,16 @@ pub trait Index {
     fn position(&mut self, end: u64) -> u64;
     /// Whether further steps of a checkpoint may win blocks back, of what was replaced or deleted.
     fn reclaim(&mut self) -> bool;
+    /// Goes on with making the index as small and as fast to read as it can be, or begins it. Whether steps of a checkpoint
+    /// are to follow.
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault>;
+    /// Whether what [`compact`](Self::compact) has begun is under way.
+    fn is_compacting(&self) -> bool;
     /// What was written is published.
     fn published(&mut self);
-    /// Whether [`close`](crate::store::Store::close) should leave no log.
-    fn flush_at_close(&self) -> bool;
+    /// Begins a [`close`](crate::store::Store::close): of the log, so many entries are in no published state. Whether steps of
+    /// a checkpoint should put them into one, so that no log is left; else the next open replays it.
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault>;
     /// Pages that a checkpoint should write for each operation.
     fn pace(&self) -> u32;
     /// In figures.

@@ -4,14 +4,17 @@
 //! on the run that it is in goes on behind it, while the memtable and the other runs show what they have. A key that an
 //! older run shows there counts only if the filter, or the pages around, say that the damaged page does not have it.
 
+use core::cmp::Ordering;
 use core::ops::Bound;
 
 use super::filter::Hash;
 use super::find::{At, Spot, Tables, value_of};
 use super::list::Run;
+use super::scan::{MEMTABLE, Stand};
 use super::tree::{Tree, copy};
 use crate::index::{Ground, Hint, Place};
 use crate::node;
+use crate::pool::NONE;
 use crate::volume::Fault;
 
 /// Where the next pair is.
@@ -47,8 +50,8 @@ fn remember(place: &mut Place, block: u32, page: u32) {
 }
 
 impl Tree<'_> {
-    /// See [`Index::step`](crate::index::Index::step). A search in the memtable and in each run, for each tombstone on the way
-    /// once more.
+    /// See [`Index::step`](crate::index::Index::step). Where the [scan](super::scan) leads on, a comparison with the key at which
+    /// each run stands; else a search in the memtable and in each run. For each tombstone on the way once more.
     pub(super) fn next_pair<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -64,7 +67,9 @@ impl Tree<'_> {
             if let Some(frame) = pinned {
                 self.tables.pool.unpin(frame);
             }
-            match read? {
+            let read = read?;
+            self.state.scan.is_known = passed == 0;
+            match read {
                 Some(Some(len)) => return Ok(Some(len)),
                 Some(None) => {}
                 None => place.ended = true,
@@ -85,36 +90,58 @@ impl Tree<'_> {
     ) -> Result<Option<Next>, Fault> {
         let key = memory.get(..place.len).unwrap_or_default();
         let bound = place.bound.map(|()| key);
-        let mut nearest = self.memtable.seek(bound, forward).map(Next::Memtable);
+        let scan = &mut self.state.scan;
+        let leads_on = scan.leads_on(ground, &self.tables, &self.memtable, place, key, forward);
+        let before = if leads_on { scan.here } else { 0 };
+        // Until this step is done.
+        (scan.is_known, scan.forward) = (false, forward);
+        scan.memtable = match scan.memtable {
+            _ if !leads_on => self.memtable.seek(bound, forward),
+            Some(at) if before & MEMTABLE != 0 => self.memtable.step(at, forward),
+            at => at,
+        };
+        let mut nearest = scan.memtable.map(Next::Memtable);
+        let mut here = MEMTABLE;
         for number in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(number);
-            let mut at = self.tables.seek_bound(ground, run, bound, forward);
+            let bit = 1_u32.wrapping_shl(number as u32);
+            let last = self.state.scan.runs.get(number).copied().flatten();
+            let mut at = match last {
+                _ if !leads_on => self.tables.seek_bound(ground, run, bound, forward),
+                Some(last) if before & bit != 0 => self.tables.beside(ground, run, last, forward),
+                last => Ok(last),
+            };
             let mut damage = None;
-            let spot = loop {
-                let spot = at.and_then(|at| at.map(|at| self.tables.spot(ground, at)).transpose());
-                if !matches!(spot, Err(Fault::Damaged | Fault::Device)) {
-                    break spot?;
+            let stand = loop {
+                let stand = at.and_then(|at| at.map(|at| self.tables.stand(ground, at)).transpose());
+                if !matches!(stand, Err(Fault::Damaged | Fault::Device)) {
+                    break stand?;
                 }
                 // Behind what is known to be damaged the run goes on.
                 damage = self.tables.damage(ground, run, bound, forward, damage);
-                let Some(found) = damage else { break spot? };
+                let Some(found) = damage else { break stand? };
                 let block = self.tables.list.get(found.table).block;
                 if is_known(place, block, found.page) == 0 {
-                    break spot?;
+                    break stand?;
                 }
-                *passed |= 1_u32.wrapping_shl(number as u32);
-                at = Ok(self.tables.behind(ground, run, found, forward));
+                *passed |= bit;
+                let next = self.tables.behind(ground, run, found, forward);
+                at = Ok(next.map(|at| Stand { at, frame: NONE }));
             };
-            let Some(spot) = spot else { continue };
-            let found = self.tables.key(spot);
-            let is_nearer = match &nearest {
-                None => true,
-                Some(nearest) => {
-                    let other = self.key_of(nearest);
-                    if forward { found < other } else { found > other }
-                }
-            };
-            if is_nearer {
+            if let Some(place) = self.state.scan.runs.get_mut(number) {
+                *place = stand;
+            }
+            let Some(Stand { at, frame }) = stand else { continue };
+            let spot = Spot { frame, cell: at.cell };
+            let order = nearest.as_ref().map(|nearest| {
+                let order = self.tables.key(spot).cmp(self.key_of(nearest));
+                if forward { order } else { order.reverse() }
+            });
+            if order == Some(Ordering::Equal) {
+                here |= bit;
+            }
+            if matches!(order, None | Some(Ordering::Less)) {
+                here = bit;
                 if let Some(frame) = pinned.replace(spot.frame) {
                     self.tables.pool.unpin(frame);
                 }
@@ -122,6 +149,7 @@ impl Tree<'_> {
                 nearest = Some(Next::Run(number, spot));
             }
         }
+        self.state.scan.here = here;
         Ok(nearest)
     }
 
@@ -210,6 +238,16 @@ impl Tree<'_> {
 }
 
 impl Tables<'_> {
+    /// The same pair, with its page in the pool.
+    fn stand<G: Ground>(&mut self, ground: &mut G, stand: Stand) -> Result<Stand, Fault> {
+        if self.stands(ground, stand).is_some() {
+            // Or it would be evicted while other runs go on.
+            self.pool.touch(stand.frame);
+            return Ok(stand);
+        }
+        Ok(Stand { frame: self.spot(ground, stand.at)?.frame, ..stand })
+    }
+
     /// The cell of a pair, in the pool.
     pub(super) fn spot<G: Ground>(&mut self, ground: &mut G, at: At) -> Result<Spot, Fault> {
         let table = self.list.get(at.table);
@@ -222,7 +260,7 @@ impl Tables<'_> {
         run: Run,
         bound: Bound<&[u8]>,
         forward: bool,
-    ) -> Result<Option<At>, Fault> {
+    ) -> Result<Option<Stand>, Fault> {
         let (key, or_equal) = match bound {
             Bound::Included(key) => (Some(key), true),
             Bound::Excluded(key) => (Some(key), false),

@@ -107,12 +107,29 @@ pub(super) fn seal(filter: &mut [u8], owner: Owner) {
     }
 }
 
-/// Whether the key may be there, by its line.
+/// Whether the key may be there, by its line as it was read.
 pub(super) fn may_have(line: &[u8], number: u32, owner: Owner, hash: Hash) -> bool {
-    let bits = line.get(HEAD..LINE).unwrap_or_default();
-    let found = hash.bits(|byte, bit| bits.get(byte).is_none_or(|place| *place & bit != 0));
     // What is there needs no proof here. What is not must not be taken from a damaged line.
-    found || word_at(line, 0) != owner.sum(number, bits)
+    may_have_proved(line, hash) || !is_sound(line, number, owner)
+}
+
+/// The same for a line that is [proved](prove).
+pub(super) fn may_have_proved(line: &[u8], hash: Hash) -> bool {
+    let bits = line.get(HEAD..LINE).unwrap_or_default();
+    hash.bits(|byte, bit| bits.get(byte).is_none_or(|place| *place & bit != 0))
+}
+
+fn is_sound(line: &[u8], number: u32, owner: Owner) -> bool {
+    word_at(line, 0) == owner.sum(number, line.get(HEAD..LINE).unwrap_or_default())
+}
+
+/// Looks once whether the lines of a filter are sound: those that are not let every key pass from then on.
+pub(super) fn prove(filter: &mut [u8], owner: Owner) {
+    for (number, line) in filter.chunks_exact_mut(LINE).enumerate() {
+        if !is_sound(line, number as u32, owner) {
+            line.fill(0xFF);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +169,12 @@ mod tests {
         for bit in 0..LINE * 8 {
             filter[bit / 8] ^= 1 << (bit % 8);
             assert!(asked(&filter, 1, b"here"), "bit {bit}");
+            let mut proved = filter.clone();
+            prove(&mut proved, OWNER);
+            assert!(may_have_proved(&proved, Hash::of(b"not here")), "bit {bit}");
             filter[bit / 8] ^= 1 << (bit % 8);
+            prove(&mut filter, OWNER);
+            assert!(!may_have_proved(&filter, Hash::of(b"not here")), "bit {bit}");
         }
         let other = Owner { generation: 4, ..OWNER };
         assert!(may_have(&filter, 0, other, Hash::of(b"not here")), "the line of another table");

@@ -3,6 +3,7 @@
 use super::builder::page_id;
 use super::filter::{self, Hash, LINE, Owner};
 use super::list::{List, Run, Table, prefix};
+use super::scan::Stand;
 use crate::index::Ground;
 use crate::node::{self, Value};
 use crate::pool::{NONE, Pool};
@@ -99,10 +100,27 @@ impl Tables<'_> {
     /// The frame with a page of pairs.
     pub(super) fn leaf<G: Ground>(&mut self, ground: &mut G, table: &Table, page: u32) -> Result<u32, Fault> {
         let index = self.index(ground, table)?;
+        self.leaf_below(ground, table, index, page)
+    }
+
+    /// The same, where the frame with the index page is known.
+    fn leaf_below<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        table: &Table,
+        index: u32,
+        page: u32,
+    ) -> Result<u32, Fault> {
         match node::child(self.pool.page(index), page as usize) {
             Some(child) if child.block == page => self.fetch(ground, table, page, Some((child.crc, 0))),
             _ => Err(ground.damaged(table.block)),
         }
+    }
+
+    /// The number of the page that a pair is on, among all pages.
+    pub(super) fn id_of<G: Ground>(&self, ground: &G, at: At) -> u32 {
+        let size = self.size();
+        page_id(ground, size, self.list.block(at.table), at.page)
     }
 
     /// Where the first key of a table is that no merge has taken.
@@ -167,12 +185,17 @@ impl Tables<'_> {
         let at = (number as usize).wrapping_mul(LINE);
         let size = self.size();
         let id = page_id(ground, size, table.block, table.pages);
-        let many = self.pool.state.info.frames >= MANY_FRAMES;
-        if many || self.pool.peek(id) != NONE {
+        let mut frame = self.pool.find(id);
+        if frame.is_none() && self.pool.state.info.frames >= MANY_FRAMES {
             // A page that can't be read denies nothing.
-            let Ok(frame) = self.fetch(ground, table, table.pages, None) else { return Ok(true) };
+            let Ok(at) = self.fetch(ground, table, table.pages, None) else { return Ok(true) };
+            let lines = self.pool.page_mut(at).get_mut(..(table.lines as usize).wrapping_mul(LINE));
+            filter::prove(lines.unwrap_or_default(), owner);
+            frame = Some(at);
+        }
+        if let Some(frame) = frame {
             let line = self.pool.page(frame).get(at..).unwrap_or_default();
-            return Ok(filter::may_have(line, number, owner, hash));
+            return Ok(filter::may_have_proved(line, hash));
         }
         let mut line = [0; LINE];
         let place = table.pages.wrapping_mul(size as u32).wrapping_add(at as u32);
@@ -197,7 +220,7 @@ impl Tables<'_> {
         }
         let index = self.index(ground, &table)?;
         let page = node::child_index(self.pool.page(index), key) as u32;
-        let frame = self.leaf(ground, &table, page)?;
+        let frame = self.leaf_below(ground, &table, index, page)?;
         let found = node::search(self.pool.page(frame), key);
         Ok(found.ok().map(|cell| Spot { frame, cell: cell as u32 }))
     }
@@ -211,7 +234,8 @@ impl Tables<'_> {
         key: Option<&[u8]>,
         or_equal: bool,
         forward: bool,
-    ) -> Result<Option<At>, Fault> {
+    ) -> Result<Option<Stand>, Fault> {
+        let unread = |at: At| Stand { at, frame: NONE };
         let Some(key) = key else {
             if run.len == 0 {
                 return Ok(None);
@@ -219,12 +243,12 @@ impl Tables<'_> {
             let at = if forward { run.start } else { run.end().wrapping_sub(1) };
             let table = self.list.get(at);
             if forward {
-                return Ok(Some(At { table: at, page: table.page, cell: table.cell }));
+                return Ok(Some(unread(At { table: at, page: table.page, cell: table.cell })));
             }
             let page = table.pages.wrapping_sub(1);
             let frame = self.leaf(ground, &table, page)?;
             let cell = (node::count(self.pool.page(frame)) as u32).wrapping_sub(1);
-            return Ok(Some(At { table: at, page, cell }));
+            return Ok(Some(Stand { at: At { table: at, page, cell }, frame }));
         };
         // Cells up to here are before the place: those with smaller keys, and the one with this key if it is passed, too.
         let strictly = forward == or_equal;
@@ -232,7 +256,7 @@ impl Tables<'_> {
             // All of the run is behind the place.
             let table = self.list.get(run.start);
             let first = At { table: run.start, page: table.page, cell: table.cell };
-            return Ok((forward && run.len != 0).then_some(first));
+            return Ok((forward && run.len != 0).then_some(unread(first)));
         };
         let at = run.start.wrapping_add(number);
         let table = self.list.get(at);
@@ -241,18 +265,21 @@ impl Tables<'_> {
         // Where a page begins with the key, it need not be read to know that all before is before.
         let at_border =
             strictly && page > table.page && node::key(self.pool.page(index), page as usize) == key;
-        let before = if at_border {
-            0
-        } else {
-            let frame = self.leaf(ground, &table, page)?;
-            match node::search(self.pool.page(frame), key) {
+        let (mut place, mut frame) = (At { table: at, page, cell: 0 }, NONE);
+        if !at_border {
+            frame = self.leaf_below(ground, &table, index, page)?;
+            let before = match node::search(self.pool.page(frame), key) {
                 Ok(cell) if strictly => cell,
                 Ok(cell) => cell.wrapping_add(1),
                 Err(cell) => cell,
+            };
+            place.cell = before as u32;
+            if forward && before < node::count(self.pool.page(frame)) {
+                return Ok(Some(Stand { at: place, frame }));
             }
-        } as u32;
-        let place = At { table: at, page, cell: before };
-        if forward { self.settle(ground, run, place) } else { self.back(ground, run, place) }
+        }
+        let found = if forward { self.settle(ground, run, place)? } else { self.back(ground, run, place)? };
+        Ok(found.map(|at| Stand { at, frame }))
     }
 
     /// This place, or if it is behind the last pair of a page, the first one of the next.

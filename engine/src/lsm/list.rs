@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use crate::codec::Fields;
+use crate::codec::word_at;
 
 /// No more runs than this at a time.
 pub(super) const MAX_RUNS: usize = 16;
@@ -37,16 +37,38 @@ impl Table {
         self.pages.wrapping_add(u32::from(self.lines != 0))
     }
 
-    fn fields(&mut self, fields: &mut Fields<'_>) {
-        for word in [&mut self.block, &mut self.crc, &mut self.generation, &mut self.merged] {
-            fields.u32(word);
+    /// Its record. It is read for every step, so no list of fields does both.
+    fn write(&self, record: &mut [u8; TABLE]) {
+        let (words, prefix) = record.split_at_mut(TABLE - 8);
+        let halves = |low: u32, high: u32| low & 0xFFFF | high << 16;
+        let values = [
+            self.block,
+            self.crc,
+            self.generation,
+            self.merged,
+            halves(self.pages, self.lines),
+            halves(self.page, self.cell),
+        ];
+        for (place, value) in words.as_chunks_mut().0.iter_mut().zip(values) {
+            *place = u32::to_le_bytes(value);
         }
-        for half in [&mut self.pages, &mut self.lines, &mut self.page, &mut self.cell] {
-            let mut short = *half as u16;
-            fields.u16(&mut short);
-            *half = short.into();
+        prefix.copy_from_slice(&self.prefix.to_le_bytes());
+    }
+
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
+    fn read(record: &[u8; TABLE]) -> Self {
+        let (pages, page) = (word_at(record, 16), word_at(record, 20));
+        Self {
+            block: word_at(record, 0),
+            crc: word_at(record, 4),
+            generation: word_at(record, 8),
+            merged: word_at(record, 12),
+            pages: pages & 0xFFFF,
+            lines: pages >> 16,
+            page: page & 0xFFFF,
+            cell: page >> 16,
+            prefix: record.last_chunk().map_or(0, |prefix| u64::from_le_bytes(*prefix)),
         }
-        fields.u64(&mut self.prefix);
     }
 }
 
@@ -105,26 +127,33 @@ impl List<'_> {
         self.runs.get(run).copied().unwrap_or_default()
     }
 
+    #[inline]
+    fn record(&self, at: u32) -> Option<&[u8; TABLE]> {
+        self.bytes.as_chunks().0.get(at as usize)
+    }
+
     /// The first bytes of the first key of a table.
     #[inline]
     pub(super) fn prefix(&self, at: u32) -> u64 {
-        let start = (at as usize).wrapping_mul(TABLE).wrapping_add(TABLE - 8);
-        let bytes = self.bytes.get(start..).and_then(<[u8]>::first_chunk);
-        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        let prefix = self.record(at).and_then(|record| record.last_chunk());
+        prefix.map_or(0, |prefix| u64::from_le_bytes(*prefix))
     }
 
-    pub(super) fn get(&mut self, at: u32) -> Table {
-        let mut table = Table::default();
-        let start = (at as usize).wrapping_mul(TABLE);
-        let bytes = self.bytes.get_mut(start..start.wrapping_add(TABLE));
-        table.fields(&mut Fields::read(bytes.unwrap_or_default()));
-        table
+    /// The block of a table.
+    #[inline]
+    pub(super) fn block(&self, at: u32) -> u32 {
+        self.record(at).map_or(0, |record| word_at(record, 0))
     }
 
-    pub(super) fn set(&mut self, at: u32, mut table: Table) {
-        let start = (at as usize).wrapping_mul(TABLE);
-        let bytes = self.bytes.get_mut(start..start.wrapping_add(TABLE));
-        table.fields(&mut Fields::write(bytes.unwrap_or_default()));
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
+    pub(super) fn get(&self, at: u32) -> Table {
+        self.record(at).map(Table::read).unwrap_or_default()
+    }
+
+    pub(super) fn set(&mut self, at: u32, table: Table) {
+        if let Some(record) = self.bytes.as_chunks_mut().0.get_mut(at as usize) {
+            table.write(record);
+        }
     }
 
     /// Makes an empty run, newer than what was `run` so far; whether there was room.

@@ -12,6 +12,7 @@
 use heapless::Vec;
 
 use super::builder::{Builder, page_id};
+use super::figures::Merges;
 use super::find::{Tables, value_of};
 use super::list::{MAX_RUNS, prefix};
 use super::memtable::Memtable;
@@ -111,6 +112,8 @@ pub(super) struct Merge<'a> {
     pub(super) pair: u32,
     /// Pairs in all tables.
     pub(super) pairs: &'a mut u64,
+    /// All that was done.
+    pub(super) merged: &'a mut Merges,
     /// Is told what is damaged and left out.
     pub(super) report: &'a mut dyn FnMut(Damage),
 }
@@ -170,7 +173,8 @@ impl Merge<'_> {
                 }
                 (Some(_), None) => return Ok(Progress::Paused),
             };
-            if value.is_some() || !self.job.bottom {
+            let is_kept = value.is_some() || !self.job.bottom;
+            if is_kept {
                 if !self.builder.progress.active {
                     if self.tables.list.len() >= self.tables.list.capacity() {
                         let frames = self.tables.pool.state.info.frames;
@@ -202,6 +206,9 @@ impl Merge<'_> {
             }
             let is_same = is_fresh || record.as_ref().is_some_and(|record| record.key == key);
             self.builder.pass(key);
+            let versions =
+                passed.len().saturating_add(usize::from(is_same)).saturating_sub(usize::from(is_kept));
+            self.merged.pairs_dropped = self.merged.pairs_dropped.saturating_add(versions as u64);
             for at in passed {
                 if let Some(source) = self.job.sources.get_mut(at) {
                     source.cell = source.cell.wrapping_add(1);
@@ -246,6 +253,8 @@ impl Merge<'_> {
                     *place = source;
                 }
                 *work = work.saturating_add(1);
+                let read = &mut self.merged.bytes_read;
+                *read = read.saturating_add(self.tables.pool.state.page_size() as u64);
                 self.job.left = self.job.left.saturating_sub(1);
             }
             let page = self.tables.pool.page(source.frame);
@@ -275,6 +284,7 @@ impl Merge<'_> {
                 let run = self.tables.list.run(source.run);
                 let gone = self.tables.list.get(run.start.wrapping_add(source.from));
                 self.tables.list.remove(source.run, source.from);
+                self.merged.tables_in = self.merged.tables_in.saturating_add(1);
                 self.tables.forget(ground, gone.block, gone.index());
                 let freed = ground.free(gone.block, gone.generation == ground.generation());
                 done = done.and(freed);
@@ -295,6 +305,10 @@ impl Merge<'_> {
             }
         }
         if let Some(mut table) = table {
+            let pages = u64::from(table.index()).saturating_add(1);
+            let written = pages.saturating_mul(self.tables.pool.state.page_size() as u64);
+            self.merged.bytes_written = self.merged.bytes_written.saturating_add(written);
+            self.merged.tables_out = self.merged.tables_out.saturating_add(1);
             table.merged = if self.job.memtable { self.job.seen as u32 } else { 0 };
             // There was room when it was begun.
             self.tables.list.insert(self.job.target, self.job.place, table);

@@ -20,6 +20,7 @@
 
 mod builder;
 mod cursor;
+mod figures;
 mod filter;
 mod find;
 mod list;
@@ -28,9 +29,11 @@ mod memory;
 mod memtable;
 mod merge;
 mod policy;
+mod scan;
 mod tree;
 mod verify;
 
 pub use crate::pool::{Frame, Frames, PoolInfo};
+pub use figures::{Level, Merges};
 pub use policy::Shape;
 pub use tree::{Lsm, Options};

@@ -7,6 +7,7 @@
 //! all of them are merged into the next level: into a new run there, or into its only one if it may have but one. So with one
 //! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled.
 
+use super::figures::MAX_LEVELS;
 use super::list::{List, MAX_RUNS};
 use super::merge::{Job, Source};
 
@@ -35,8 +36,9 @@ pub(super) struct Outlook {
     pub(super) shape: Shape,
     /// Bytes of a full memtable.
     pub(super) memtable: u64,
-    /// Bytes of a table.
+    /// Bytes of a table, and of a page.
     pub(super) table: u64,
+    pub(super) page: u64,
     /// The memtable should be merged now.
     pub(super) full: bool,
     /// Where the sweep stands in its run.
@@ -50,14 +52,7 @@ impl Outlook {
     pub(super) fn choose(&self, list: &mut List<'_>) -> Option<Job> {
         match self.shape {
             Shape::Sweep => self.sweep(list),
-            Shape::Levels { levels, runs, last, ratio } => {
-                let levels = levels.clamp(1, 8);
-                let most = |level: u8| {
-                    let runs = if level.wrapping_add(1) >= levels { last } else { runs };
-                    u32::from(runs.clamp(1, 8))
-                };
-                self.levels(list, levels, &most, u64::from(ratio.max(2)))
-            }
+            Shape::Levels { levels, .. } => self.levels(list, levels.clamp(1, MAX_LEVELS as u8)),
         }
     }
 
@@ -79,8 +74,7 @@ impl Outlook {
         Some(job)
     }
 
-    fn levels(&self, list: &mut List<'_>, levels: u8, most: &dyn Fn(u8) -> u32, ratio: u64) -> Option<Job> {
-        let mut limit = self.memtable;
+    fn levels(&self, list: &mut List<'_>, levels: u8) -> Option<Job> {
         let last = levels.wrapping_sub(1);
         for level in 0..levels {
             // Runs of levels that this shape has no more count as of its last one.
@@ -89,13 +83,13 @@ impl Outlook {
             let count = list.runs.iter().filter(|run| is_here(run.level)).count();
             let tables: u32 = list.runs.iter().filter(|run| is_here(run.level)).map(|run| run.len).sum();
             let bytes = u64::from(tables).saturating_mul(self.table);
-            limit = limit.saturating_mul(ratio);
-            let too_many = count as u32 > most(level);
-            let too_large = level < last && most(level) == 1 && bytes > limit;
+            let (most, limit) = self.limits(level);
+            let too_many = count as u32 > most;
+            let too_large = limit.is_some_and(|limit| bytes > limit);
             if let (Some(first), true) = (first, too_many || too_large) {
                 let below = level.wrapping_add(1).min(last);
                 let mut end = first.wrapping_add(count);
-                if level < last && most(below) == 1 {
+                if level < last && self.limits(below).0 == 1 {
                     let more = list.runs.iter().filter(|run| run.level.min(last) == below).count();
                     end = end.wrapping_add(more);
                 }
@@ -111,6 +105,37 @@ impl Outlook {
         let mut job = Job::new(0, 0, list.runs.len() == 1);
         job.memtable = true;
         Some(job)
+    }
+
+    /// The memtable, with so many bytes in it, into a run, and no other merge. Where level 0 has as many runs as it may have, the
+    /// newest of them go with it, if they are small: so sessions that change little leave few runs. `None`: it can't be
+    /// done so.
+    pub(super) fn flush(&self, list: &mut List<'_>, bytes: u64) -> Option<Job> {
+        let runs = if self.shape == Shape::Sweep { 0 } else { self.limits(0).0 as usize };
+        let (mut end, mut sum) = (0, bytes);
+        let found = list.runs.iter().filter(|run| run.level == 0).count();
+        while found >= runs && end < found.min(self.sources) {
+            let size = pages(list, end).saturating_mul(self.page);
+            if sum.saturating_add(size) > bytes.saturating_mul(5) {
+                break;
+            }
+            (end, sum) = (end.wrapping_add(1), sum.saturating_add(size));
+        }
+        if end == 0 && list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
+            return None;
+        }
+        let mut job = merge_runs(list, 0, end, 0, self.sources);
+        job.memtable = true;
+        Some(job)
+    }
+
+    /// The merge of the memtable and all runs into one of the last level; of the oldest runs, if they are more than can be merged at
+    /// a time.
+    pub(super) fn all(&self, list: &mut List<'_>) -> Job {
+        let runs = list.runs.len();
+        let mut job = self.merge(list, 0, runs, self.last());
+        job.memtable = job.sources.len() == runs;
+        job
     }
 
     fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
@@ -137,9 +162,13 @@ pub(super) fn merge_runs(list: &mut List<'_>, first: usize, end: usize, level: u
     let mut job = Job::new(target, 0, !older);
     for run in first..end {
         let _ = job.sources.push(Source::new(run, 0));
-        let tables = list.run(run);
-        let pages = (tables.start..tables.end()).map(|at| u64::from(list.get(at).pages)).sum();
-        job.left = job.left.saturating_add(pages);
+        job.left = job.left.saturating_add(pages(list, run));
     }
     job
+}
+
+/// Pages of pairs in a run.
+fn pages(list: &List<'_>, run: usize) -> u64 {
+    let run = list.run(run);
+    (run.start..run.end()).map(|at| u64::from(list.get(at).pages)).sum()
 }

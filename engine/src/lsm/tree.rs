@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::builder::{self, Builder};
+use super::figures::Merges;
 use super::filter::Hash;
 use super::find::{Tables, value_of};
 use super::list::{List, Runs};
@@ -11,6 +12,7 @@ use super::memory::{Layout, MIN_FRAMES, page_size};
 use super::memtable::{self, Memtable};
 use super::merge::{Job, Merge, Progress};
 use super::policy::{Outlook, Shape, merge_runs};
+use super::scan::Scan;
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
@@ -46,7 +48,7 @@ pub struct Lsm<P, F> {
     frames: F,
     pool: State,
     memtable: memtable::State,
-    runs: Runs,
+    pub(super) runs: Runs,
     progress: builder::Progress,
     state: Inner,
 }
@@ -59,6 +61,13 @@ pub(super) struct Inner {
     /// As the last publish names it.
     published: Manifest,
     job: Option<Job>,
+    pub(super) scan: Scan,
+    /// There is a merge to begin with.
+    owes: bool,
+    /// All is being merged into one run.
+    compacting: bool,
+    /// Only the memtable is still to be written.
+    closing: bool,
     /// Pairs go past the log, into tables.
     bulk: bool,
     /// Tables have changed since the manifest was written.
@@ -67,6 +76,7 @@ pub(super) struct Inner {
     unpublished: bool,
     /// Pairs in all tables.
     pairs: u64,
+    merged: Merges,
     /// Where a sweep goes on.
     sweep: u32,
     /// Offset behind the newest operation.
@@ -82,8 +92,11 @@ pub(super) struct Tree<'a> {
     pub(super) tables: Tables<'a>,
     pub(super) memtable: Memtable<'a>,
     builder: Builder<'a>,
-    state: &'a mut Inner,
+    pub(super) state: &'a mut Inner,
 }
+
+/// What of a table is little enough to be left in the log by a close.
+const LITTLE: u64 = 16;
 
 impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// A tree for the memory.
@@ -101,10 +114,15 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
                 manifest: Manifest::default(),
                 published: Manifest::default(),
                 job: None,
+                scan: Scan::new(),
+                owes: false,
+                compacting: false,
+                closing: false,
                 bulk: false,
                 unwritten: false,
                 unpublished: false,
                 pairs: 0,
+                merged: Merges::default(),
                 sweep: 0,
                 seen: 0,
                 pair: 64,
@@ -122,6 +140,14 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     /// Gives the memory back.
     pub fn into_memory(self) -> (P, F) {
         (self.pages, self.frames)
+    }
+
+    pub(super) fn outlook(&self) -> Outlook {
+        self.state.outlook(false, self.pool.info.frames)
+    }
+
+    pub(super) fn merged(&self) -> Merges {
+        self.state.merged
     }
 
     fn view(&mut self) -> Tree<'_> {
@@ -145,6 +171,20 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
     }
 }
 
+impl Inner {
+    fn outlook(&self, full: bool, frames: u32) -> Outlook {
+        Outlook {
+            shape: self.options.shape,
+            memtable: self.layout.memtable as u64,
+            table: u64::from(self.block),
+            page: self.layout.size as u64,
+            full,
+            sweep: self.sweep,
+            sources: frames.saturating_sub(3) as usize,
+        }
+    }
+}
+
 impl Tree<'_> {
     /// Makes the pool and the memtable empty.
     fn reset(&mut self) {
@@ -152,12 +192,14 @@ impl Tree<'_> {
         self.tables.pool.divide(size);
         self.memtable.clear();
         self.builder.progress.active = false;
-        self.state.job = None;
+        (self.state.job, self.state.compacting) = (None, false);
+        self.state.scan.forget();
         self.state.bulk = false;
     }
 
     fn insert<G: Ground>(&mut self, ground: &mut G, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
         let offset = ground.offset();
+        self.state.scan.forget();
         if !self.memtable.insert(key, value, offset) {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
         }
@@ -192,26 +234,28 @@ impl Tree<'_> {
     }
 
     fn choose(&mut self, full: bool) -> Option<Job> {
-        self.outlook(full).choose(&mut self.tables.list)
+        let outlook = self.outlook(full);
+        if self.state.compacting {
+            return Some(outlook.all(&mut self.tables.list));
+        }
+        if self.state.closing {
+            let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
+            return flush.or_else(|| outlook.choose(&mut self.tables.list));
+        }
+        outlook.choose(&mut self.tables.list)
     }
 
     fn outlook(&self, full: bool) -> Outlook {
-        Outlook {
-            shape: self.state.options.shape,
-            memtable: self.state.layout.memtable as u64,
-            table: u64::from(self.state.block),
-            full,
-            sweep: self.state.sweep,
-            sources: self.tables.pool.state.info.frames.saturating_sub(3) as usize,
-        }
+        self.state.outlook(full, self.tables.pool.state.info.frames)
     }
 
     /// See [`Index::checkpoint_step`].
     fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
         self.finish_bulk(ground)?;
         if !self.state.unwritten {
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(self.memtable.state.len() != 0))
-            else {
+            self.state.owes = false;
+            let full = self.memtable.state.len() != 0;
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full)) else {
                 return Ok(true);
             };
             self.begin_sweep(ground, &mut job)?;
@@ -226,6 +270,8 @@ impl Tree<'_> {
                     // At the end of the keys a sweep begins anew.
                     self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
                     self.drop_empty();
+                    // More runs than could be merged at a time are merged once more.
+                    self.state.compacting &= self.tables.list.runs.len() > 1;
                     self.state.job = self.choose(false);
                 }
                 Err(fault) => {
@@ -234,7 +280,9 @@ impl Tree<'_> {
                     if bad && core::mem::take(&mut self.builder.progress.active) {
                         let other = ground.replace(self.builder.progress.table.block)?;
                         ground.free(other, true)?;
+                        let compacting = self.state.compacting;
                         self.give_up(ground)?;
+                        self.state.compacting = compacting;
                         return Ok(false);
                     }
                     self.give_up(ground)?;
@@ -245,6 +293,34 @@ impl Tree<'_> {
         self.tables.write_manifest(ground, &mut self.state.manifest)?;
         self.state.unwritten = false;
         Ok(true)
+    }
+
+    /// See [`Index::compact`]: the memtable and all runs into one.
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        if !self.state.compacting {
+            self.finish_bulk(ground)?;
+            self.give_up(ground)?;
+            self.state.compacting = self.memtable.state.len() != 0 || self.tables.list.runs.len() > 1;
+        }
+        Ok(self.state.compacting)
+    }
+
+    /// See [`Index::begin_close`]. A sweep would write all of its run for what the log has.
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        let little = u64::from(self.state.block) / LITTLE;
+        let bytes = entries.saturating_mul(self.state.pair.into());
+        if entries != u64::MAX && (bytes <= little || self.state.options.shape == Shape::Sweep) {
+            return Ok(false);
+        }
+        // Not the memtable's: it goes on at the next open, with the table after the last one that it has completed.
+        if self.state.job.as_ref().is_some_and(|job| !job.memtable) {
+            self.give_up(ground)?;
+        }
+        if self.state.job.is_none() && self.memtable.state.len() != 0 {
+            self.state.job = self.outlook(true).flush(&mut self.tables.list, bytes);
+        }
+        self.state.closing = self.state.job.is_some() || self.memtable.state.len() == 0;
+        Ok(self.state.closing || entries == u64::MAX)
     }
 
     /// A sweep goes on behind the last key of the table before.
@@ -271,6 +347,7 @@ impl Tree<'_> {
         pages: u32,
         report: &mut dyn FnMut(Damage),
     ) -> Result<Progress, Fault> {
+        self.state.scan.forget();
         let mut merge = Merge {
             tables: Tables {
                 pool: Pool {
@@ -292,6 +369,7 @@ impl Tree<'_> {
             seen: self.state.seen,
             pair: self.state.pair,
             pairs: &mut self.state.pairs,
+            merged: &mut self.state.merged,
             report,
         };
         let done = merge.step(ground, pages);
@@ -302,6 +380,7 @@ impl Tree<'_> {
     }
 
     pub(super) fn drop_empty(&mut self) {
+        self.state.scan.forget();
         for run in (0..self.tables.list.runs.len()).rev() {
             if self.tables.list.run(run).len == 0 {
                 self.tables.list.remove_run(run);
@@ -311,7 +390,8 @@ impl Tree<'_> {
 
     /// Gives up the merge that is under way.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        self.state.job = None;
+        (self.state.job, self.state.compacting) = (None, false);
+        self.state.scan.forget();
         self.memtable.unmark();
         self.drop_empty();
         self.builder.give_up(ground)
@@ -319,6 +399,7 @@ impl Tree<'_> {
 
     /// Completes the last table of a load in bulk.
     fn finish_bulk<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        self.state.scan.forget();
         if self.state.bulk && self.builder.progress.active {
             // Before the table is complete: after an error nothing of it is lost, and none of it is published.
             if self.tables.list.len() >= self.tables.list.capacity() {
@@ -497,7 +578,13 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn replayed(&mut self) {
-        self.view().tables.pool.complete();
+        let mut tree = self.view();
+        tree.tables.pool.complete();
+        // What sessions before have left to do.
+        if tree.state.job.is_none() {
+            tree.state.owes = tree.choose(false).is_some();
+            tree.drop_empty();
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -597,7 +684,10 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
 
     fn is_due(&self, log: bool, _: bool) -> bool {
         let (used, total) = self.memtable.chunks();
-        log || self.state.job.is_some() || self.state.unwritten || used > total / 4 * 3
+        let owes = self.state.owes || self.state.job.is_some() || self.state.unwritten;
+        // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
+        let spare = (total / 16).max((total / 4).min(64));
+        log || owes || used > total.saturating_sub(spare)
     }
 
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
@@ -614,6 +704,7 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
     }
 
     fn reclaim(&mut self) -> bool {
+        self.state.scan.forget();
         let tree = self.view();
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
             let outlook = tree.outlook(false);
@@ -624,14 +715,23 @@ impl<P: Buffer, F: Frames> Index for Lsm<P, F> {
         self.state.job.is_some()
     }
 
+    fn compact<G: Ground>(&mut self, ground: &mut G) -> Result<bool, Fault> {
+        self.view().compact(ground)
+    }
+
+    fn is_compacting(&self) -> bool {
+        self.state.compacting
+    }
+
     fn published(&mut self) {
         self.state.published = self.state.manifest;
         (self.state.unpublished, self.state.bulk) = (false, false);
+        self.state.scan.forget();
         self.view().memtable.drop_merged();
     }
 
-    fn flush_at_close(&self) -> bool {
-        true
+    fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault> {
+        self.view().begin_close(ground, entries)
     }
 
     fn pace(&self) -> u32 {

@@ -222,6 +222,12 @@ impl Pool<'_> {
         if at == NONE {
             return None;
         }
+        self.touch(at);
+        Some(at)
+    }
+
+    /// Counts a use of the page in a frame.
+    pub(crate) fn touch(&mut self, at: u32) {
         self.state.info.hits = self.state.info.hits.wrapping_add(1);
         let Frame { place, stamp, .. } = *self.frame(at);
         let age = self.state.clock.wrapping_sub(stamp);
@@ -235,7 +241,6 @@ impl Pool<'_> {
                 self.list(last, Place::Old);
             }
         }
-        Some(at)
     }
 
     fn list(&mut self, at: u32, place: Place) {

@@ -34,6 +34,58 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         Ok(!self.writing)
     }
 
+    /// Makes the index as small and as fast to read as it can be, durably, and with it does what
+    /// [`checkpoint`](Self::checkpoint) does. An LSM tree merges its memtable and all runs into one, with a publish for each table: that
+    /// reads and writes all of it, and needs free blocks for what one publish frees. Of a B-tree there is nothing to compact.
+    pub fn compact<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Error<D::Error>> {
+        let done = self.check_writable(volume).and_then(|()| self.try_compact(volume));
+        done.map_err(|fault| self.explain(volume, fault))
+    }
+
+    fn try_compact<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        if self.log.is_in_flight() {
+            return Err(Fault::SyncPending);
+        }
+        if self.with_index(volume, None, |index, base| index.compact(base))? {
+            while self.index.is_compacting() {
+                self.complete_step(volume)?;
+                self.publish(volume)?;
+            }
+        }
+        self.try_checkpoint(volume)
+    }
+
+    /// A part of [`compact`](Self::compact): some pages, and the publish when a table is complete. Returns whether it is done; what is
+    /// stored in between is not waited for. Changes pay for it, too, as for any merge that is under way.
+    pub fn compact_step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<bool, Error<D::Error>> {
+        let done = self.check_writable(volume).and_then(|()| self.try_compact_step(volume));
+        done.map_err(|fault| self.explain(volume, fault))
+    }
+
+    fn try_compact_step<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<bool, Fault> {
+        if self.log.is_in_flight() {
+            return Err(Fault::SyncPending);
+        }
+        if !self.with_index(volume, None, |index, base| index.compact(base))? {
+            return Ok(true);
+        }
+        self.writing = true;
+        self.write_some(volume, self.index.pace())?;
+        Ok(!self.index.is_compacting() && !self.writing)
+    }
+
     pub(super) fn try_checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -101,7 +153,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.complete_step(volume)?;
         while self.index.dirty() != 0 {
             self.publish(volume)?;
-            self.complete_step(volume)?;
+            // With all of it published, a further step would begin with what can wait.
+            if self.index.dirty() != 0 {
+                self.complete_step(volume)?;
+            }
         }
         self.publish_root(volume, self.log.end(), true)
     }

@@ -317,6 +317,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
 
     /// Checkpoints what has changed and empties the log, by one publish, and gives the memory back. The next open then reads
     /// neither log nor pages. Nothing is written if nothing has changed since, or if the store was opened for reading.
+    ///
+    /// An LSM tree writes its memtable as one run, by a publish for each of its tables, and merges nothing else; or where that
+    /// is less than a sixteenth of a table, or the shape is a sweep, it closes the log as it is, and the next open replays it.
     pub fn close<D: BlockDevice, V: Buffer, const N: usize>(
         mut self,
         volume: &mut Volume<D, V, N>,
@@ -334,15 +337,19 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if self.read_only {
             return Ok(());
         }
-        if self.stuck.is_some() || !self.index.flush_at_close() {
-            self.in_log = true;
-            return self.log.try_close(volume);
+        if self.stuck.is_none() {
+            if !self.is_ahead() && self.log.start() == self.log.end() {
+                return Ok(());
+            }
+            volume.medium.check()?;
+            // What is not in the log must be published.
+            let entries = if self.unlogged { u64::MAX } else { self.log.end().wrapping_sub(self.position) };
+            if self.with_index(volume, None, |index, base| index.begin_close(base, entries))? {
+                return self.finish(volume);
+            }
         }
-        if !self.is_ahead() && self.log.start() == self.log.end() {
-            return Ok(());
-        }
-        volume.medium.check()?;
-        self.finish(volume)
+        self.in_log = true;
+        self.log.try_close(volume)
     }
 
     /// The published index does not say all that this one does.
@@ -490,6 +497,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// What recovery found in the log when the store was opened.
     pub fn report(&self) -> wal::Report {
         self.log.report()
+    }
+
+    /// The index, for its own figures.
+    pub fn index(&self) -> &I {
+        &self.index
     }
 
     /// The longest key.

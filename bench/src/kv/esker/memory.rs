@@ -33,12 +33,12 @@ impl InMemory for BTreeIndex {
 }
 
 impl InMemory for LsmIndex {
-    /// Half of what is above the least that it needs is for frames, the rest for the memtable.
+    /// A third of what is above the least that it needs is for frames, the rest for the memtable.
     fn within(bytes: usize, geometry: &Geometry, block: usize) -> Option<Self> {
         let (needed, frames) = Self::memory_needed(geometry, block as u32);
         let more = bytes.checked_sub(needed + frames * size_of::<lsm::Frame>())?;
         let page = (block / 32).clamp(512, 4096).max(geometry.write_unit.max(geometry.read_unit) as usize);
-        let frames = frames + more / 2 / (page + size_of::<lsm::Frame>());
+        let frames = frames + more / 3 / (page + size_of::<lsm::Frame>());
         let pages = AlignedBuffer::new(bytes - frames * size_of::<lsm::Frame>());
         Some(Self::new(pages, FrameBuffer::new(frames), lsm::Options::default()))
     }

@@ -20,6 +20,7 @@ pub enum KvCommand {
     Info(KvInfoArguments),
     Verify(KvVerifyArguments),
     Checkpoint(CheckpointArguments),
+    Compact(CompactArguments),
     Salvage(KvSalvageArguments),
 }
 
@@ -376,6 +377,25 @@ pub struct KvVerifyArguments {
         esker kv checkpoint users.esker"
 )]
 pub struct CheckpointArguments {
+    #[command(flatten)]
+    pub store: StoreArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Make the store as small and as fast to read as it can be
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Make the store as small and as fast to read as it can be.\n\n\
+        An LSM tree merges all of its runs into one, which reads and writes all of it; what was replaced or removed is gone then, \
+        and its blocks are free. It needs little room beside, and what a cut leaves of it is whole. Of a B-tree there is \
+        nothing to compact: its pages are merged as they empty.",
+    after_help = "Examples:\n  \
+        esker kv compact users.esker\n  \
+        esker kv compact --json users.esker | jq .pairs_dropped"
+)]
+pub struct CompactArguments {
     #[command(flatten)]
     pub store: StoreArguments,
     /// Print JSON

@@ -15,9 +15,9 @@ use esker_bench::cli::BenchArguments;
 use crate::failure::Failure;
 
 pub use kv::{
-    CheckpointArguments, DumpArguments, KvCommand, KvCreateArguments, KvDelArguments, KvGetArguments,
-    KvInfoArguments, KvPutArguments, KvSalvageArguments, KvVerifyArguments, LoadArguments, ScanArguments,
-    StoreArguments,
+    CheckpointArguments, CompactArguments, DumpArguments, KvCommand, KvCreateArguments, KvDelArguments,
+    KvGetArguments, KvInfoArguments, KvPutArguments, KvSalvageArguments, KvVerifyArguments, LoadArguments,
+    ScanArguments, StoreArguments,
 };
 pub use pairs::{Encoding, Given, PairFormat, RangeArguments, format_for};
 pub use values::Format;

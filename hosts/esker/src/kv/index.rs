@@ -26,6 +26,11 @@ pub trait Indexed: Index + Sized {
 
     /// Bytes of a block that suit a device.
     fn block_size(geometry: &Geometry) -> u32;
+
+    /// Its levels, and what merges have done since it was opened; if it has such.
+    fn figures(&self) -> Option<(Vec<lsm::Level>, lsm::Merges)> {
+        None
+    }
 }
 
 /// Does the same with either index: `$index` is its type in `$body`.
@@ -88,13 +93,18 @@ impl Indexed for BTreeIndex {
 }
 
 impl Indexed for LsmIndex {
-    /// Half of what is above the least that it needs is for frames, the rest for the memtable.
+    /// A third of what is above the least that it needs is for frames, the rest for the memtable: the larger that is, the less
+    /// is written, and what is read, the system has at hand.
     fn with_memory(cache: u64, volume: &VolumeInfo) -> Result<Self, Failure> {
         let (needed, frames) = Self::memory_needed(&volume.geometry, volume.block_size);
         let cache = cache.min(volume.geometry.capacity.max(needed as u64));
-        let more = cache.saturating_sub(needed as u64) / 2 / Self::page_size(volume);
+        let more = cache.saturating_sub(needed as u64) / 3 / Self::page_size(volume);
         let frames = frames.saturating_add(more as usize);
         Ok(Self::new(memory(cache)?, FrameBuffer::new(frames), lsm::Options::default()))
+    }
+
+    fn figures(&self) -> Option<(Vec<lsm::Level>, lsm::Merges)> {
+        Some((self.levels().to_vec(), self.merges()))
     }
 
     /// A part of a table, which is a block.

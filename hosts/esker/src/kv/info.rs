@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use esker::store::{IndexInfo, Info, Kind};
+use esker::lsm::{Level, Merges};
+use esker::store::{Info, Kind};
 use esker::volume::VolumeInfo;
 use indicatif::BinaryBytes;
 use serde_json::{Value, json};
 
-use super::index::{kind_of, name, with_index, words};
+use super::index::{Indexed, kind_of, name, with_index, words};
 use super::opened::{self, Opened};
 use crate::arguments::KvInfoArguments;
 use crate::failure::Failure;
@@ -16,21 +17,32 @@ use crate::output;
 pub fn run(arguments: &KvInfoArguments) -> Result<(), Failure> {
     let KvInfoArguments { store, json } = arguments;
     let volume = opened::to_read(store)?;
-    let (volume, info, replayed) = with_index!(kind_of(&volume), I => {
+    let found = with_index!(kind_of(&volume), I => {
         let mut opened = Opened::<I>::on(store, volume)?;
-        (opened.volume.info(), opened.info()?, opened.store.report().replayed)
+        let (volume, replayed) = (opened.volume.info(), opened.store.report().replayed);
+        Figures { volume, info: opened.info()?, levels: opened.store.index().figures(), replayed }
     });
-    output::print(&if *json { as_json(&volume, &info, replayed) } else { as_table(&volume, &info, replayed) })
+    output::print(&if *json { as_json(&found) } else { as_table(&found) })
 }
 
-fn as_json(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
+/// What is told of a store.
+struct Figures {
+    volume: VolumeInfo,
+    info: Info,
+    levels: Option<(Vec<Level>, Merges)>,
+    /// Records that were read when it was opened.
+    replayed: u64,
+}
+
+fn as_json(figures: &Figures) -> String {
+    let Figures { volume, info, replayed, .. } = figures;
     let Info { index, pool, log, .. } = info;
     let value = json!({
         "engine": name(info.kind),
         "pairs": index.pairs,
         "max_key": info.max_key,
         "max_value": info.max_value,
-        "tree": tree_as_json(info.kind, index),
+        "tree": tree_as_json(figures),
         "blocks": {
             "size": info.block_size,
             "count": info.blocks,
@@ -75,21 +87,44 @@ fn as_json(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
 }
 
 /// Of an LSM tree, `pairs` above is an upper bound.
-fn tree_as_json(kind: Kind, index: &IndexInfo) -> Value {
-    match kind {
-        Kind::BTree => json!({
+fn tree_as_json(figures: &Figures) -> Value {
+    let index = &figures.info.index;
+    let Some((levels, merges)) = &figures.levels else {
+        return json!({
             "depth": index.depth,
             "pages": u64::from(index.leaves) + u64::from(index.inner),
             "leaves": index.leaves,
             "inner": index.inner,
             "branching_factor": index.branching(),
             "overflow_pages": index.overflow,
-        }),
-        Kind::Lsm => json!({ "runs": index.depth, "tables": index.leaves }),
-    }
+        });
+    };
+    let level = |level: &Level| {
+        json!({
+            "level": level.level,
+            "runs": level.runs,
+            "most_runs": level.most_runs,
+            "tables": level.tables,
+            "bytes": level.bytes,
+            "most_bytes": level.most_bytes,
+        })
+    };
+    json!({
+        "runs": index.depth,
+        "tables": index.leaves,
+        "levels": levels.iter().map(level).collect::<Vec<_>>(),
+        "merges": {
+            "tables_in": merges.tables_in,
+            "tables_out": merges.tables_out,
+            "bytes_read": merges.bytes_read,
+            "bytes_written": merges.bytes_written,
+            "pairs_dropped": merges.pairs_dropped,
+        },
+    })
 }
 
-fn as_table(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
+fn as_table(figures: &Figures) -> String {
+    let Figures { volume, info, replayed, .. } = figures;
     let Info { index, pool, log, .. } = info;
     let mut text = "store\n".to_owned();
     row(&mut text, "engine", words(info.kind));
@@ -108,7 +143,7 @@ fn as_table(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
         );
     }
     text.push_str("tree\n");
-    tree_as_rows(&mut text, info);
+    tree_as_rows(&mut text, figures);
     text.push_str("blocks\n");
     let used = u64::from(info.blocks.saturating_sub(info.free_blocks));
     let size = u64::from(info.block_size);
@@ -141,12 +176,19 @@ fn as_table(volume: &VolumeInfo, info: &Info, replayed: u64) -> String {
     text
 }
 
-fn tree_as_rows(text: &mut String, info: &Info) {
+fn tree_as_rows(text: &mut String, figures: &Figures) {
+    let info = &figures.info;
     let index = &info.index;
     let size = bytes(info.block_size.into());
     if info.kind == Kind::Lsm {
         row(text, "runs", index.depth);
         row(text, "tables", format_args!("{}, of {size} at most", index.leaves));
+        for level in figures.levels.iter().flat_map(|(levels, _)| levels) {
+            let runs = format!("{} of {} runs", level.runs, level.most_runs);
+            let most = level.most_bytes.map_or(String::new(), |most| format!(" of {}", bytes(most)));
+            let held = format!("{} tables, {}{most}", level.tables, bytes(level.bytes));
+            row(text, &format!("level {}", level.level), format_args!("{runs}, {held}"));
+        }
         return;
     }
     row(text, "depth", index.depth);

@@ -1,13 +1,13 @@
-//! `esker kv checkpoint` and `esker kv salvage`
+//! `esker kv checkpoint`, `esker kv compact` and `esker kv salvage`
 
-use esker::store::{Damage, Store};
+use esker::store::{Damage, Info, Store};
 use esker_linux::AlignedBuffer;
 use serde_json::json;
 
-use super::index::{Indexed, kind_of, with_index};
+use super::index::{Indexed, kind_of, name, with_index};
 use super::opened::{self, Opened};
 use super::verify::Findings;
-use crate::arguments::{CheckpointArguments, KvSalvageArguments};
+use crate::arguments::{CheckpointArguments, CompactArguments, KvSalvageArguments};
 use crate::failure::Failure;
 use crate::output::count;
 use crate::{output, progress};
@@ -42,6 +42,44 @@ fn checkpoint_of<I: Indexed>(mut opened: Opened<I>, json: bool) -> Result<(), Fa
         if entries == 1 { "is" } else { "are" },
         count(released, "entry"),
     );
+    output::line(json, &value, &words)
+}
+
+pub fn compact(arguments: &CompactArguments) -> Result<(), Failure> {
+    let CompactArguments { store, json } = arguments;
+    let volume = opened::to_write(store)?;
+    with_index!(kind_of(&volume), I => compact_of(Opened::<I>::on(store, volume)?, *json))
+}
+
+fn compact_of<I: Indexed>(mut opened: Opened<I>, json: bool) -> Result<(), Failure> {
+    let used =
+        |info: &Info| u64::from(info.blocks.saturating_sub(info.free_blocks)) * u64::from(info.block_size);
+    let before = opened.info()?;
+    let busy = progress::busy("merging");
+    let done = opened.store.compact(&mut opened.volume);
+    busy.finish_and_clear();
+    done.map_err(|error| opened.fail(&error))?;
+    let after = opened.info()?;
+    let figures = opened.store.index().figures();
+    opened.close()?;
+    let (from, to) = (used(&before), used(&after));
+    let mut value = json!({ "engine": name(before.kind), "bytes_before": from, "bytes_after": to });
+    let Some((_, merges)) = figures else {
+        return output::line(json, &value, "a B-tree has nothing to compact");
+    };
+    value["pairs_dropped"] = merges.pairs_dropped.into();
+    value["tables_written"] = merges.tables_out.into();
+    let words = if merges.tables_out == 0 && merges.tables_in == 0 {
+        "there was nothing to merge".to_owned()
+    } else {
+        format!(
+            "merged {} into {}, without {} that {} replaced or removed; {from} bytes were in use, now {to}",
+            count(merges.tables_in, "table"),
+            merges.tables_out,
+            count(merges.pairs_dropped, "pair"),
+            if merges.pairs_dropped == 1 { "was" } else { "were" },
+        )
+    };
     output::line(json, &value, &words)
 }
 

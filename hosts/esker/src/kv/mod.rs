@@ -34,6 +34,7 @@ pub fn run(command: &KvCommand) -> Result<(), Failure> {
         KvCommand::Info(arguments) => info::run(arguments),
         KvCommand::Verify(arguments) => verify::run(arguments),
         KvCommand::Checkpoint(arguments) => maintain::checkpoint(arguments),
+        KvCommand::Compact(arguments) => maintain::compact(arguments),
         KvCommand::Salvage(arguments) => maintain::salvage(arguments),
     }
 }

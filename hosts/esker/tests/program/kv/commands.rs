@@ -56,7 +56,10 @@ fn what_an_lsm_tree_does_is_told_in_its_words() {
     let said = text(&place, "kv create dev --engine lsm --size 4M");
     assert!(said.starts_with("created an LSM tree of ") && said.contains(" blocks of 32768 bytes"), "{said}");
     assert_eq!(text(&place, "kv put dev a 1"), "stored\n");
+    assert_eq!(json(&place, "kv get dev a --json")["run"], 0, "it is in the log");
+    place.ok("kv checkpoint dev");
     assert_eq!(json(&place, "kv put dev a 2 --json")["found"], Value::Null, "it has not looked");
+    place.ok("kv checkpoint dev");
     let got = json(&place, "kv get dev a --json");
     assert_eq!((&got["value"], &got["run"], got["depth"].is_null()), (&"2".into(), &1.into(), true));
     let info = json(&place, "kv info dev --json");
@@ -70,7 +73,8 @@ fn what_an_lsm_tree_does_is_told_in_its_words() {
     assert_eq!(text(&place, "kv del dev a"), "there was no such key\n");
     assert_eq!(place.run("kv get dev a").status.code(), Some(3));
     let put = text(&place, "kv put dev b 1 --explain");
-    assert!(put.starts_with("stored: 3 runs; read 0 pages"), "{put}");
+    assert!(put.starts_with("stored: 2 runs; read 0 pages"), "{put}");
+    place.ok("kv checkpoint dev");
     let output = place.run("kv get dev b --explain");
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(told.starts_with("run 1; read ") && told.ends_with(" pages for 1 byte\n"), "{told}");
@@ -208,6 +212,38 @@ fn checkpoint_leaves_nothing_to_replay() {
         assert_eq!((&info["log"]["clean"], &info["checkpoint"]), (&true.into(), &500.into()));
         assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
     }
+}
+
+#[test]
+fn compact_drops_what_was_replaced() {
+    for place in places() {
+        let (input, held) = pairs(3000, 5);
+        for _ in 0..3 {
+            let load = "kv load dev - --format csv --cache 512K";
+            succeeded(load, &place.feed(load, input.as_bytes()));
+        }
+        let before = json(&place, "kv info dev --json");
+        let said = json(&place, "kv compact dev --json");
+        let after = json(&place, "kv info dev --json");
+        place.ok("kv verify dev");
+        assert!(place.ok("kv dump dev") == csv(&held).as_bytes());
+        assert_eq!((&after["engine"], &after["pairs"]), (&said["engine"], &held.len().into()));
+        if said["engine"] == "btree" {
+            assert_eq!(text_of(&place), "a B-tree has nothing to compact\n");
+            continue;
+        }
+        let levels = after["tree"]["levels"].as_array().unwrap();
+        assert_eq!(levels.iter().map(|level| level["runs"].as_u64().unwrap()).sum::<u64>(), 1);
+        let dropped = said["pairs_dropped"].as_u64().unwrap();
+        assert_eq!(before["pairs"].as_u64().unwrap() - dropped, held.len() as u64);
+        assert!(said["bytes_after"].as_u64() < said["bytes_before"].as_u64());
+        assert_eq!(text_of(&place), "there was nothing to merge\n");
+        assert!(text(&place, "kv info dev").contains("1 of 1 runs"));
+    }
+}
+
+fn text_of(place: &Place) -> String {
+    text(place, "kv compact dev")
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! The tree in figures: its levels, and what merges have done.
+
+use heapless::Vec;
+
+use super::policy::{Outlook, Shape};
+use super::tree::Lsm;
+use crate::pool::Frames;
+use crate::volume::Buffer;
+
+/// The most levels there are.
+pub(super) const MAX_LEVELS: usize = 8;
+
+/// A level in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Level {
+    /// Its number; 0: what was written last.
+    pub level: u8,
+    /// Runs in it, of which each may have any key once.
+    pub runs: u32,
+    /// With more of them, they are merged.
+    pub most_runs: u32,
+    /// Tables of these runs.
+    pub tables: u32,
+    /// Bytes of their blocks.
+    pub bytes: u64,
+    /// With more of them, the level is merged into the next; `None`: they do not matter.
+    pub most_bytes: Option<u64>,
+}
+
+/// What merges have done since the store was opened, the writing of the memtable among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Merges {
+    /// Tables that were merged, and are no more.
+    pub tables_in: u64,
+    /// Tables that were written.
+    pub tables_out: u64,
+    /// Bytes of the pages that were asked for, in the buffer pool or not.
+    pub bytes_read: u64,
+    /// Bytes of the pages of tables that were written.
+    pub bytes_written: u64,
+    /// Pairs and tombstones that were left out, for newer ones, or as nothing older was left.
+    pub pairs_dropped: u64,
+}
+
+impl Outlook {
+    /// How many runs a level may have, and how many bytes.
+    pub(super) fn limits(&self, level: u8) -> (u32, Option<u64>) {
+        let Shape::Levels { levels, runs, last, ratio } = self.shape else { return (1, None) };
+        let is_last = level.wrapping_add(1) >= levels.clamp(1, MAX_LEVELS as u8);
+        let most = u32::from(if is_last { last } else { runs }.clamp(1, 8));
+        let growth = u64::from(ratio.max(2)).saturating_pow(u32::from(level).saturating_add(1));
+        (most, (!is_last && most == 1).then_some(self.memtable.saturating_mul(growth)))
+    }
+}
+
+impl<P: Buffer, F: Frames> Lsm<P, F> {
+    /// The levels, from 0 to the last one that there is or that the shape has.
+    pub fn levels(&self) -> Vec<Level, MAX_LEVELS> {
+        let outlook = self.outlook();
+        let deepest = self.runs.iter().map(|run| run.level).max().unwrap_or(0).max(outlook.last());
+        let mut levels = Vec::new();
+        for level in 0..=deepest {
+            let here = || self.runs.iter().filter(|run| run.level == level && run.len != 0);
+            let tables = here().map(|run| run.len).sum();
+            let (most_runs, most_bytes) = outlook.limits(level);
+            let _ = levels.push(Level {
+                level,
+                runs: here().count() as u32,
+                most_runs,
+                tables,
+                bytes: u64::from(tables).saturating_mul(outlook.table),
+                most_bytes,
+            });
+        }
+        levels
+    }
+
+    /// What merges have done.
+    pub fn merges(&self) -> Merges {
+        self.merged()
+    }
+}

@@ -1,0 +1,254 @@
+//! What an LSM tree costs the device, counted, where its documents promise something: a close, a scan, a compaction.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use esker::device::{Counted, Counts, Geometry, Ram};
+use esker::lsm::{Frame, Lsm, Options, Shape};
+use esker::store::Store;
+use esker::volume::{FormatOptions, Volume};
+
+type Tree = Lsm<Vec<u8>, Vec<Frame>>;
+type Vol = Volume<Counted<Ram<Vec<u8>>>, Vec<u8>>;
+type Kv = Store<Tree, Vec<u8>>;
+type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+const BLOCK: u32 = 32 << 10;
+const FRAMES: usize = 40;
+
+/// A memtable of about a quarter of a megabyte beside the frames.
+fn tree(runs: u8) -> Tree {
+    let shape = Shape::Levels { levels: 2, runs, last: 1, ratio: 4 };
+    let options = Options { shape, ..Options::default() };
+    Lsm::new(vec![0; 400 << 10], vec![Frame::default(); FRAMES], options)
+}
+
+fn made(runs: u8) -> (Vol, Kv) {
+    let device = Counted::new(Ram::new(vec![0; 16 << 20], Geometry::blocks(0, 512)));
+    let options = FormatOptions { block_size: BLOCK, ..FormatOptions::default() };
+    let mut volume = Volume::<_, _>::format(device, vec![0; 8192], &options).unwrap();
+    let store = Store::create(&mut volume, 0, tree(runs), vec![0; 4096]).unwrap();
+    (volume, store)
+}
+
+fn counts(volume: &mut Vol) -> Counts {
+    let counts = volume.device_mut().counts();
+    volume.device_mut().reset();
+    counts
+}
+
+fn key(n: u32) -> Vec<u8> {
+    format!("{:08x} key", n.wrapping_mul(0x9E37_79B1)).into_bytes()
+}
+
+fn put(volume: &mut Vol, store: &mut Kv, map: &mut Map, n: u32, version: u8) {
+    let (key, value) = (key(n), vec![version; 60]);
+    store.put(volume, &key, &value).unwrap();
+    map.insert(key, value);
+}
+
+fn reopened(volume: &mut Vol, store: Kv, runs: u8) -> Kv {
+    store.close(volume).unwrap();
+    Store::open(volume, tree(runs), vec![0; 4096]).unwrap()
+}
+
+/// Scans both ways, and compares.
+fn check(volume: &mut Vol, store: &mut Kv, map: &Map) {
+    let (mut cursor, mut value) = (store.cursor(vec![0; store.max_key()]), vec![0; 100]);
+    for (key, wanted) in map {
+        let len = store.next(volume, &mut cursor, &mut value).unwrap().unwrap();
+        assert_eq!((cursor.key(), &value[..len]), (&key[..], &wanted[..]));
+    }
+    assert_eq!(store.next(volume, &mut cursor, &mut value).unwrap(), None);
+    store.seek(&mut cursor, Bound::Unbounded).unwrap();
+    for (key, wanted) in map.iter().rev() {
+        let len = store.previous(volume, &mut cursor, &mut value).unwrap().unwrap();
+        assert_eq!((cursor.key(), &value[..len]), (&key[..], &wanted[..]));
+    }
+}
+
+fn runs(store: &Kv) -> u32 {
+    store.index().levels().iter().map(|level| level.runs).sum()
+}
+
+/// A session that changes little costs little at its end, however much is there and however much is due.
+#[test]
+fn a_close_writes_what_has_changed() {
+    let ((mut volume, mut store), mut map) = (made(2), Map::new());
+    for n in 0..20_000 {
+        put(&mut volume, &mut store, &mut map, n, 1);
+    }
+    store = reopened(&mut volume, store, 2);
+    let mut most = 0;
+    for session in 0..40_u32 {
+        counts(&mut volume);
+        // Some leave it in the log, some write a part of a table.
+        let changes = if session % 2 == 0 { 10 } else { 120 };
+        for n in 0..changes {
+            put(&mut volume, &mut store, &mut map, session * 977 + n * 13 % 20_000, session as u8);
+        }
+        store.commit(&mut volume).unwrap();
+        counts(&mut volume);
+        store.close(&mut volume).unwrap();
+        let closing = counts(&mut volume).written_bytes;
+        assert!(
+            closing < 6000 || session % 2 == 1,
+            "a close that leaves the log has written {closing} bytes"
+        );
+        most = most.max(closing);
+        store = Store::open(&mut volume, tree(2), vec![0; 4096]).unwrap();
+        assert!(runs(&store) < 12, "{} runs after session {session}", runs(&store));
+    }
+    check(&mut volume, &mut store, &map);
+    // The changes of a session, and a few of those before it.
+    assert!(most < 3 * u64::from(BLOCK), "a close has written {most} bytes");
+}
+
+/// Sessions that change nothing write nothing.
+#[test]
+fn a_close_without_changes_writes_nothing() {
+    let ((mut volume, mut store), mut map) = (made(2), Map::new());
+    for n in 0..3000 {
+        put(&mut volume, &mut store, &mut map, n, 1);
+    }
+    for _ in 0..3 {
+        put(&mut volume, &mut store, &mut map, 1, 2);
+        store = reopened(&mut volume, store, 2);
+        counts(&mut volume);
+        store = reopened(&mut volume, store, 2);
+        assert_eq!(counts(&mut volume).written_bytes, 0);
+        check(&mut volume, &mut store, &map);
+    }
+}
+
+/// A scan reads each page once, and asks at each step for one page of each run.
+#[test]
+fn a_scan_reads_each_page_once() {
+    let ((mut volume, mut store), mut map) = (made(8), Map::new());
+    for n in 0..12_000 {
+        put(&mut volume, &mut store, &mut map, n, 1);
+        if n % 3000 == 2999 {
+            store.checkpoint(&mut volume).unwrap();
+        }
+    }
+    assert!(runs(&store) >= 4);
+    store = reopened(&mut volume, store, 8);
+    let (mut cursor, mut value) = (store.cursor(vec![0; store.max_key()]), vec![0; 100]);
+    counts(&mut volume);
+    let before = store.info(&mut volume).unwrap().pool;
+    while store.next(&mut volume, &mut cursor, &mut value).unwrap().is_some() {}
+    let after = store.info(&mut volume).unwrap().pool;
+    let steps = u64::from(runs(&store)) * (map.len() as u64 + 1);
+    let pages = store.index().levels().iter().map(|level| level.bytes).sum::<u64>() / 1024;
+    let read = counts(&mut volume).reads;
+    assert!(read <= pages, "{read} reads of {pages} pages");
+    let asked = after.hits + after.misses - before.hits - before.misses;
+    assert!(asked < steps + 4 * pages, "{asked} pages were asked for in {steps} steps over {pages}");
+}
+
+/// Two scans in turn, with changes between their steps: each finds what is there when it comes by.
+#[test]
+fn scans_in_turn_do_not_disturb_each_other() {
+    let ((mut volume, mut store), mut map) = (made(8), Map::new());
+    for n in 0..2400 {
+        put(&mut volume, &mut store, &mut map, n, 1);
+        if n % 600 == 599 {
+            store.checkpoint(&mut volume).unwrap();
+        }
+        if n % 5 == 4 {
+            store.delete(&mut volume, &key(n / 2)).unwrap();
+            map.remove(&key(n / 2));
+        }
+    }
+    let mut value = vec![0; 100];
+    let new = |store: &Kv| (store.cursor(vec![0; store.max_key()]), Bound::Unbounded);
+    let (mut up, mut down) = (new(&store), new(&store));
+    for step in 0..map.len() as u32 {
+        // Each goes some steps alone, so that its places are those that are remembered.
+        let is_up = step % 10 < 6;
+        let (cursor, at) = if is_up { &mut up } else { &mut down };
+        // Right before it something is put, or what it comes to next is deleted.
+        let mut next = cursor.key().to_vec();
+        match step % 7 {
+            2 if is_up => next.push(0),
+            2 => drop(next.pop()),
+            4 if is_up => next = map.range(next..).nth(1).map_or(key(1), |(key, _)| key.clone()),
+            4 => next = map.range(..next).next_back().map_or(key(1), |(key, _)| key.clone()),
+            _ => next.clear(),
+        }
+        if step % 7 == 4 {
+            store.delete(&mut volume, &next).unwrap();
+            map.remove(&next);
+        } else if !next.is_empty() {
+            store.put(&mut volume, &next, b"between").unwrap();
+            map.insert(next, b"between".to_vec());
+        }
+        let wanted = if is_up {
+            map.range::<Vec<u8>, _>((at.as_ref(), Bound::Unbounded)).next()
+        } else {
+            map.range::<Vec<u8>, _>((Bound::Unbounded, at.as_ref())).next_back()
+        };
+        let found = if is_up {
+            store.next(&mut volume, cursor, &mut value).unwrap()
+        } else {
+            store.previous(&mut volume, cursor, &mut value).unwrap()
+        };
+        let found = found.map(|len| (cursor.key(), &value[..len]));
+        assert_eq!(found, wanted.map(|(key, value)| (&key[..], &value[..])), "step {step}");
+        *at = wanted.map_or(Bound::Unbounded, |(key, _)| Bound::Excluded(key.clone()));
+    }
+}
+
+/// All is one run, and nothing is left of what was replaced or deleted; at once, or in steps with changes between them.
+#[test]
+fn a_compaction_leaves_one_run() {
+    for in_steps in [false, true] {
+        let ((mut volume, mut store), mut map) = (made(8), Map::new());
+        for round in 0..3_u8 {
+            for n in 0..4000 {
+                put(&mut volume, &mut store, &mut map, n, round);
+            }
+            store.checkpoint(&mut volume).unwrap();
+        }
+        for n in 0..2000 {
+            store.delete(&mut volume, &key(n * 2)).unwrap();
+            map.remove(&key(n * 2));
+        }
+        let used = |volume: &mut Vol, store: &Kv| {
+            let info = store.info(volume).unwrap();
+            info.blocks - info.free_blocks
+        };
+        let (before, mut n) = (used(&mut volume, &store), 4000);
+        counts(&mut volume);
+        if in_steps {
+            while !store.compact_step(&mut volume).unwrap() {
+                put(&mut volume, &mut store, &mut map, n, 9);
+                n += 1;
+            }
+            assert!(n > 4020, "there were {} steps", n - 4000);
+        } else {
+            store.compact(&mut volume).unwrap();
+        }
+        assert_eq!(runs(&store), 1);
+        let figures = store.index().merges();
+        // Of each key two versions, and of those that were deleted the third and the tombstone.
+        assert!(figures.pairs_dropped == 2 * 4000 + 2 * 2000);
+        if !in_steps {
+            let written = counts(&mut volume).written_bytes;
+            let live = map.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() as u64;
+            assert!(written < 2 * live, "{written} bytes were written for {live}");
+            assert_eq!(store.index().levels().iter().map(|level| level.tables).sum::<u32>(), {
+                (live * 115 / 100).div_ceil(u64::from(BLOCK)) as u32
+            });
+            store.compact(&mut volume).unwrap();
+            assert_eq!(counts(&mut volume).written_bytes, 0, "there is nothing left to do");
+        }
+        check(&mut volume, &mut store, &map);
+        let (n, info) = (map.len() as u64, store.info(&mut volume).unwrap());
+        assert!(in_steps || info.index.pairs == n, "{} pairs of {n}", info.index.pairs);
+        store = reopened(&mut volume, store, 8);
+        let after = used(&mut volume, &store);
+        assert!(in_steps || after < before / 2, "{after} blocks of {before} after {n} pairs");
+        check(&mut volume, &mut store, &map);
+    }
+}
