@@ -23,6 +23,7 @@ mod cursor;
 mod figures;
 mod filter;
 mod find;
+mod index;
 mod list;
 mod manifest;
 mod memory;
