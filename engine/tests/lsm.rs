@@ -252,3 +252,22 @@ fn a_compaction_leaves_one_run() {
         check(&mut volume, &mut store, &map);
     }
 }
+
+/// The index that a close hands out may be opened again as it is: it is not closing any more.
+#[test]
+fn a_tree_that_a_close_gave_back_merges_as_before() {
+    let ((mut volume, mut store), mut map) = (made(2), Map::new());
+    for n in 0..2000 {
+        put(&mut volume, &mut store, &mut map, n, 1);
+    }
+    let (tree, buffer) = store.close(&mut volume).unwrap();
+    store = Store::open(&mut volume, tree, buffer).unwrap();
+    let mut most = 0;
+    for n in 0..40_000 {
+        put(&mut volume, &mut store, &mut map, n, 2);
+        most = most.max(runs(&store));
+    }
+    // Two on level 0, one more that makes a merge due, and the last level's old one and new one.
+    assert!(most <= 5, "{most} runs");
+    check(&mut volume, &mut store, &map);
+}

@@ -1,4 +1,4 @@
-//! Checksums and the few encodings, and whatever else, that all rooms share. Everything on a device is little-endian and explicit.
+//! Checksums, the few encodings that all rooms share, and what tells a small processor. Everything on a device is little-endian and explicit.
 
 mod checksum;
 mod fields;

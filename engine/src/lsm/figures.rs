@@ -3,13 +3,10 @@
 use heapless::Vec;
 
 use super::memtable::Kind;
-use super::policy::{Outlook, Shape};
+use super::policy::MAX_LEVELS;
 use super::tree::Lsm;
 use crate::pool::Frames;
 use crate::volume::Buffer;
-
-/// The most levels there are.
-pub(super) const MAX_LEVELS: usize = 8;
 
 /// A level in figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +42,6 @@ pub struct Merges {
     pub pairs_dropped: u64,
 }
 
-impl Outlook {
-    /// How many runs a level may have, and how many bytes.
-    pub(super) fn limits(&self, level: u8) -> (u32, Option<u64>) {
-        let Shape::Levels { levels, runs, last, ratio } = self.shape else { return (1, None) };
-        let is_last = level.wrapping_add(1) >= levels.clamp(1, MAX_LEVELS as u8);
-        let most = u32::from(if is_last { last } else { runs }.clamp(1, 8));
-        let growth = u64::from(ratio.max(2)).saturating_pow(u32::from(level).saturating_add(1));
-        (most, (!is_last && most == 1).then_some(self.memtable.saturating_mul(growth)))
-    }
-}
-
 impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
     /// The levels, from 0 to the last one that there is or that the shape has.
     pub fn levels(&self) -> Vec<Level, MAX_LEVELS> {
@@ -80,6 +66,6 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
 
     /// What merges have done.
     pub fn merges(&self) -> Merges {
-        self.merged()
+        self.state.merged
     }
 }

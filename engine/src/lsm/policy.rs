@@ -7,9 +7,11 @@
 //! all of them are merged into the next level: into a new run there, or into its only one if it may have but one. So with one
 //! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled.
 
-use super::figures::MAX_LEVELS;
 use super::list::{List, MAX_RUNS};
 use super::merge::{Job, Source};
+
+/// The most levels there are.
+pub(super) const MAX_LEVELS: usize = 8;
 
 /// The shape of the tree. It may be another one at every open: what is there is merged into the new shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,15 @@ impl Outlook {
         let mut job = self.merge(list, 0, runs, self.last());
         job.memtable = job.sources.len() == runs;
         job
+    }
+
+    /// How many runs a level may have, and how many bytes.
+    pub(super) fn limits(&self, level: u8) -> (u32, Option<u64>) {
+        let Shape::Levels { levels, runs, last, ratio } = self.shape else { return (1, None) };
+        let is_last = level.wrapping_add(1) >= levels.clamp(1, MAX_LEVELS as u8);
+        let most = u32::from(if is_last { last } else { runs }.clamp(1, 8));
+        let growth = u64::from(ratio.max(2)).saturating_pow(u32::from(level).saturating_add(1));
+        (most, (!is_last && most == 1).then_some(self.memtable.saturating_mul(growth)))
     }
 
     fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {

@@ -1,4 +1,4 @@
-//! The tree as a whole: its memory, its root, and what the shell asks of it.
+//! The tree as a whole: its memory, and its operations.
 
 use super::builder::{self, Builder};
 use super::figures::Merges;
@@ -202,10 +202,6 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
         self.state.outlook(false, self.pool.info.frames)
     }
 
-    pub(super) fn merged(&self) -> Merges {
-        self.state.merged
-    }
-
     pub(super) fn view(&mut self) -> Tree<'_, M> {
         let Layout { size, pool, memtable, list, edits, key } = self.state.layout;
         let bytes = self.pages.as_mut();
@@ -251,6 +247,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
         M::clear(&mut self.memtable);
         self.builder.progress.active = false;
         (self.state.job, self.state.compacting) = (None, false);
+        // The tree may be one that a close has given back.
+        (self.state.closing, self.state.owes) = (false, false);
         self.state.scan.forget();
         self.state.bulk = false;
         (self.state.pending, self.state.ready) = (0, false);
