@@ -191,8 +191,8 @@ pub(super) fn write_anywhere<G: Ground>(
             Err(Fault::Device) if tries != 0 => {}
             Err(fault) => return Err(fault),
         }
-        match ground.replace(*block) {
-            Ok(other) => *block = other,
+        match ground.allocate() {
+            Ok(other) => ground.retire(core::mem::replace(block, other)),
             Err(_) => return Err(Fault::Device),
         }
     }

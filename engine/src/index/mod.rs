@@ -298,9 +298,8 @@ pub trait Ground {
     fn available(&self) -> u32;
     /// A block to write to.
     fn allocate(&mut self) -> Result<u32, Fault>;
-    /// Another block instead of one that could not be written and is left out from now on; [`Fault::Poisoned`]: not after
-    /// such a failure.
-    fn replace(&mut self, block: u32) -> Result<u32, Fault>;
+    /// A block that could not be written is left out from now on: where another one could, so that it is not the device.
+    fn retire(&mut self, block: u32);
     /// Gives a block back. `fresh`: it was allocated since the last publish.
     fn free(&mut self, block: u32, fresh: bool) -> Result<(), Fault>;
     /// Bytes of the entry of the log that is being replayed.

@@ -2,6 +2,8 @@
 //!
 //! Memory for it: a page of pairs, the index page, the page of the filter, and room for a key.
 
+use heapless::Vec;
+
 use super::filter::{self, Hash, LINE, Owner};
 use super::list::{Table, prefix};
 use crate::codec::align_up;
@@ -49,7 +51,7 @@ pub(super) struct Builder<'a> {
 }
 
 /// So many blocks are tried for a table.
-const TRIES: u32 = 4;
+const TRIES: usize = 4;
 
 impl Builder<'_> {
     fn page(&mut self, page: usize) -> &mut [u8] {
@@ -79,18 +81,31 @@ impl Builder<'_> {
 
     /// Begins a table, with a filter for about `keys` keys. Takes a block, and erases the beginning of it.
     pub(super) fn begin<G: Ground>(&mut self, ground: &mut G, keys: u32, bits: u32) -> Result<(), Fault> {
+        // With the last one, the manifest might find none.
+        if ground.available() < 2 {
+            return Err(Fault::Full);
+        }
         let mut block = ground.allocate()?;
         let unit = ground.erase_unit();
-        let mut tries = TRIES;
+        let mut bad = Vec::<u32, TRIES>::new();
         while unit != 0
             && let Err(fault) = ground.erase_part(block, 0, unit)
         {
-            tries = tries.saturating_sub(1);
-            if fault != Fault::Device || tries == 0 {
-                ground.free(block, true)?;
-                return Err(fault);
+            let _ = bad.push(block);
+            let other = if fault == Fault::Device && !bad.is_full() { ground.allocate() } else { Err(fault) };
+            match other {
+                Ok(other) => block = other,
+                Err(_) => {
+                    // It is not the blocks.
+                    for block in bad {
+                        ground.free(block, true)?;
+                    }
+                    return Err(fault);
+                }
             }
-            block = ground.replace(block)?;
+        }
+        for block in bad {
+            ground.retire(block);
         }
         let lines = filter::lines(keys, bits, ((self.size / LINE) as u32).min(255));
         let table = Table { block, generation: ground.generation(), lines, ..Table::default() };

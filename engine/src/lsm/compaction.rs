@@ -7,7 +7,7 @@ use super::find::Tables;
 use super::list::{Edits, List, Run};
 use super::memtable::{Kind, Memtable};
 use super::merge::{Job, Merge, Progress, Source};
-use super::pace::{LEAST_FREE, MOST_PENDING, PAGE};
+use super::pace::{LEAST_FREE, MOST_PENDING, PAGE, RESERVE};
 use super::policy::{Outlook, Shape};
 use super::tree::Tree;
 use crate::index::{Damage, Ground, LOG_FULL};
@@ -18,10 +18,10 @@ use crate::volume::Fault;
 const LITTLE: u64 = 16;
 
 impl<M: Kind> Tree<'_, M> {
-    pub(super) fn choose(&mut self, full: bool) -> Option<Job> {
-        let outlook = self.outlook(full);
+    pub(super) fn choose(&mut self, full: bool, available: u32) -> Option<Job> {
+        let outlook = self.outlook(full, available);
         if self.state.compacting {
-            return Some(outlook.all(&mut self.tables.list));
+            return outlook.all(&mut self.tables.list);
         }
         if self.state.closing {
             let flush = if full { outlook.flush(&mut self.tables.list, 0) } else { return None };
@@ -30,8 +30,8 @@ impl<M: Kind> Tree<'_, M> {
         outlook.choose(&mut self.tables.list)
     }
 
-    pub(super) fn outlook(&self, full: bool) -> Outlook {
-        self.state.outlook(full, self.tables.pool.state.info.frames)
+    pub(super) fn outlook(&self, full: bool, available: u32) -> Outlook {
+        self.state.outlook(full, self.tables.pool.state.info.frames, available)
     }
 
     /// See [`Index::checkpoint_step`](crate::index::Index::checkpoint_step).
@@ -41,8 +41,9 @@ impl<M: Kind> Tree<'_, M> {
         if !self.state.unwritten {
             self.state.owes = false;
             let full = self.memtable.state.len() != 0;
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full)) else {
-                return Ok(true);
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full, ground.available())) else {
+                let must = core::mem::take(&mut self.state.compacting) || full && pages == u32::MAX;
+                return if must { Err(Fault::Full) } else { Ok(true) };
             };
             if self.begin_sweep(ground, &mut job)? && pages != u32::MAX {
                 self.state.job = Some(job);
@@ -62,21 +63,24 @@ impl<M: Kind> Tree<'_, M> {
                     self.drop_empty();
                     // More runs than could be merged at a time are merged once more.
                     self.state.compacting &= self.tables.list.runs.len() > 1;
-                    self.state.job = self.choose(false);
+                    self.state.job = self.choose(false, ground.available());
                 }
                 Err(fault) => {
                     // Begun anew when it is tried again. What was committed stays.
                     let bad = core::mem::take(&mut self.builder.progress.bad) && !ground.is_poisoned();
-                    if bad && core::mem::take(&mut self.builder.progress.active) {
-                        let other = ground.replace(self.builder.progress.table.block)?;
-                        ground.free(other, true)?;
+                    // The last blocks are not given up: it may be the device.
+                    if bad
+                        && ground.available() > LEAST_FREE
+                        && core::mem::take(&mut self.builder.progress.active) {
+                        ground.retire(self.builder.progress.table.block);
                         let compacting = self.state.compacting;
                         self.give_up(ground)?;
                         self.state.compacting = compacting;
                         return Ok(false);
                     }
+                    let can_wait = fault == Fault::Full && !job.memtable && !job.for_room && !self.state.compacting;
                     self.give_up(ground)?;
-                    return Err(fault);
+                    return if can_wait { Ok(true) } else { Err(fault) };
                 }
             }
         }
@@ -109,14 +113,19 @@ impl<M: Kind> Tree<'_, M> {
         let passed = self.pass_table(ground, run, place)?;
         let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
         let from = if passed.is_some() { Bound::Excluded(key) } else { Bound::Unbounded };
+        // The rest of a table takes a block. Where there are few, what comes next is not passed: that may become part of it.
+        let enough = self.state.blocks_for(self.memtable.state).saturating_add(RESERVE).saturating_add(1);
+        let rests = place < run.len && self.tables.list.get(run.start.wrapping_add(place)).page != 0;
+        let passes = !rests || ground.available() > enough;
         let mut fresh = M::seek(&mut self.memtable, ground, from, true)?;
-        if fresh.is_none() {
+        if fresh.is_none() && passes {
             // At the end of the keys it begins anew.
             place = 0;
             fresh = M::seek(&mut self.memtable, ground, Bound::Unbounded, true)?;
         }
         self.memtable.load(ground, fresh)?;
-        if let Some(key) = fresh.and_then(|at| self.memtable.record(at)).map(|record| record.key)
+        if passes
+            && let Some(key) = fresh.and_then(|at| self.memtable.record(at)).map(|record| record.key)
             && let Some(next) = self.tables.begun(ground, run, key, false)?.checked_sub(1)
             && next > place
         {
@@ -124,10 +133,12 @@ impl<M: Kind> Tree<'_, M> {
             let last = self.tables.last_key(ground, &table)?;
             place = next.wrapping_add(u32::from(key > self.tables.key(last)));
         }
-        // A small rest of a table goes with what is behind it.
+        // A small rest of a table goes with what is behind it, and what is behind all tables into the last one, if that is not full.
         if let Some(before) = place.checked_sub(1) {
             let table = self.tables.list.get(run.start.wrapping_add(before));
-            if table.page > table.pages / 2 {
+            let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
+            let is_full = table.pages.saturating_sub(table.page).saturating_add(2) >= pages;
+            if table.page > table.pages / 2 || place == run.len && !is_full {
                 place = before;
             }
         }
@@ -161,7 +172,7 @@ impl<M: Kind> Tree<'_, M> {
             self.give_up(ground)?;
         }
         if self.state.job.is_none() && self.memtable.state.len() != 0 {
-            self.state.job = self.outlook(true).flush(&mut self.tables.list, bytes);
+            self.state.job = self.outlook(true, ground.available()).flush(&mut self.tables.list, bytes);
         }
         self.state.closing = self.state.job.is_some() || self.memtable.state.len() == 0;
         Ok(self.state.closing || entries == u64::MAX)

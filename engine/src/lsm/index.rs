@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::manifest::Manifest;
 use super::memory::{Layout, page_size};
 use super::memtable;
-use super::pace::{DUE, LEAST_FREE, LOG_DUE, PAGE};
+use super::pace::{DUE, LEAST_FREE, LOG_DUE, PAGE, RESERVE};
 use super::policy::{Shape, merge_runs};
 use super::tree::Lsm;
 use crate::codec::Varints;
@@ -125,7 +125,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         tree.tables.pool.complete();
         // What sessions before have left to do.
         if tree.state.job.is_none() {
-            tree.state.owes = tree.choose(false).is_some();
+            tree.state.owes = tree.choose(false, u32::MAX).is_some();
             tree.drop_empty();
         }
     }
@@ -135,7 +135,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn blocks_for_replay(&self, _: usize, _: usize) -> u32 {
-        0
+        if self.fills_up() { 0 } else { self.blocks_for_memtable() }
     }
 
     fn blocks_for_change(&self) -> u32 {
@@ -148,7 +148,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn reserve(&self) -> u32 {
-        if self.fills_up() { 1 } else { 3 }
+        if self.fills_up() { 1 } else { RESERVE }
     }
 
     fn blocks_for_batch(&self, _: u32, bytes: usize) -> u32 {
@@ -286,10 +286,13 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
             tree.state.job = tree.join_tables();
         }
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
-            let outlook = tree.outlook(false);
+            let outlook = tree.outlook(false, available);
             let mut list = tree.tables.list;
             let end = list.runs.len();
-            tree.state.job = Some(merge_runs(&mut list, 0, end, outlook.last(), outlook.sources));
+            tree.state.job = merge_runs(&mut list, 0, end, outlook.last(), outlook.sources);
+            if let Some(job) = &mut tree.state.job {
+                job.for_room = true;
+            }
         }
         self.state.job.is_some()
     }

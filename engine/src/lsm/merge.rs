@@ -58,6 +58,8 @@ pub(super) struct Job {
     pub(super) bottom: bool,
     /// It ends with one table.
     pub(super) one: bool,
+    /// A change waits for the room that it makes.
+    pub(super) for_room: bool,
     /// A sweep, and where it goes on was looked up.
     pub(super) begun: bool,
     /// Bytes of the key that was passed last; `None`: all keys are to come.
@@ -81,6 +83,7 @@ impl Job {
             place,
             bottom,
             one: false,
+            for_room: false,
             begun: false,
             passed: None,
             seen: 0,

@@ -2,13 +2,15 @@
 
 use super::memtable::Kind;
 use super::policy::Shape;
-use super::tree::Lsm;
+use super::tree::{Inner, Lsm};
 use crate::index::LOG_FULL;
 use crate::pool::Frames;
 use crate::volume::Buffer;
 
-/// Blocks that a merge needs: for the table, for the manifest, and for the list of free blocks.
+/// Blocks that a merge needs: for the table, for the manifest, and for what is left of a run's table.
 pub(super) const LEAST_FREE: u32 = 3;
+/// Blocks that puts leave free, so that something can still be deleted.
+pub(super) const RESERVE: u32 = 3;
 /// So many tables wait for one publish at most.
 pub(super) const MOST_PENDING: u32 = 8;
 /// A page, in what changes pay for.
@@ -17,6 +19,18 @@ pub(super) const PAGE: u32 = 16;
 pub(super) const DUE: u32 = 60;
 /// or the log.
 pub(super) const LOG_DUE: u32 = LOG_FULL / 8 * 3;
+
+impl Inner {
+    /// Blocks for all that the memtable holds and another change, as far as tables may grow by it.
+    pub(super) fn blocks_for<M: Kind>(&self, memtable: &M) -> u32 {
+        let bytes = memtable.growth().saturating_add(1).saturating_mul(memtable.part(self.pair));
+        let used = bytes.div_ceil(self.layout.size.max(1) as u32);
+        let pages = (self.block as usize).checked_div(self.layout.size).unwrap_or(1) as u32;
+        // Of levels, two runs are merged at least.
+        let least = LEAST_FREE.saturating_add(u32::from(self.options.shape != Shape::Sweep));
+        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(least)
+    }
+}
 
 impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
     /// It is to fill a small device: then a put looks whether it has to be new, instead of leaving room for all that the memtable holds.
@@ -30,12 +44,8 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         used.saturating_mul(64).checked_div(total).unwrap_or(64)
     }
 
-    /// Blocks for all that the memtable holds, as far as tables may grow by it.
     pub(super) fn blocks_for_memtable(&self) -> u32 {
-        let bytes = self.memtable.growth().saturating_mul(self.memtable.part(self.state.pair));
-        let used = bytes / self.state.layout.size.max(1) as u32;
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
-        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(LEAST_FREE)
+        self.state.blocks_for(&self.memtable)
     }
 
     /// Sixteenths of a page for a change. An entry waits for half a sweep, so the memtable is filled twice while a sweep goes through all

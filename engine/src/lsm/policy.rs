@@ -61,7 +61,7 @@ impl Outlook {
     fn sweep(&self, list: &mut List<'_>) -> Option<Job> {
         // Runs of an earlier shape.
         if list.runs.len() > 1 {
-            return Some(self.merge(list, 0, list.runs.len(), 0));
+            return self.merge(list, 0, list.runs.len(), 0);
         }
         if !self.full {
             return None;
@@ -88,18 +88,18 @@ impl Outlook {
             let (most, limit) = self.limits(level);
             let too_many = count as u32 > most;
             let too_large = limit.is_some_and(|limit| bytes > limit);
-            if let (Some(first), true) = (first, too_many || too_large) {
+            if let (Some(first), true) = (first, (too_many || too_large) && self.sources > 1) {
                 let below = level.wrapping_add(1).min(last);
                 let mut end = first.wrapping_add(count);
                 if level < last && self.limits(below).0 == 1 {
                     let more = list.runs.iter().filter(|run| run.level.min(last) == below).count();
                     end = end.wrapping_add(more);
                 }
-                return Some(self.merge(list, first, end, below));
+                return self.merge(list, first, end, below);
             }
         }
         if list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
-            return Some(self.merge(list, 0, list.runs.len(), last));
+            return self.merge(list, 0, list.runs.len(), last);
         }
         if !self.full || !list.insert_run(0, 0) {
             return None;
@@ -126,18 +126,18 @@ impl Outlook {
         if end == 0 && list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
             return None;
         }
-        let mut job = merge_runs(list, 0, end, 0, self.sources);
+        let mut job = merge_runs(list, 0, end, 0, self.sources.max(2))?;
         job.memtable = true;
         Some(job)
     }
 
     /// The merge of the memtable and all runs into one of the last level; of the oldest runs, if they are more than can be merged at
     /// a time.
-    pub(super) fn all(&self, list: &mut List<'_>) -> Job {
+    pub(super) fn all(&self, list: &mut List<'_>) -> Option<Job> {
         let runs = list.runs.len();
-        let mut job = self.merge(list, 0, runs, self.last());
+        let mut job = self.merge(list, 0, runs, self.last())?;
         job.memtable = job.sources.len() == runs;
-        job
+        Some(job)
     }
 
     /// How many runs a level may have, and how many bytes.
@@ -149,7 +149,7 @@ impl Outlook {
         (most, (!is_last && most == 1).then_some(self.memtable.saturating_mul(growth)))
     }
 
-    fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Job {
+    fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Option<Job> {
         merge_runs(list, first, end, level, self.sources)
     }
 
@@ -163,10 +163,19 @@ impl Outlook {
 }
 
 /// The merge of the runs from `first` on, up to `end`, into a run of this level behind them; of the oldest ones, if they are
-/// more than so many.
-pub(super) fn merge_runs(list: &mut List<'_>, first: usize, end: usize, level: u8, sources: usize) -> Job {
+/// more than so many. `None`: it can't even be two.
+pub(super) fn merge_runs(
+    list: &mut List<'_>,
+    first: usize,
+    end: usize,
+    level: u8,
+    sources: usize,
+) -> Option<Job> {
+    if sources < 2 {
+        return None;
+    }
     let end = end.min(list.runs.len());
-    let first = first.max(end.saturating_sub(sources.max(2)));
+    let first = first.max(end.saturating_sub(sources));
     let older = list.runs.len() != end;
     // Where there are as many runs as there can be, the oldest of them takes the tables itself.
     let target = if list.insert_run(end, level) { end } else { end.saturating_sub(1) };
@@ -175,7 +184,7 @@ pub(super) fn merge_runs(list: &mut List<'_>, first: usize, end: usize, level: u
         let _ = job.sources.push(Source::new(run, 0));
         job.left = job.left.saturating_add(pages(list, run));
     }
-    job
+    Some(job)
 }
 
 /// Pages of pairs in a run.

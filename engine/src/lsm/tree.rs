@@ -199,7 +199,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     }
 
     pub(super) fn outlook(&self) -> Outlook {
-        self.state.outlook(false, self.pool.info.frames)
+        self.state.outlook(false, self.pool.info.frames, u32::MAX)
     }
 
     pub(super) fn view(&mut self) -> Tree<'_, M> {
@@ -226,7 +226,9 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
 }
 
 impl Inner {
-    pub(super) fn outlook(&self, full: bool, frames: u32) -> Outlook {
+    pub(super) fn outlook(&self, full: bool, frames: u32, available: u32) -> Outlook {
+        // What is left of each run's table takes its block, beside the new table and the manifest.
+        let sources = frames.saturating_sub(3).min(available.saturating_sub(2));
         Outlook {
             shape: self.options.shape,
             memtable: self.layout.memtable as u64,
@@ -234,7 +236,7 @@ impl Inner {
             page: self.layout.size as u64,
             full,
             sweep: self.sweep,
-            sources: frames.saturating_sub(3) as usize,
+            sources: sources as usize,
         }
     }
 }
@@ -329,7 +331,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         value: &[u8],
     ) -> Result<bool, Fault> {
         if !core::mem::replace(&mut self.state.bulk, true) {
-            let level = self.outlook(false).last();
+            let level = self.outlook(false, u32::MAX).last();
             self.tables.list.clear();
             self.tables.list.insert_run(0, level);
             self.builder.pass(&[]);

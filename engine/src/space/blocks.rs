@@ -446,6 +446,26 @@ impl Blocks {
 
     /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.
     fn flush(&mut self, region: &mut impl BlockRegion, all: bool) -> Result<(), Fault> {
+        let mut bad = Vec::new();
+        let done = self.try_flush(region, all, &mut bad);
+        for block in bad {
+            if done.is_ok() {
+                self.retire(block);
+            } else if self.fresh.push(block).is_err() {
+                // It is not the blocks.
+                self.put(block);
+            }
+        }
+        done
+    }
+
+    /// Finds blocks that are `bad`, in the course of it.
+    fn try_flush(
+        &mut self,
+        region: &mut impl BlockRegion,
+        all: bool,
+        bad: &mut Vec<u32, TRIES>,
+    ) -> Result<(), Fault> {
         region.settle()?;
         let (size, units) = (region.unit(), self.units_in_block(region));
         for _ in 0..TRIES {
@@ -461,7 +481,7 @@ impl Blocks {
             match region.erase(at.block, at.unit.wrapping_mul(size)) {
                 Err(Fault::Device) if !region.is_poisoned() => {
                     if begins {
-                        self.retire(at.block);
+                        let _ = bad.push(at.block);
                     }
                     self.open = false;
                     continue;
@@ -480,7 +500,7 @@ impl Blocks {
                 Err(Fault::Device) if !self.proved => {
                     region.forgive();
                     if begins {
-                        self.retire(at.block);
+                        let _ = bad.push(at.block);
                     }
                     self.open = false;
                     continue;

@@ -135,13 +135,8 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         }
     }
 
-    fn replace(&mut self, block: u32) -> Result<u32, Fault> {
-        if self.volume.is_poisoned() {
-            return Err(Fault::Poisoned);
-        }
-        let other = self.allocate()?;
+    fn retire(&mut self, block: u32) {
         self.blocks.retire(block);
-        Ok(other)
     }
 
     fn free(&mut self, block: u32, fresh: bool) -> Result<(), Fault> {

@@ -71,8 +71,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Ok(());
         }
         if self.blocks.available() < needed {
-            self.complete_step(volume)?;
-            self.publish_at(volume, at)?;
+            let done = self.complete_step(volume).and_then(|()| self.publish_at(volume, at));
+            // Perhaps it goes without.
+            if done != Err(Fault::Full) {
+                done?;
+            }
         }
         self.make_index_room(volume, at)
     }

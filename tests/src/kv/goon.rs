@@ -35,6 +35,10 @@ pub fn run<I: Index>(session: &mut Session<I>, kind: u64, cuts: bool) -> Run {
             }
             while !session.step()? {
                 put(session, b"go-2", 11)?;
+                // On a full device the put itself may have ended the checkpoint.
+                if !session.info()?.writing {
+                    break;
+                }
             }
             session.commit()?;
         }
