@@ -81,10 +81,6 @@ impl Builder<'_> {
 
     /// Begins a table, with a filter for about `keys` keys. Takes a block, and erases the beginning of it.
     pub(super) fn begin<G: Ground>(&mut self, ground: &mut G, keys: u32, bits: u32) -> Result<(), Fault> {
-        // With the last one, the manifest might find none.
-        if ground.available() < 2 {
-            return Err(Fault::Full);
-        }
         let mut block = ground.allocate()?;
         let unit = ground.erase_unit();
         let mut bad = Vec::<u32, TRIES>::new();

@@ -41,7 +41,8 @@ impl<M: Kind> Tree<'_, M> {
         if !self.state.unwritten {
             self.state.owes = false;
             let full = self.memtable.state.len() != 0;
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full, ground.available())) else {
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full, ground.available()))
+            else {
                 let must = core::mem::take(&mut self.state.compacting) || full && pages == u32::MAX;
                 return if must { Err(Fault::Full) } else { Ok(true) };
             };
@@ -57,9 +58,16 @@ impl<M: Kind> Tree<'_, M> {
                 }
                 Ok(Progress::Table) if !job.one => self.state.job = Some(job),
                 Ok(done) => {
+                    if done == Progress::Table {
+                        self.state.full = self.builder.progress.table.pages;
+                    }
+                    self.state.packed = if job.memtable { 0 } else { job.place };
                     // At the end of the keys a sweep begins anew.
+                    let before = self.state.sweep;
                     self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
-                    self.state.settled |= self.state.sweep == 0;
+                    if self.state.sweep < before {
+                        self.state.lap = self.state.seen;
+                    }
                     self.drop_empty();
                     // More runs than could be merged at a time are merged once more.
                     self.state.compacting &= self.tables.list.runs.len() > 1;
@@ -71,14 +79,16 @@ impl<M: Kind> Tree<'_, M> {
                     // The last blocks are not given up: it may be the device.
                     if bad
                         && ground.available() > LEAST_FREE
-                        && core::mem::take(&mut self.builder.progress.active) {
+                        && core::mem::take(&mut self.builder.progress.active)
+                    {
                         ground.retire(self.builder.progress.table.block);
                         let compacting = self.state.compacting;
                         self.give_up(ground)?;
                         self.state.compacting = compacting;
                         return Ok(false);
                     }
-                    let can_wait = fault == Fault::Full && !job.memtable && !job.for_room && !self.state.compacting;
+                    let can_wait =
+                        fault == Fault::Full && !job.memtable && !job.for_room && !self.state.compacting;
                     self.give_up(ground)?;
                     return if can_wait { Ok(true) } else { Err(fault) };
                 }
@@ -136,8 +146,7 @@ impl<M: Kind> Tree<'_, M> {
         // A small rest of a table goes with what is behind it, and what is behind all tables into the last one, if that is not full.
         if let Some(before) = place.checked_sub(1) {
             let table = self.tables.list.get(run.start.wrapping_add(before));
-            let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
-            let is_full = table.pages.saturating_sub(table.page).saturating_add(2) >= pages;
+            let is_full = table.pages.saturating_sub(table.page) >= self.most_pages();
             if table.page > table.pages / 2 || place == run.len && !is_full {
                 place = before;
             }
@@ -178,25 +187,31 @@ impl<M: Kind> Tree<'_, M> {
         Ok(self.state.closing || entries == u64::MAX)
     }
 
-    /// The merge of two tables beside each other that fit into one, if there are such: after many changes at the edges of tables.
-    pub(super) fn join_tables(&mut self) -> Option<Job> {
+    /// Pages of pairs that a table has at most, beside those of its filter and its index.
+    fn most_pages(&self) -> u32 {
         let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
+        pages.saturating_sub(2).min(self.state.full)
+    }
+
+    /// The merge of a table that is not full with the next one, if there is a block to be won so: after many changes at the edges of
+    /// tables. What is left of the next one then goes with that behind it, and so on to the last.
+    pub(super) fn pack_tables(&mut self) -> Option<Job> {
+        let most = self.most_pages();
         let run = self.tables.list.run(0);
-        let mut before = u32::MAX;
-        for at in 0..run.len {
-            let table = self.tables.list.get(run.start.wrapping_add(at));
-            let left = table.pages.saturating_sub(table.page);
-            // With the filter's page and that of the index. Pages that were filled one behind the other can be so again.
-            if before.saturating_add(left).saturating_add(2) <= pages {
-                let place = at.wrapping_sub(1);
-                let mut job = Job::new(0, place, true);
-                job.one = true;
-                let _ = job.sources.push(Source::new(0, place));
-                return Some(job);
-            }
-            before = left;
+        let left = |table: u32| {
+            let table = self.tables.list.get(run.start.wrapping_add(table));
+            table.pages.saturating_sub(table.page)
+        };
+        let pages: u32 = (0..run.len).map(left).sum();
+        let last = run.len.saturating_sub(1);
+        if pages > last.saturating_mul(most) {
+            return None;
         }
-        None
+        let place = (self.state.packed..last).find(|&table| left(table) < most)?;
+        let mut job = Job::new(0, place, true);
+        job.one = true;
+        let _ = job.sources.push(Source::new(0, place));
+        Some(job)
     }
 
     /// Notes that everything is done with up to the table before this place; how long its last key is.

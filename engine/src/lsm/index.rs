@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::manifest::Manifest;
 use super::memory::{Layout, page_size};
 use super::memtable;
-use super::pace::{DUE, LEAST_FREE, LOG_DUE, PAGE, RESERVE};
+use super::pace::{LEAST_FREE, PAGE, RESERVE};
 use super::policy::{Shape, merge_runs};
 use super::tree::Lsm;
 use crate::codec::Varints;
@@ -54,7 +54,6 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         fields.u64(&mut state.pairs);
         fields.u32(&mut state.sweep);
         state.published = state.manifest;
-        state.settled = state.sweep != 0;
     }
 
     fn write_root(&mut self, fields: &mut Varints<'_>) {
@@ -142,7 +141,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         // A change by which tables don't grow makes nothing worse. New pairs leave room for such, and for tables that are not full.
         match self.state.known {
             true => LEAST_FREE.wrapping_sub(1),
-            false if self.fills_up() => self.blocks_for_memtable().saturating_add(2),
+            false if self.fills_up() => self.blocks_for_memtable().saturating_add(1),
             false => self.blocks_for_memtable(),
         }
     }
@@ -249,7 +248,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn is_due(&self, log: u32, _: bool) -> bool {
         let is_full = match self.state.options.shape {
-            Shape::Sweep => self.fullness() >= DUE || log >= LOG_DUE || self.state.tight,
+            Shape::Sweep => self.sweep_is_due(log),
             Shape::Levels { .. } => {
                 // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
                 let (used, total) = self.memtable.room();
@@ -279,11 +278,11 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn reclaim(&mut self, available: u32) -> bool {
         self.state.scan.forget();
-        let fills_up = self.fills_up();
+        let sweeps = self.state.options.shape == Shape::Sweep;
         let mut tree = self.view();
         // With the last block for a table, the manifest might find none, and then nothing would be possible any more.
-        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && fills_up && available > 1 {
-            tree.state.job = tree.join_tables();
+        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && sweeps && available > 1 {
+            tree.state.job = tree.pack_tables();
         }
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
             let outlook = tree.outlook(false, available);
@@ -318,7 +317,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn pace(&mut self, changes: u32, log: u32) -> u32 {
         self.state.log = log;
-        self.state.settled &= log >= LOG_DUE;
+        self.keep_schedule(log, changes);
         let each = match self.state.options.shape {
             Shape::Sweep => self.sweep_pace(log),
             Shape::Levels { .. } => self.merge_pace().saturating_mul(PAGE),

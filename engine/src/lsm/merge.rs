@@ -143,6 +143,8 @@ impl<M: Kind> Merge<'_, M> {
         for source in 0..self.job.sources.len() {
             self.load(ground, source)?;
         }
+        // That is done once more in each step, and would be all of a small one.
+        self.work = 0;
         let passed = self.job.passed.map(|len| self.builder.key.get(..len).unwrap_or_default());
         let from = passed.map_or(core::ops::Bound::Unbounded, core::ops::Bound::Excluded);
         let mut fresh =

@@ -14,21 +14,22 @@ pub(super) const RESERVE: u32 = 3;
 /// So many tables wait for one publish at most.
 pub(super) const MOST_PENDING: u32 = 8;
 /// A page, in what changes pay for.
-pub(super) const PAGE: u32 = 16;
-/// A sweep is due when the memtable is so full, in sixty-fourths,
-pub(super) const DUE: u32 = 60;
-/// or the log.
-pub(super) const LOG_DUE: u32 = LOG_FULL / 8 * 3;
+pub(super) const PAGE: u32 = 128;
+/// A sweep is due when the memtable is so full, in sixty-fourths.
+const DUE: u32 = 60;
+/// With less of it in use, the log begins anew: it may be that a sweep has nothing of it in order.
+const LOG_SHORT: u32 = LOG_FULL / 8;
 
 impl Inner {
-    /// Blocks for all that the memtable holds and another change, as far as tables may grow by it.
+    /// Blocks for all that the memtable holds, as far as tables may grow by it. Of levels, another change makes a run, and two runs
+    /// are merged at least.
     pub(super) fn blocks_for<M: Kind>(&self, memtable: &M) -> u32 {
-        let bytes = memtable.growth().saturating_add(1).saturating_mul(memtable.part(self.pair));
-        let used = bytes.div_ceil(self.layout.size.max(1) as u32);
+        let more = u32::from(self.options.shape != Shape::Sweep);
+        let bytes = memtable.growth().saturating_add(more).saturating_mul(memtable.part(self.pair));
+        let used = bytes / self.layout.size.max(1) as u32;
         let pages = (self.block as usize).checked_div(self.layout.size).unwrap_or(1) as u32;
-        // Of levels, two runs are merged at least.
-        let least = LEAST_FREE.saturating_add(u32::from(self.options.shape != Shape::Sweep));
-        used.div_ceil(pages.saturating_sub(4).max(1)).saturating_add(least)
+        let tables = used.saturating_add(more).div_ceil(pages.saturating_sub(4).max(1));
+        tables.saturating_add(LEAST_FREE).saturating_add(more)
     }
 }
 
@@ -48,41 +49,68 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         self.state.blocks_for(&self.memtable)
     }
 
-    /// Sixteenths of a page for a change. An entry waits for half a sweep, so the memtable is filled twice while a sweep goes through all
-    /// tables. That, as long as it is just so full that a sweep is due; and ever more, the fuller. Where the log is so full, one sweep has
-    /// to end before there is no room left in it.
+    /// Whether a sweep is due: by the memtable, by the log, or for want of blocks.
+    pub(super) fn sweep_is_due(&self, log: u32) -> bool {
+        self.fullness() >= DUE || log >= LOG_SHORT || self.state.tight
+    }
+
+    /// Changes in which a sweep goes round once: as many as there is room for in most of the log.
+    fn round(&self) -> u64 {
+        (self.state.log_bytes / u64::from(self.state.pair.max(16).saturating_add(8)) / 16 * 15).max(1)
+    }
+
+    /// A sweep that is ahead of its schedule does not rest: what is put meanwhile would have no order that it could follow.
+    pub(super) fn keep_schedule(&mut self, log: u32, changes: u32) {
+        let tables = u64::from(self.runs.first().map_or(0, |run| run.len)).max(1);
+        let round = self.round();
+        let ahead = u64::from(self.state.sweep).saturating_mul(round) / tables;
+        let mut put = self.state.seen.saturating_sub(self.state.lap);
+        if log < LOG_SHORT {
+            put = put.saturating_sub(changes.into());
+        }
+        if put.saturating_add(round / tables) < ahead {
+            put = ahead;
+        }
+        self.state.lap = self.state.seen.saturating_sub(put);
+    }
+
+    /// What a change pays for. An entry waits for half a sweep, so the memtable is filled twice while a sweep goes through all tables.
+    /// That, as long as it is just so full that a sweep is due; and ever more, the fuller.
+    ///
+    /// The log holds what is put while a sweep goes round once: where the sweep stands, what was put the last time when it stood there is
+    /// the oldest that is left. So a round takes as many changes as there is room for in most of the log, and is kept to its schedule.
     pub(super) fn sweep_pace(&self, log: u32) -> u32 {
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
         let tables = self.runs.first().map_or(0, |run| run.len).max(1);
         let pair = self.state.pair.max(16);
-        let (used, _) = self.memtable.room();
-        let held = used.saturating_mul(self.memtable.part(pair)) / self.state.layout.size.max(1) as u32;
-        let work = tables.saturating_mul(pages).saturating_add(held).saturating_mul(2 * PAGE);
+        let part = self.memtable.part(pair);
+        let (used, total) = self.memtable.room();
+        // Of a table its pairs are read and written, its filter and its index written, and those read.
+        let most = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
+        let table = self.state.full.min(most).saturating_add(2).saturating_mul(2 * PAGE);
+        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
+        let work = tables.saturating_mul(table).saturating_add(held.saturating_mul(PAGE));
         let mut each = 0;
         let over = self.fullness().checked_sub(DUE);
         if let Some(over) = if self.state.tight { over.max(Some(6)) } else { over } {
-            let (_, total) = self.memtable.room();
-            let entries = total.saturating_mul(self.memtable.part(pair)) / pair;
+            let entries = total.saturating_mul(part) / pair;
             let least = work / entries.saturating_mul(2).max(1);
             each = least.saturating_mul(over.saturating_mul(4).saturating_add(8)) / 8 + 1;
         }
-        if log >= LOG_DUE {
-            let entries = self.state.log_bytes / u64::from(pair.saturating_add(8));
-            let full = log.saturating_mul(125) / (LOG_FULL / 8);
-            let least = if self.state.settled {
-                // The log's beginning follows the sweep: as fast as its end moves on, and faster where it is nearly full.
-                let over =
-                    full.saturating_sub(900).saturating_add(full.saturating_sub(970).saturating_mul(4));
-                let factor = (full / 50).saturating_add(over / 4);
-                u64::from(work / 16).saturating_mul(factor.into()) / entries.max(1)
-            } else {
-                // Before the first sweep ends, nothing of the log can be given back.
-                let left = tables.saturating_sub(self.state.sweep.min(tables)).saturating_add(1);
-                let work = u64::from(work).saturating_mul(left.into()) / u64::from(tables);
-                let changes = u64::from(960_u32.saturating_sub(full)).saturating_mul(entries) / 1000;
-                work / changes.max(16)
-            };
-            each = each.max((least as u32).saturating_add(1));
+        if log >= LOG_SHORT {
+            let round = self.round();
+            // Tables that the sweep is behind its schedule, in sixty-fourths; the one that it is writing does not count.
+            let put = self.state.seen.saturating_sub(self.state.lap);
+            // Behind the last one there may be more to come.
+            let more = if self.state.sweep < tables { 0 } else { held / most.max(1) };
+            let should =
+                u64::from(tables.saturating_add(more)).saturating_mul(put).saturating_mul(64) / round;
+            let behind =
+                should.saturating_add(32).saturating_sub(u64::from(self.state.sweep).saturating_mul(64));
+            let full = u64::from(log).saturating_mul(64) / u64::from(LOG_FULL);
+            let over = full.saturating_sub(60);
+            let often = behind.min(256).saturating_add(over.saturating_mul(over).saturating_mul(16));
+            let least = u64::from(work).saturating_mul(often) / 64 / round;
+            each = each.max(least as u32);
         }
         each
     }

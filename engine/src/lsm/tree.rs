@@ -78,18 +78,24 @@ pub(super) struct Inner {
     pub(super) merged: Merges,
     /// Where a sweep goes on.
     pub(super) sweep: u32,
+    /// Pages of pairs in the table that was full last: as many as its filter and index had room for.
+    pub(super) full: u32,
+    /// So many tables are as full as they can be, since something else was merged.
+    pub(super) packed: u32,
     /// Offset behind the newest operation.
     pub(super) seen: u64,
     /// Bytes of a pair, on average.
     pub(super) pair: u32,
+    /// Of sixteen pairs.
+    sum: u32,
     /// Bytes of a block.
     pub(super) block: u32,
     /// Bytes of entries that the log has room for.
     pub(super) log_bytes: u64,
     /// Tables don't grow by the next change, that much was looked up.
     pub(super) known: bool,
-    /// A sweep has gone through all tables since the log was empty.
-    pub(super) settled: bool,
+    /// Offset of the log's end when the sweep began to go round.
+    pub(super) lap: u64,
     /// There are hardly enough blocks for what the memtable holds.
     pub(super) tight: bool,
     /// Tables that were committed since the last publish.
@@ -98,7 +104,7 @@ pub(super) struct Inner {
     pub(super) ready: bool,
     /// How full the log was at the last change.
     pub(super) log: u32,
-    /// What changes have paid for and no step has done yet, in sixteenths of a page.
+    /// What changes have paid for and no step has done yet, in parts of a page.
     pub(super) credit: u32,
 }
 
@@ -178,12 +184,15 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 pairs: 0,
                 merged: Merges::default(),
                 sweep: 0,
+                full: u32::MAX,
+                packed: 0,
                 seen: 0,
                 pair: 64,
+                sum: 64 * 16,
                 block: 0,
                 log_bytes: 0,
                 known: false,
-                settled: false,
+                lap: 0,
                 tight: false,
                 pending: 0,
                 ready: false,
@@ -276,7 +285,9 @@ impl<M: memtable::Kind> Tree<'_, M> {
     /// Keeps the average size of a pair.
     pub(super) fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
         let size = node::pair_size(key.len(), value.unwrap_or_default().len()) as u32;
-        self.state.pair = self.state.pair.wrapping_mul(15).wrapping_add(size).wrapping_add(15) / 16;
+        let sum = &mut self.state.sum;
+        *sum = sum.wrapping_sub(*sum / 16).wrapping_add(size);
+        self.state.pair = sum.div_ceil(16);
     }
 
     /// Whether a table has what the log says at this offset about a key.

@@ -215,7 +215,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         let skip = address.wrapping_sub(self.cached);
         // Less than a head is not taken in two: who looks for one goes on a few bytes behind, and would have them read again.
         let is_cut = want <= HEAD && skip.saturating_add(want.into()) > self.held as u64;
-        if skip >= self.held as u64 || is_cut && ahead > want {
+        if skip >= self.held as u64 || is_cut && ahead > want && self.geometry.read_unit < HEAD {
             self.fill(address, want, ahead)?;
         }
         let from = self.place_of(address);

@@ -214,6 +214,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             if self.homes.bad & bit != 0 {
                 continue;
             }
+            // The only home that holds anything is not erased: then the volume can only be read any more.
+            let alone = self.homes.bad != 0 && self.generation > 1;
+            if alone && self.medium.geometry().must_erase() && self.room(home) < size {
+                self.medium.poison();
+                return Err(Fault::Device);
+            }
             if let Err(error) = self.publish_home(home, len) {
                 // A home that fails at the first publish after an open has failed for good, or is about to; with the
                 // other one the volume goes on. Later failures poison like any other.

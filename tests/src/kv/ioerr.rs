@@ -188,7 +188,9 @@ fn afterwards<I: Index>(
     let kind = (draw >> 8) % KINDS;
     match wrong(goon::run(&mut again, kind, true)) {
         // On a full device whose list of free blocks could not be read, there may be none left to merge with.
-        Err(why) if !I::EXACT && why.contains("checkpoint") && why.ends_with(": Full") && has_lost(&mut again) => {}
+        Err(why)
+            if !I::EXACT && why.contains("checkpoint") && why.ends_with(": Full") && has_lost(&mut again) => {
+        }
         done => done.map_err(|why| format!("going on ({kind}): {why}"))?,
     }
     broken_rules(sim)
