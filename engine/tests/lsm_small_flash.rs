@@ -236,7 +236,8 @@ fn overwrites_write_little_and_an_open_reads_the_log() {
     let (spent, info) = (counts(&mut volume), volume.info());
     let pool = u64::from(info.segments) * u64::from(info.segment_size);
     println!("an open reads {} bytes of {pool} in the pool", spent.read_bytes);
-    assert!(spent.read_bytes <= pool + (32 << 10), "an open has read {} bytes", spent.read_bytes);
+    // An entry that is like another one in the memtable, as far as its word there says, has that one read, too.
+    assert!(spent.read_bytes <= pool + (56 << 10), "an open has read {} bytes", spent.read_bytes);
     assert_eq!((spent.written_bytes, spent.erases), (0, 0), "an open writes nothing");
     check(&mut volume, &mut store, &map);
 

@@ -111,7 +111,7 @@ pub struct KvArguments {
     /// With `--sim nor`: bytes of memory that esker is lent in all [default: 16384]
     #[arg(long, value_name = "BYTES")]
     pub lent: Option<usize>,
-    /// With `--sim nor`: how much of the device esker's log has [default: 20]
+    /// With `--sim nor`: how much of the device esker's log has [default: 23]
     #[arg(long, value_name = "PERCENT")]
     pub log_percent: Option<u8>,
     /// Write and read esker's file past the page cache (`O_DIRECT`)

@@ -141,7 +141,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         // A change by which tables don't grow makes nothing worse. New pairs leave room for such, and for tables that are not full.
         match self.state.known {
             true => LEAST_FREE.wrapping_sub(1),
-            false if self.fills_up() => self.blocks_for_memtable().saturating_add(1),
+            false if self.fills_up() => self.blocks_for_memtable(),
             false => self.blocks_for_memtable(),
         }
     }

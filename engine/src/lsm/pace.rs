@@ -15,8 +15,8 @@ pub(super) const RESERVE: u32 = 3;
 pub(super) const MOST_PENDING: u32 = 8;
 /// A page, in what changes pay for.
 pub(super) const PAGE: u32 = 128;
-/// A sweep is due when the memtable is so full, in sixty-fourths.
-const DUE: u32 = 60;
+/// A sweep is due when the memtable is so full, in two-hundred-and-fifty-sixths.
+const DUE: u32 = 247;
 /// With less of it in use, the log begins anew: it may be that a sweep has nothing of it in order.
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
@@ -39,10 +39,10 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         M::IN_LOG && self.state.options.shape == Shape::Sweep
     }
 
-    /// How full the memtable is, in sixty-fourths.
+    /// How full the memtable is, in two-hundred-and-fifty-sixths.
     pub(super) fn fullness(&self) -> u32 {
         let (used, total) = self.memtable.room();
-        used.saturating_mul(64).checked_div(total).unwrap_or(64)
+        used.saturating_mul(256).checked_div(total).unwrap_or(256)
     }
 
     pub(super) fn blocks_for_memtable(&self) -> u32 {
@@ -91,10 +91,10 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         let work = tables.saturating_mul(table).saturating_add(held.saturating_mul(PAGE));
         let mut each = 0;
         let over = self.fullness().checked_sub(DUE);
-        if let Some(over) = if self.state.tight { over.max(Some(6)) } else { over } {
+        if let Some(over) = if self.state.tight { over.max(Some(12)) } else { over } {
             let entries = total.saturating_mul(part) / pair;
             let least = work / entries.saturating_mul(2).max(1);
-            each = least.saturating_mul(over.saturating_mul(4).saturating_add(8)) / 8 + 1;
+            each = least.saturating_mul(over.saturating_add(4)) / 4 + 1;
         }
         if log >= LOG_SHORT {
             let round = self.round();

@@ -177,8 +177,11 @@ pub(super) fn merge_runs(
     let end = end.min(list.runs.len());
     let first = first.max(end.saturating_sub(sources));
     let older = list.runs.len() != end;
-    // Where there are as many runs as there can be, the oldest of them takes the tables itself.
-    let target = if list.insert_run(end, level) { end } else { end.saturating_sub(1) };
+    // The oldest of them takes the tables itself, where it stands on that level: then a merge that is given up leaves no run more. So it
+    // does where there are as many runs as there can be.
+    let last = end.saturating_sub(1);
+    let takes = end > first && list.run(last).level == level;
+    let target = if !takes && list.insert_run(end, level) { end } else { last };
     let mut job = Job::new(target, 0, !older);
     for run in first..end {
         let _ = job.sources.push(Source::new(run, 0));

@@ -87,7 +87,7 @@ impl Default for Options {
             patterns: vec![Pattern::Random],
             lent: 16 << 10,
             block_size: None,
-            log_percent: 22,
+            log_percent: 23,
             reads: None,
             signal: Arc::default(),
         }
