@@ -146,7 +146,7 @@ impl<M: Kind> Tree<'_, M> {
         // A small rest of a table goes with what is behind it, and what is behind all tables into the last one, if that is not full.
         if let Some(before) = place.checked_sub(1) {
             let table = self.tables.list.get(run.start.wrapping_add(before));
-            let is_full = table.pages.saturating_sub(table.page) >= self.most_pages();
+            let is_full = table.pages.saturating_sub(table.page) >= self.state.most_pages();
             if table.page > table.pages / 2 || place == run.len && !is_full {
                 place = before;
             }
@@ -187,16 +187,10 @@ impl<M: Kind> Tree<'_, M> {
         Ok(self.state.closing || entries == u64::MAX)
     }
 
-    /// Pages of pairs that a table has at most, beside those of its filter and its index.
-    fn most_pages(&self) -> u32 {
-        let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(0) as u32;
-        pages.saturating_sub(2).min(self.state.full)
-    }
-
     /// The merge of a table that is not full with the next one, if there is a block to be won so: after many changes at the edges of
     /// tables. What is left of the next one then goes with that behind it, and so on to the last.
     pub(super) fn pack_tables(&mut self) -> Option<Job> {
-        let most = self.most_pages();
+        let most = self.state.most_pages();
         let run = self.tables.list.run(0);
         let left = |table: u32| {
             let table = self.tables.list.get(run.start.wrapping_add(table));

@@ -6,7 +6,7 @@ use super::manifest::Manifest;
 use super::memory::{Layout, page_size};
 use super::memtable;
 use super::pace::{LEAST_FREE, PAGE, RESERVE};
-use super::policy::{Shape, merge_runs};
+use super::policy::Shape;
 use super::tree::Lsm;
 use crate::codec::Varints;
 use crate::device::Geometry;
@@ -288,7 +288,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
             let outlook = tree.outlook(false, available);
             let mut list = tree.tables.list;
             let end = list.runs.len();
-            tree.state.job = merge_runs(&mut list, 0, end, outlook.last(), outlook.sources);
+            tree.state.job = outlook.merge(&mut list, 0, end, outlook.last());
             if let Some(job) = &mut tree.state.job {
                 job.for_room = true;
             }

@@ -94,7 +94,9 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         if let Some(over) = if self.state.tight { over.max(Some(12)) } else { over } {
             let entries = total.saturating_mul(part) / pair;
             let least = work / entries.saturating_mul(2).max(1);
-            each = least.saturating_mul(over.saturating_add(4)) / 4 + 1;
+            // And the next table before there is no room left.
+            let room = total.saturating_sub(used).saturating_mul(part) / pair;
+            each = (least.saturating_mul(over.saturating_add(4)) / 4 + 1).max(table / (room / 4 * 3).max(1));
         }
         if log >= LOG_SHORT {
             let round = self.round();

@@ -47,6 +47,10 @@ pub(super) struct Outlook {
     pub(super) sweep: u32,
     /// Runs that can be merged at a time: each takes a frame.
     pub(super) sources: usize,
+    /// Blocks for it.
+    pub(super) available: u32,
+    /// Pages of pairs that a table has at most.
+    pub(super) most: u32,
 }
 
 impl Outlook {
@@ -88,14 +92,16 @@ impl Outlook {
             let (most, limit) = self.limits(level);
             let too_many = count as u32 > most;
             let too_large = limit.is_some_and(|limit| bytes > limit);
-            if let (Some(first), true) = (first, (too_many || too_large) && self.sources > 1) {
+            if let (Some(first), true) = (first, too_many || too_large) {
                 let below = level.wrapping_add(1).min(last);
                 let mut end = first.wrapping_add(count);
                 if level < last && self.limits(below).0 == 1 {
                     let more = list.runs.iter().filter(|run| run.level.min(last) == below).count();
                     end = end.wrapping_add(more);
                 }
-                return self.merge(list, first, end, below);
+                if let Some(job) = self.merge(list, first, end, below) {
+                    return Some(job);
+                }
             }
         }
         if list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
@@ -126,7 +132,7 @@ impl Outlook {
         if end == 0 && list.runs.len() >= MAX_RUNS.wrapping_sub(2) {
             return None;
         }
-        let mut job = merge_runs(list, 0, end, 0, self.sources.max(2))?;
+        let mut job = self.merge(list, 0, end, 0)?;
         job.memtable = true;
         Some(job)
     }
@@ -149,8 +155,34 @@ impl Outlook {
         (most, (!is_last && most == 1).then_some(self.memtable.saturating_mul(growth)))
     }
 
-    fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Option<Job> {
-        merge_runs(list, first, end, level, self.sources)
+    /// The merge of the runs from `first` on, up to `end`, into a run of this level behind them; of the oldest ones, if there are not frames
+    /// for all of them, or not blocks. `None`: it can't even be two.
+    pub(super) fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Option<Job> {
+        let end = end.min(list.runs.len());
+        let (mut from, mut begun) = (end, 0_u32);
+        while from > first && end.saturating_sub(from) < self.sources {
+            // A table of each run will be there still when what it has was written already. And the manifest may take a block.
+            begun = begun.saturating_add(largest(list, from.saturating_sub(1)));
+            if begun.div_ceil(self.most.max(1)) >= self.available {
+                break;
+            }
+            from = from.saturating_sub(1);
+        }
+        if end.saturating_sub(from) < end.saturating_sub(first).min(2) {
+            return None;
+        }
+        let older = list.runs.len() != end;
+        // The oldest of them takes the tables itself, where it stands on that level: then a merge that is given up leaves no run more. So
+        // it does where there are as many runs as there can be.
+        let last = end.saturating_sub(1);
+        let takes = end > from && list.run(last).level == level;
+        let target = if !takes && list.insert_run(end, level) { end } else { last };
+        let mut job = Job::new(target, 0, !older);
+        for run in from..end {
+            let _ = job.sources.push(Source::new(run, 0));
+            job.left = job.left.saturating_add(pages(list, run));
+        }
+        Some(job)
     }
 
     /// The last level.
@@ -162,32 +194,14 @@ impl Outlook {
     }
 }
 
-/// The merge of the runs from `first` on, up to `end`, into a run of this level behind them; of the oldest ones, if they are
-/// more than so many. `None`: it can't even be two.
-pub(super) fn merge_runs(
-    list: &mut List<'_>,
-    first: usize,
-    end: usize,
-    level: u8,
-    sources: usize,
-) -> Option<Job> {
-    if sources < 2 {
-        return None;
-    }
-    let end = end.min(list.runs.len());
-    let first = first.max(end.saturating_sub(sources));
-    let older = list.runs.len() != end;
-    // The oldest of them takes the tables itself, where it stands on that level: then a merge that is given up leaves no run more. So it
-    // does where there are as many runs as there can be.
-    let last = end.saturating_sub(1);
-    let takes = end > first && list.run(last).level == level;
-    let target = if !takes && list.insert_run(end, level) { end } else { last };
-    let mut job = Job::new(target, 0, !older);
-    for run in first..end {
-        let _ = job.sources.push(Source::new(run, 0));
-        job.left = job.left.saturating_add(pages(list, run));
-    }
-    Some(job)
+/// Pages of pairs in the largest table of a run.
+fn largest(list: &List<'_>, run: usize) -> u32 {
+    let run = list.run(run);
+    let left = |at| {
+        let table = list.get(at);
+        table.pages.saturating_sub(table.page)
+    };
+    (run.start..run.end()).map(left).max().unwrap_or(0)
 }
 
 /// Pages of pairs in a run.

@@ -235,9 +235,13 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
 }
 
 impl Inner {
+    /// Pages of pairs that a table has at most, beside those of its filter and its index.
+    pub(super) fn most_pages(&self) -> u32 {
+        let pages = (self.block as usize).checked_div(self.layout.size).unwrap_or(0) as u32;
+        pages.saturating_sub(2).min(self.full)
+    }
+
     pub(super) fn outlook(&self, full: bool, frames: u32, available: u32) -> Outlook {
-        // What is left of each run's table takes its block, beside the new table and the manifest.
-        let sources = frames.saturating_sub(3).min(available.saturating_sub(2));
         Outlook {
             shape: self.options.shape,
             memtable: self.layout.memtable as u64,
@@ -245,7 +249,9 @@ impl Inner {
             page: self.layout.size as u64,
             full,
             sweep: self.sweep,
-            sources: sources as usize,
+            sources: frames.saturating_sub(3) as usize,
+            available,
+            most: self.most_pages(),
         }
     }
 }

@@ -9,8 +9,9 @@
 //!            1 merged
 //! ```
 //! Words are in the order of the keys. Fragments are too, so a search stays among the words until only those with the same fragment are
-//! left, and only these are read from the log. What all keys begin with is taken from the first few of them; a key that begins
-//! otherwise is before all fragments or behind them, and then it is looked for in the log more often.
+//! left, and only these are read from the log. What all keys begin with is taken from the first few of them, or a byte less of it if
+//! they came in order; a key that begins otherwise is before all fragments or behind them, and then it is looked for in the log more
+//! often.
 //!
 //! What was read last is kept in the page. A [`Home`] is what proves the entries of a segment.
 
@@ -59,6 +60,9 @@ pub struct Places {
     /// What all keys begin with.
     shared: [u8; SHARED],
     shares: usize,
+    /// So far each key was greater than all before it, or less.
+    rises: bool,
+    falls: bool,
     /// The place of what is in the page.
     loaded: u32,
     key: Range<usize>,
@@ -124,6 +128,8 @@ impl Kind for Places {
             newest: 0,
             shared: [0; SHARED],
             shares: 0,
+            rises: false,
+            falls: false,
             loaded: NOWHERE,
             key: 0..0,
             value: None,
@@ -209,6 +215,8 @@ impl Kind for Places {
             }
             Err(at) => {
                 let end = table.state.used as usize;
+                table.state.rises &= at == table.state.used;
+                table.state.falls &= at == 0;
                 table.state.used = table.state.used.wrapping_add(1);
                 if let Some(words) = table.words_mut().get_mut(at as usize..=end)
                     && let Some(moved) = words.len().checked_sub(1)
@@ -438,15 +446,22 @@ impl Memtable<'_, Places> {
     /// Learns from one of the first keys what all of them begin with.
     fn learn<G: Ground>(&mut self, ground: &mut G, key: &[u8]) -> Result<(), Fault> {
         if self.state.used == 0 {
-            self.state.shares = 0;
+            (self.state.shares, self.state.rises, self.state.falls) = (0, true, true);
             for (to, from) in self.state.shared.iter_mut().zip(key) {
                 *to = *from;
                 self.state.shares = self.state.shares.wrapping_add(1);
             }
         }
         let shared = self.state.shared.get(..self.state.shares).unwrap_or_default();
-        let alike = shared.iter().zip(key).take_while(|(one, other)| one == other).count();
-        if alike == self.state.shares || self.state.used >= LEARNT {
+        let mut alike = shared.iter().zip(key).take_while(|(one, other)| one == other).count();
+        if self.state.used == LEARNT && (self.state.rises || self.state.falls) {
+            // Keys that come in order: there are more of them than the first few tell.
+            alike = alike.min(self.state.shares.saturating_sub(1));
+            (self.state.rises, self.state.falls) = (false, false);
+        } else if self.state.used >= LEARNT {
+            return Ok(());
+        }
+        if alike == self.state.shares {
             return Ok(());
         }
         // All of them are read before one is changed.
