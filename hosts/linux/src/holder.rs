@@ -59,8 +59,10 @@ impl fmt::Display for Holder {
 
 /// Who has locked the file with this metadata.
 pub(crate) fn of_lock(metadata: &fs::Metadata) -> Holder {
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    match pid_of_lock(&locks, metadata.dev(), metadata.ino()) {
+    // It is read in pieces: while others lock and unlock, a line may be missing.
+    let read = || fs::read_to_string("/proc/locks").unwrap_or_default();
+    let found = (0..4).find_map(|_| pid_of_lock(&read(), metadata.dev(), metadata.ino()));
+    match found {
         None | Some(0) => Holder::Unknown,
         Some(pid) => process(pid),
     }
