@@ -396,7 +396,7 @@ pub trait Index {
         key: &mut [u8],
         forward: bool,
     ) -> Result<(), Fault>;
-    /// Whether changes should pay for a checkpoint now. `log`: how full it is, [`LOG_FULL`] being wholly; `blocks`: there are few.
+    /// Whether changes should pay for a checkpoint now. `log`: how full it is, `LOG_FULL` being wholly; `blocks`: there are few.
     fn is_due(&self, log: u32, blocks: bool) -> bool;
     /// Writes at most so many pages. Returns whether what is on the device now may be published.
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault>;
