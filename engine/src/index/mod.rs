@@ -320,6 +320,8 @@ pub trait Ground {
 pub trait Index {
     /// Its number on the device.
     const KIND: Kind;
+    /// It paces its work by how full the log is, to the entry; and no change is to pay for two erases.
+    const GOES_BY_LOG: bool = false;
     /// It reads operations from the log long after they were applied.
     const IN_LOG: bool = false;
 

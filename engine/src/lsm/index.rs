@@ -20,6 +20,7 @@ use crate::volume::{Buffer, Division, Fault};
 
 impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     const KIND: Kind = Kind::Lsm;
+    const GOES_BY_LOG: bool = true;
     const IN_LOG: bool = M::IN_LOG;
 
     fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit> {

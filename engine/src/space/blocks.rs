@@ -444,49 +444,49 @@ impl Blocks {
         (region.block_size() >> (region.unit().trailing_zeros() & 31)).min(unit::MAX_UNITS)
     }
 
-    /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.
-    fn flush(&mut self, region: &mut impl BlockRegion, all: bool) -> Result<(), Fault> {
-        let mut bad = Vec::new();
-        let done = self.try_flush(region, all, &mut bad);
-        for block in bad {
-            if done.is_ok() {
-                self.retire(block);
-            } else if self.fresh.push(block).is_err() {
-                // It is not the blocks.
-                self.put(block);
-            }
+    /// Notes that a unit could not be written, for which its block was taken if it `begins` that; 1 if it is among the fresh ones now.
+    #[cold]
+    #[inline(never)]
+    fn set_aside(&mut self, begins: bool, block: u32) -> u32 {
+        self.open = false;
+        if begins && self.fresh.push(block).is_err() {
+            self.retire(block);
+            return 0;
         }
-        done
+        begins.into()
     }
 
-    /// Finds blocks that are `bad`, in the course of it.
-    fn try_flush(
-        &mut self,
-        region: &mut impl BlockRegion,
-        all: bool,
-        bad: &mut Vec<u32, TRIES>,
-    ) -> Result<(), Fault> {
+    /// Writes a unit with all that is waiting, with `all` what is fresh, too. [`Fault::Full`]: no block is left for it.
+    fn flush(&mut self, region: &mut impl BlockRegion, all: bool) -> Result<(), Fault> {
         region.settle()?;
         let (size, units) = (region.unit(), self.units_in_block(region));
+        // Blocks that failed are among the fresh ones, the last of them, until another one did not: else it is not the blocks.
+        let mut bad = 0_u32;
         for _ in 0..TRIES {
             let mut at = UnitLink { unit: self.fill.top.unit.wrapping_add(1), ..self.fill.top };
             let begins = !self.open || at.unit >= units;
             if begins {
                 let block = match self.take(region) {
-                    Err(Fault::Full) => self.fresh.pop().ok_or(Fault::Full)?,
+                    Err(Fault::Full) => {
+                        bad = bad.saturating_sub(1);
+                        self.fresh.pop().ok_or(Fault::Full)?
+                    }
                     taken => taken?,
                 };
                 at = UnitLink { block, ..UnitLink::default() };
             }
             match region.erase(at.block, at.unit.wrapping_mul(size)) {
                 Err(Fault::Device) if !region.is_poisoned() => {
-                    if begins {
-                        let _ = bad.push(at.block);
-                    }
-                    self.open = false;
+                    bad = bad.wrapping_add(self.set_aside(begins, at.block));
                     continue;
                 }
                 done => done?,
+            }
+            while bad != 0
+                && let Some(block) = self.fresh.pop()
+            {
+                self.retire(block);
+                bad = bad.wrapping_sub(1);
             }
             while all && let Some(block) = self.fresh.pop() {
                 self.put(block);
@@ -499,10 +499,7 @@ impl Blocks {
                 // device be to blame, the next write says so.
                 Err(Fault::Device) if !self.proved => {
                     region.forgive();
-                    if begins {
-                        let _ = bad.push(at.block);
-                    }
-                    self.open = false;
+                    bad = bad.wrapping_add(self.set_aside(begins, at.block));
                     continue;
                 }
                 done => done?,

@@ -142,15 +142,18 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
         let full = held.saturating_mul(LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
         // The last segment is not full yet.
-        let unused = self.log.unused(volume, LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
-        let log = if held > 2 { full.saturating_sub(unused) } else { 0 };
+        let mut log = if held > 2 { full } else { 0 };
+        if I::GOES_BY_LOG {
+            let unused = self.log.unused(volume, LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
+            log = log.saturating_sub(unused);
+        }
         if !self.writing {
             let blocks_are_due = self.blocks.available() < self.room / 2;
             self.writing = self.index.is_due(log, blocks_are_due) && self.is_ahead();
         }
         let pages = self.index.pace(changes, log).saturating_add(more);
         // No change pays for two erases.
-        if self.writing && pages != 0 && !self.log.will_erase(volume, bytes) {
+        if self.writing && pages != 0 && !(I::GOES_BY_LOG && self.log.will_erase(volume, bytes)) {
             return self.write_some(volume, pages);
         }
         Ok(())
