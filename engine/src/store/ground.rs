@@ -18,7 +18,7 @@ pub(super) struct Base<'a, D: BlockDevice, V, W, const N: usize, const SLOTS: us
     /// Offset of the operation that is being applied.
     pub(super) offset: u64,
     /// See [`Ground::site`].
-    pub(super) site: Site,
+    pub(super) site: &'a Site,
     /// See [`Store::forgiving`](super::Store).
     pub(super) forgiving: bool,
     /// Set if nothing may be written: the block number that is next to stand for a page in memory only. No device has it.
@@ -53,7 +53,7 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
     }
 
     fn site(&self) -> Site {
-        self.site
+        *self.site
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]

@@ -401,7 +401,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             replayed,
             generation: self.generation,
             offset: self.offset,
-            site: self.site,
+            site: &self.site,
             forgiving: self.forgiving,
             overlay: self.read_only.then_some(&mut self.overlay),
         };
