@@ -66,7 +66,7 @@ impl<M: Kind> Tree<'_, M> {
                     let before = self.state.sweep;
                     self.state.sweep = if job.one && done == Progress::Table { job.place } else { 0 };
                     if self.state.sweep < before {
-                        self.state.lap = self.state.seen;
+                        self.state.put = 0;
                     }
                     self.drop_empty();
                     // More runs than could be merged at a time are merged once more.

@@ -64,14 +64,12 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         let tables = u64::from(self.runs.first().map_or(0, |run| run.len)).max(1);
         let round = self.round();
         let ahead = u64::from(self.state.sweep).saturating_mul(round) / tables;
-        let mut put = self.state.seen.saturating_sub(self.state.lap);
-        if log < LOG_SHORT {
-            put = put.saturating_sub(changes.into());
+        if log >= LOG_SHORT {
+            self.state.put = self.state.put.saturating_add(changes.into());
         }
-        if put.saturating_add(round / tables) < ahead {
-            put = ahead;
+        if self.state.put.saturating_add(round / tables) < ahead {
+            self.state.put = ahead;
         }
-        self.state.lap = self.state.seen.saturating_sub(put);
     }
 
     /// What a change pays for. An entry waits for half a sweep, so the memtable is filled twice while a sweep goes through all tables.
@@ -101,7 +99,7 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         if log >= LOG_SHORT {
             let round = self.round();
             // Tables that the sweep is behind its schedule, in sixty-fourths; the one that it is writing does not count.
-            let put = self.state.seen.saturating_sub(self.state.lap);
+            let put = self.state.put;
             // Behind the last one there may be more to come.
             let more = if self.state.sweep < tables { 0 } else { held / most.max(1) };
             let should =

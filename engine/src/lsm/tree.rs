@@ -94,8 +94,8 @@ pub(super) struct Inner {
     pub(super) log_bytes: u64,
     /// Tables don't grow by the next change, that much was looked up.
     pub(super) known: bool,
-    /// Offset of the log's end when the sweep began to go round.
-    pub(super) lap: u64,
+    /// Changes since the sweep began to go round, of those that there are on its schedule.
+    pub(super) put: u64,
     /// There are hardly enough blocks for what the memtable holds.
     pub(super) tight: bool,
     /// Tables that were committed since the last publish.
@@ -192,7 +192,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 block: 0,
                 log_bytes: 0,
                 known: false,
-                lap: 0,
+                put: 0,
                 tight: false,
                 pending: 0,
                 ready: false,
@@ -269,6 +269,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.state.scan.forget();
         self.state.bulk = false;
         (self.state.pending, self.state.ready) = (0, false);
+        (self.state.full, self.state.packed, self.state.put) = (u32::MAX, 0, 0);
     }
 
     pub(super) fn insert<G: Ground>(
