@@ -372,7 +372,7 @@ fn sessions_that_are_cut_write_as_much_as_one_long_one() {
     }
     let amplification = written as f64 / f64::from(12 * 1000 * 48);
     println!("{amplification:.3} bytes for a byte");
-    // Without the pause it is 5.9; an open that took the sweep to be a whole log behind made it 13.4.
+    // In one session it is 5.9; an open that took the sweep to be a whole log behind made it 13.4.
     assert!(amplification <= 11.0, "{amplification} bytes were written for a byte");
     check(&mut volume, &mut store, &map);
 }
