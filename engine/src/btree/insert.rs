@@ -114,13 +114,14 @@ impl Tree<'_> {
         index: u32,
         left: u32,
         right: u32,
+        new: (usize, usize),
     ) -> Result<bool, Fault> {
         if left == NONE || right == NONE {
             return Ok(false);
         }
         let (first, second, parent) = (self.pool.page(left), self.pool.page(right), self.pool.page(above));
         let used = node::used(first).wrapping_add(node::used(second));
-        let even = node::even_point(first, second);
+        let even = node::even_point(first, second, new.0, new.1);
         let key = match even.checked_sub(node::count(first)) {
             None => node::key(first, even),
             Some(even) => node::key(second, even),
@@ -157,17 +158,19 @@ impl Tree<'_> {
         };
         let page = self.pool.page(frame);
         let room = node::usable(page.len());
-        let most = room.wrapping_mul(2).wrapping_sub(room / 8);
+        let most = room.wrapping_mul(2).wrapping_sub(0);
         let [left, right] = beside;
         let (used_left, used_right) = (used_in(left), used_in(right));
         let to_left = used_left < used_right;
-        let own = node::used(page).wrapping_add(cell.size().wrapping_mul(2));
+        let size = cell.size();
+        let own = node::used(page).wrapping_add(size.wrapping_mul(2));
         if used_left.min(used_right).wrapping_add(own) >= most {
             return Ok(false);
         }
         let (left, right) = if to_left { (left, frame) } else { (frame, right) };
         let right_index = above.index.wrapping_add(u32::from(!to_left));
-        if !self.level_out(ground, above.frame, right_index, left, right)? {
+        let at_both = if to_left { node::count(self.pool.page(left)).wrapping_add(*at) } else { *at };
+        if !self.level_out(ground, above.frame, right_index, left, right, (at_both, size))? {
             return Ok(false);
         }
         let right_index = right_index as usize;
@@ -238,8 +241,8 @@ impl Tree<'_> {
         }
         let [before, behind] = beside;
         let parent = Self::above(path, above);
-        self.level_out(ground, parent.frame, parent.index.wrapping_add(1), right, behind)?;
-        self.level_out(ground, parent.frame, parent.index, before, frame)?;
+        self.level_out(ground, parent.frame, parent.index.wrapping_add(1), right, behind, (0, 0))?;
+        self.level_out(ground, parent.frame, parent.index, before, frame, (0, 0))?;
         Ok(right)
     }
 

@@ -56,7 +56,7 @@ impl Tree<'_> {
                 outcome.effect.merged = outcome.effect.merged.wrapping_add(1);
                 continue;
             }
-            let even = node::even_point(first, second);
+            let even = node::even_point(first, second, 0, 0);
             self.even_out(left, right, even);
             outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
             let len = self.separator_len(left, right);

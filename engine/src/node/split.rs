@@ -11,43 +11,55 @@ use super::{SLOT, count, used};
 /// The halves are as even as cells allow. But with `ascending`, a cell behind the last goes alone to the right: so pages
 /// are full after a load in order. Only the last page of a level may be that empty.
 pub(crate) fn split_point(page: &[u8], at: usize, size: usize, ascending: bool) -> usize {
-    let count = count(page);
-    if ascending && at >= count {
-        return count;
-    }
-    let total = used(page).wrapping_add(size);
-    middle(count.wrapping_add(1), total, &|i| {
-        if i == at { size } else { size_of(page, if i < at { i } else { i.wrapping_sub(1) }) }
-    })
+    if ascending && at >= count(page) { count(page) } else { cut(&[], page, at, size) }
 }
 
-/// How many of the cells of two neighbours, which have no room on one page, the left one is to have.
-pub(crate) fn even_point(left: &[u8], right: &[u8]) -> usize {
-    let (first, second) = (count(left), count(right));
-    let total = used(left).wrapping_add(used(right));
-    middle(first.wrapping_add(second), total, &|i| match i.checked_sub(first) {
-        None => size_of(left, i),
-        Some(i) => size_of(right, i),
-    })
+/// How many of the cells of two neighbours, which have no room on one page, the left one is to have, so that both are even
+/// once a new cell of `size` bytes is there before cell `at`, counted through both; or without one, if `size` is 0.
+pub(crate) fn even_point(left: &[u8], right: &[u8], at: usize, size: usize) -> usize {
+    let cut = cut(left, right, at, size);
+    if size != 0 && cut > at { cut.wrapping_sub(1) } else { cut }
+}
+
+/// How many of the cells of two pages, a new one among them, come closest to one half. At least one, and not all of them.
+/// The search begins where the pages meet: so little is looked at when they are almost even.
+#[inline(never)]
+fn cut(left: &[u8], right: &[u8], at: usize, new: usize) -> usize {
+    let first = count(left);
+    let is_new = new != 0;
+    let size = |i: usize| match i {
+        i if is_new && i == at => new,
+        i => match i.wrapping_sub(usize::from(is_new && i > at)) {
+            i if i < first => size_of(left, i),
+            i => size_of(right, i.wrapping_sub(first)),
+        },
+    };
+    let (mut cut, mut before) = (first, used(left));
+    if is_new && at < first {
+        (cut, before) = (cut.wrapping_add(1), before.wrapping_add(new));
+    }
+    let all = first.wrapping_add(count(right)).wrapping_add(usize::from(is_new));
+    let total = used(left).wrapping_add(used(right)).wrapping_add(new);
+    // A cell that reaches over the middle belongs to the side on which it has more.
+    while cut > 0 {
+        let behind = before.wrapping_sub(size(cut.wrapping_sub(1)));
+        if before.wrapping_add(behind) < total {
+            break;
+        }
+        (cut, before) = (cut.wrapping_sub(1), behind);
+    }
+    while cut < all {
+        let behind = before.wrapping_add(size(cut));
+        if before.wrapping_add(behind) >= total {
+            break;
+        }
+        (cut, before) = (cut.wrapping_add(1), behind);
+    }
+    cut.clamp(1, all.saturating_sub(1).max(1))
 }
 
 fn size_of(page: &[u8], i: usize) -> usize {
     extent(page, i).len().wrapping_add(SLOT)
-}
-
-/// How many of `count` cells, `total` bytes of them, come closest to one half. At least one, and not all of them.
-#[inline(never)]
-fn middle(count: usize, total: usize, size: &dyn Fn(usize) -> usize) -> usize {
-    let mut before = 0_usize;
-    for i in 0..count {
-        let behind = before.wrapping_add(size(i));
-        // The cell reaches over the middle, and lies more to the right of it than to the left.
-        if before.wrapping_add(behind) >= total {
-            return i.clamp(1, count.saturating_sub(1).max(1));
-        }
-        before = behind;
-    }
-    count.saturating_sub(1)
 }
 
 /// The shortest key that is greater than `left_last` and not greater than `right_first`, which is greater.
