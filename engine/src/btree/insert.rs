@@ -2,6 +2,7 @@
 
 use super::change::Outcome;
 use super::tree::{MAX_PAGE, Path, Tree, Turn};
+use crate::codec::SMALL;
 use crate::index::Ground;
 use crate::node::{self, Cell, Pointer};
 use crate::pool::NONE;
@@ -38,8 +39,9 @@ impl Tree<'_> {
                 }
                 break;
             }
+            // Small images do without: this is a kilobyte of code. Their leaves are filled to two thirds.
             let mut beside = [NONE; 2];
-            if let Item::Pair(cell) = item {
+            if !SMALL && let Item::Pair(cell) = item {
                 beside = self.siblings(ground, path, at)?;
                 if self.shift(ground, path, &mut at, cell, beside)? {
                     outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
@@ -215,11 +217,11 @@ impl Tree<'_> {
         beside: [u32; 2],
     ) -> Result<u32, Fault> {
         let level = node::level(self.pool.page(frame));
-        for sibling in beside {
+        for sibling in beside.into_iter().filter(|_| !SMALL) {
             self.pool.pin(sibling);
         }
         let right = self.new_page(ground, level);
-        for sibling in beside {
+        for sibling in beside.into_iter().filter(|_| !SMALL) {
             self.pool.unpin(sibling);
         }
         let right = right?;
@@ -239,10 +241,12 @@ impl Tree<'_> {
         } else {
             self.insert_item(right, at.wrapping_sub(cut), item);
         }
-        let [before, behind] = beside;
-        let parent = Self::above(path, above);
-        self.level_out(ground, parent.frame, parent.index.wrapping_add(1), right, behind, (0, 0))?;
-        self.level_out(ground, parent.frame, parent.index, before, frame, (0, 0))?;
+        if !SMALL {
+            let [before, behind] = beside;
+            let parent = Self::above(path, above);
+            self.level_out(ground, parent.frame, parent.index.wrapping_add(1), right, behind, (0, 0))?;
+            self.level_out(ground, parent.frame, parent.index, before, frame, (0, 0))?;
+        }
         Ok(right)
     }
 

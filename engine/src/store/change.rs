@@ -12,7 +12,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Stores `value` under `key`, instead of the one that was there. Durable after the next [`commit`](Self::commit).
     ///
     /// Device operations: the log's (none, until its buffer is full); a read for each page of the way to the leaf that is not
-    /// in the pool, and for the two neighbours of a leaf that is full; a write for each dirty page that makes room for one; and
+    /// in the pool, and (not on 32 bits) for the two neighbours of a leaf that is full; a write for each dirty page that makes room for one; and
     /// while a checkpoint is under way, writes of up to `depth + 8` pages, and once its publish. A value too long for a leaf is
     /// written once more, to blocks of its own.
     pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
