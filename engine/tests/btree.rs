@@ -166,3 +166,32 @@ fn does_what_a_map_does() {
     }
     run(4096, 20, true, 4_000, 99);
 }
+
+/// Share of the leaves' bytes that pairs of 24 + 150 bytes take, their slots and lengths included, after puts in this order.
+fn fill(keys: impl Iterator<Item = u64>) -> f64 {
+    let mut ram = Ram::new(vec![0; 4096 * 4000], Geometry::blocks(0, 512));
+    let options = FormatOptions { block_size: 4096, ..FormatOptions::default() };
+    let mut volume = Volume::<_, _>::format(&mut ram, vec![0; 8192], &options).unwrap();
+    let mut store = Store::<Tree, _>::create(&mut volume, 0, tree(4096, 2000), vec![0; 4096]).unwrap();
+    for key in keys {
+        store.put(&mut volume, format!("{key:024}").as_bytes(), &[7; 150]).unwrap();
+    }
+    let info = store.info(&mut volume).unwrap().index;
+    info.pairs as f64 * f64::from(24 + 150 + 5) / (f64::from(info.leaves) * 4080.0)
+}
+
+/// Of 22.8 pairs that a leaf would hold 22 find room: more than .965 can't be.
+#[test]
+fn leaves_are_full() {
+    let mut rng = Rng(3);
+    let random: Vec<u64> = (0..20_000).map(|_| rng.next()).collect();
+    for (order, found, least) in [
+        ("ascending", fill(0..20_000), 0.96),
+        ("descending", fill((0..20_000).rev()), 0.7),
+        ("random", fill(random.iter().copied()), 0.85),
+        ("four ascending", fill((0..20_000).map(|n| (n % 4) << 32 | n)), 0.7),
+    ] {
+        println!("{order}: {found:.3}");
+        assert!(found >= least, "{order}: {found:.3} of the leaves is filled");
+    }
+}

@@ -19,6 +19,16 @@ pub(super) enum Item<'a> {
     Page(u32, usize),
 }
 
+impl Item<'_> {
+    /// Bytes that it takes in a page.
+    fn size(&self) -> usize {
+        match *self {
+            Self::Pair(cell) | Self::Shifted(cell) => cell.size(),
+            Self::Page(_, len) => node::child_size(len),
+        }
+    }
+}
+
 impl Tree<'_> {
     /// Puts an item before cell `at` of the last page of the way, and splits what must be split from there up. If anything
     /// was, then the way is no longer one, and ends before it begins. The way is dirty.
@@ -109,6 +119,7 @@ impl Tree<'_> {
 
     /// Evens two neighbours out, if both are there, don't fit on one page, and the right one, which is child `index` of `above`,
     /// has room there for its new key. Whether that was done. One is the neighbour of a dirty page, and becomes dirty.
+    /// `new`: place and size of a cell that will come, as in [`even_point`](node::even_point).
     fn level_out<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -128,13 +139,14 @@ impl Tree<'_> {
             None => node::key(first, even),
             Some(even) => node::key(second, even),
         };
-        let size = Cell::Child { key, child: Pointer::default() }.size();
-        if used <= node::usable(parent.len()) || size > node::room(parent) {
+        if used <= node::usable(parent.len()) || node::child_size(key.len()) > node::room(parent) {
             return Ok(false);
         }
         self.dirty_page(ground, left, above, index.wrapping_sub(1))?;
         self.dirty_page(ground, right, above, index)?;
-        self.even_out(left, right, even);
+        if !self.divide(left, right, even) {
+            return Ok(false);
+        }
         let len = self.separator_len(left, right);
         node::remove(self.pool.page_mut(above), index as usize);
         self.pool.pin(right);
@@ -142,8 +154,9 @@ impl Tree<'_> {
         Ok(true)
     }
 
-    /// Before a leaf is split: evens it out with the neighbour that has more room, if it has enough. The way then leads to the leaf
-    /// that the new pair belongs to, and `at` is its place there. Whether that was done.
+    /// Before a leaf is split: evens it out with the neighbour that has more room, if that has enough for both to have some once
+    /// the new pair is in. The way then leads to the leaf that this belongs to, and `at` is its place there. Whether that was
+    /// done.
     fn shift<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -159,14 +172,13 @@ impl Tree<'_> {
             sibling => node::used(self.pool.page(sibling)),
         };
         let page = self.pool.page(frame);
-        let room = node::usable(page.len());
-        let most = room.wrapping_mul(2).wrapping_sub(0);
         let [left, right] = beside;
         let (used_left, used_right) = (used_in(left), used_in(right));
         let to_left = used_left < used_right;
+        // With room for two more of this size, because halves may differ by one.
         let size = cell.size();
         let own = node::used(page).wrapping_add(size.wrapping_mul(2));
-        if used_left.min(used_right).wrapping_add(own) >= most {
+        if used_left.min(used_right).wrapping_add(own) >= node::usable(page.len()).wrapping_mul(2) {
             return Ok(false);
         }
         let (left, right) = if to_left { (left, frame) } else { (frame, right) };
@@ -190,17 +202,18 @@ impl Tree<'_> {
         Ok(true)
     }
 
-    /// Moves cells between two neighbours that don't fit on one page, so that both are filled alike.
-    /// [`even`](node::even_point): so many are the left one's.
-    pub(super) fn even_out(&mut self, left: u32, right: u32, even: usize) {
+    /// Moves cells between two neighbours, so that the left one has the first `point` of them. Whether they had room there.
+    pub(super) fn divide(&mut self, left: u32, right: u32, point: usize) -> bool {
         let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
         let before = node::count(first);
-        if even > before {
-            node::move_cells(second, 0, even.wrapping_sub(before), first, scratch);
+        if point > before {
+            let moved = node::move_cells(second, 0, point.wrapping_sub(before), first, scratch);
             self.adopt_children(left);
+            moved
         } else {
-            node::move_cells(first, even, before, second, scratch);
+            let moved = node::move_cells(first, point, before, second, scratch);
             self.adopt_children(right);
+            moved
         }
     }
 
@@ -228,14 +241,11 @@ impl Tree<'_> {
         // At the right edge of the tree keys that ascend fill pages whole.
         let above = path.len().wrapping_sub(1);
         let at_edge = path.iter().take(above).all(|turn| self.is_last(turn));
-        let size = self.item_size(item);
+        let size = item.size();
         let page = self.pool.page(frame);
         let cut = node::split_point(page, at, size, at_edge);
         let stay = if cut > at { cut.wrapping_sub(1) } else { cut };
-        let count = node::count(page);
-        let (page, other, scratch) = self.pool.pages_and_scratch(frame, right);
-        node::move_cells(page, stay, count, other, scratch);
-        self.adopt_children(right);
+        self.divide(frame, right, stay);
         if cut > at {
             self.insert_item(frame, at, item);
         } else {
@@ -285,17 +295,6 @@ impl Tree<'_> {
                     self.pool.unpin(child);
                 }
                 done
-            }
-        }
-    }
-
-    fn item_size(&self, item: &Item<'_>) -> usize {
-        match *item {
-            Item::Pair(cell) | Item::Shifted(cell) => cell.size(),
-            Item::Page(child, len) => {
-                let key = node::key(self.pool.page(child), 0);
-                let key = key.get(..len).unwrap_or(key);
-                Cell::Child { key, child: Pointer::default() }.size()
             }
         }
     }

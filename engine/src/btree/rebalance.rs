@@ -46,18 +46,17 @@ impl Tree<'_> {
             let (left, right) = if beside < above.index { (sibling, frame) } else { (frame, sibling) };
             self.pool.unpin(frame);
             path.pop();
-            let (first, second, scratch) = self.pool.pages_and_scratch(left, right);
+            let (first, second) = (self.pool.page(left), self.pool.page(right));
             if node::used(first).wrapping_add(node::used(second)) <= node::usable(size) {
-                let all = node::count(second);
-                node::move_cells(second, 0, all, first, scratch);
-                self.adopt_children(left);
+                let all = node::count(first).wrapping_add(node::count(second));
+                self.divide(left, right, all);
                 node::remove(self.pool.page_mut(above.frame), right_index as usize);
                 self.drop_page(ground, right)?;
                 outcome.effect.merged = outcome.effect.merged.wrapping_add(1);
                 continue;
             }
             let even = node::even_point(first, second, 0, 0);
-            self.even_out(left, right, even);
+            self.divide(left, right, even);
             outcome.effect.borrowed = outcome.effect.borrowed.wrapping_add(1);
             let len = self.separator_len(left, right);
             node::remove(self.pool.page_mut(above.frame), right_index as usize);

@@ -98,9 +98,7 @@ impl<'a> Cell<'a> {
         let behind = match self {
             Self::Leaf { value, .. } => value.stored(),
             Self::Stamped { value, .. } => value.len().wrapping_add(WORD),
-            Self::Child { .. } => {
-                return SLOT.wrapping_add(length_size(key)).wrapping_add(key).wrapping_add(Pointer::SIZE);
-            }
+            Self::Child { .. } => return child_size(key),
         };
         pair_size(key, behind)
     }
@@ -131,6 +129,11 @@ impl<'a> Cell<'a> {
 pub(crate) const fn pair_size(key: usize, value: usize) -> usize {
     let lengths = length_size(key).saturating_add(length_size(value.saturating_mul(2)));
     SLOT.saturating_add(lengths).saturating_add(key).saturating_add(value)
+}
+
+/// Bytes that a child under a key of so many bytes takes in a page, its slot included.
+pub(crate) const fn child_size(key: usize) -> usize {
+    SLOT.wrapping_add(length_size(key)).wrapping_add(key).wrapping_add(Pointer::SIZE)
 }
 
 /// Bytes of a length.

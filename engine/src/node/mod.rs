@@ -56,7 +56,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cell::{Cell, Pointer, Value, pair_size};
+pub(crate) use cell::{Cell, Pointer, Value, child_size, pair_size};
 pub(crate) use change::{insert, move_cells, overwrite, remove, replace_inline, set_child, value_mut};
 pub(crate) use check::{is_ordered, is_sound, seal};
 pub(crate) use search::{child, child_index, key, pair, search, value};

@@ -2,6 +2,7 @@
 
 use super::search::extent;
 use super::{SLOT, count, used};
+use crate::codec::SMALL;
 
 /// Where to split a page that has no room for a new cell of `size` bytes (its slot included) before cell `at`. The answer
 /// counts the cells with the new one among them: if it is greater than `at`, then the new one goes to the left, behind
@@ -34,20 +35,22 @@ fn cut(left: &[u8], right: &[u8], at: usize, new: usize) -> usize {
             i => size_of(right, i.wrapping_sub(first)),
         },
     };
-    let (mut cut, mut before) = (first, used(left));
-    if is_new && at < first {
-        (cut, before) = (cut.wrapping_add(1), before.wrapping_add(new));
-    }
     let all = first.wrapping_add(count(right)).wrapping_add(usize::from(is_new));
     let total = used(left).wrapping_add(used(right)).wrapping_add(new);
-    // A cell that reaches over the middle belongs to the side on which it has more.
-    while cut > 0 {
-        let behind = before.wrapping_sub(size(cut.wrapping_sub(1)));
-        if before.wrapping_add(behind) < total {
-            break;
+    let (mut cut, mut before) = (0_usize, 0_usize);
+    if !SMALL {
+        let is_left = is_new && at < first;
+        cut = first.wrapping_add(usize::from(is_left));
+        before = used(left).wrapping_add(if is_left { new } else { 0 });
+        while cut > 0 {
+            let behind = before.wrapping_sub(size(cut.wrapping_sub(1)));
+            if before.wrapping_add(behind) < total {
+                break;
+            }
+            (cut, before) = (cut.wrapping_sub(1), behind);
         }
-        (cut, before) = (cut.wrapping_sub(1), behind);
     }
+    // A cell that reaches over the middle belongs to the side on which it has more.
     while cut < all {
         let behind = before.wrapping_add(size(cut));
         if before.wrapping_add(behind) >= total {

@@ -45,7 +45,9 @@ fn ask(page: &[u8], i: usize, wanted: &[u8]) {
     for last in [false, true] {
         assert!(split_point(page, i, 100, last) <= cells.max(1));
     }
-    assert!(even_point(page, page) <= 2 * cells);
+    for size in [0, 100] {
+        assert!(even_point(page, page, i, size) <= (2 * cells).max(1));
+    }
     let _ = (is_ordered(page, &[], None), is_ordered(page, b"a", Some(b"b")), is_sound(page, 1, 2, 3));
 }
 

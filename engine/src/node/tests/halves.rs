@@ -133,7 +133,7 @@ proptest! {
             assert_is(&left, &all);
             assert_is(&right, &[]);
         } else {
-            let (has, shall) = (count(&left), even_point(&left, &right));
+            let (has, shall) = (count(&left), even_point(&left, &right, 0, 0));
             let moved = if shall < has {
                 move_cells(&mut left, shall, has, &mut right, &mut scratch)
             } else {
@@ -143,6 +143,46 @@ proptest! {
             assert_is(&left, &all[..shall]);
             assert_is(&right, &all[shall..]);
             prop_assert!(used(&left).min(used(&right)) >= min_used(size));
+        }
+    }
+
+    #[test]
+    fn neighbours_are_even_once_a_new_cell_is_there(
+        (size, mut cells, new) in overfull(0),
+        share in 0..=100_usize,
+    ) {
+        let mut left = filled(size, 0, &mut cells.clone());
+        cells.truncate(count(&left));
+        // The right one has a share of what is in the left one, under greater keys.
+        let mut beside: Vec<_> = cells.clone();
+        beside.truncate(cells.len() * share / 100);
+        beside.iter_mut().for_each(|cell| cell.key.insert(0, 255));
+        beside.retain(|cell| cell.key.len() <= max_key(size) && cell.cell().size() <= max_cell(size));
+        let mut right = filled(size, 0, &mut beside);
+        beside.truncate(count(&right));
+        let at = up_to(&cells, &new.key);
+        let sizes: Vec<_> = cells[..at].iter().chain([&new]).chain(&cells[at..]).chain(&beside).map(|cell| cell.cell().size()).collect();
+        let total: usize = sizes.iter().sum();
+        let even = even_point(&left, &right, at, new.cell().size());
+        let is_left = even >= at && {
+            let with: usize = sizes[..=even].iter().sum();
+            let without: usize = sizes[..even].iter().sum();
+            with.abs_diff(total / 2) <= without.abs_diff(total / 2)
+        };
+        let first: usize = sizes[..even + usize::from(is_left)].iter().sum();
+        let largest = sizes.iter().max().unwrap();
+        prop_assert!(first.abs_diff(total - first) <= *largest, "{first} of {total}");
+        // Each half has room for its part, and the new one among it, as long as two of the largest are left.
+        if total + 2 * largest <= 2 * usable(size) {
+            let (mut scratch, has) = (vec![0; size], count(&left));
+            let moved = if even < has {
+                move_cells(&mut left, even, has, &mut right, &mut scratch)
+            } else {
+                move_cells(&mut right, 0, even - has, &mut left, &mut scratch)
+            };
+            prop_assert!(moved);
+            let (half, at) = if is_left { (&mut left, at) } else { (&mut right, at - even) };
+            prop_assert!(insert(half, &mut scratch, at, &new.cell()));
         }
     }
 
