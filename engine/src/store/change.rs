@@ -14,7 +14,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Device operations: the log's (none, until its buffer is full); a read for each page of the way to the leaf that is not
     /// in the pool, and (not on 32 bits) for the two neighbours of a leaf that is full; a write for each dirty page that makes room for one; and
     /// while a checkpoint is under way, writes of up to `depth + 8` pages, and once its publish. A value too long for a leaf is
-    /// written once more, to blocks of its own.
+    /// written once more, to blocks of its own. For a value within a page of a B-tree that is at most `2 depth + 8` reads,
+    /// `3 depth + 12` pages written, and six syncs: three of the publish, two where the log goes on in another segment, and
+    /// one for the first entry after an open.
     pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,

@@ -64,7 +64,7 @@ impl Index for TestTree {
         at_most([
             ("reads", cost.reads, 2 * depth + 8),
             ("pages written", pages, 3 * depth + 12),
-            ("syncs", cost.syncs, 5),
+            ("syncs", cost.syncs, 6),
         ])
     }
 }
