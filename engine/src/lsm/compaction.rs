@@ -9,7 +9,7 @@ use super::memtable::{Kind, Memtable};
 use super::merge::{Job, Merge, Progress, Source};
 use super::pace::{LEAST_FREE, MOST_PENDING, PAGE, RESERVE};
 use super::policy::{Outlook, Shape};
-use super::tree::Tree;
+use super::tree::{Tree, memtable_bytes};
 use crate::index::{Damage, Ground, LOG_FULL};
 use crate::pool::Pool;
 use crate::volume::Fault;
@@ -31,7 +31,9 @@ impl<M: Kind> Tree<'_, M> {
     }
 
     pub(super) fn outlook(&self, full: bool, available: u32) -> Outlook {
-        self.state.outlook(full, self.tables.pool.state.info.frames, available)
+        let memtable = memtable_bytes(&*self.memtable.state, self.state.pair);
+        let frames = self.tables.pool.state.info.frames;
+        Outlook { full, ..self.state.outlook(self.tables.list.runs, memtable, frames, available) }
     }
 
     /// See [`Index::checkpoint_step`](crate::index::Index::checkpoint_step).

@@ -12,6 +12,10 @@ use super::merge::{Job, Source};
 
 /// The most levels there are.
 pub(super) const MAX_LEVELS: usize = 8;
+/// The most that a tree takes by itself.
+const MOST_OWN: u8 = 7;
+/// Runs of all levels but the last one that it then has at most, so that there is room for those of a merge.
+const MOST_OWN_RUNS: u8 = MAX_RUNS as u8 - 3;
 
 /// The shape of the tree. It may be another one at every open: what is there is merged into the new shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +26,10 @@ pub enum Shape {
     Sweep,
     /// So many levels, each with so many runs before they are merged into the next.
     Levels {
-        /// Levels, from 1 to 8.
+        /// Levels, from 1 to 8; 0: two, and ever more of them, up to seven, as the data outgrows the memtable.
         levels: u8,
-        /// Runs of a level but the last, from 1 to 8. 1: leveled.
+        /// Runs of a level but the last, from 1 to 8. 1: leveled. Where the tree takes the number of its levels itself, five or more
+        /// of them have fewer runs each.
         runs: u8,
         /// Runs of the last level, from 1 to 8. 1: a scan and a get of what is old find it in one place.
         last: u8,
@@ -51,6 +56,34 @@ pub(super) struct Outlook {
     pub(super) available: u32,
     /// Pages of pairs that a table has at most.
     pub(super) most: u32,
+}
+
+impl Shape {
+    /// With a number of levels, if it has none: the one by which least is written, for so many bytes in tables, down to the `deepest`
+    /// level, and a memtable that holds so many.
+    ///
+    /// When runs of a level are merged with the last one, all of that is written again: as many bytes for each that comes as it is
+    /// times larger than they are. Another level in between costs a byte for each byte, and makes them larger, by as many
+    /// times as there are runs in a merge. So what is written grows with the logarithm of the data, as long as there may be more
+    /// levels. As there may not be more runs in all, many levels have fewer each.
+    pub(super) fn settled(self, bytes: u64, deepest: u8, memtable: u64) -> Self {
+        let Self::Levels { levels: 0, runs, last, ratio } = self else { return self };
+        let most = |levels: u8| runs.min(MOST_OWN_RUNS / levels.saturating_sub(1).max(1)).max(1);
+        let cost = |levels: &u8| {
+            let between = u64::from(levels.saturating_sub(2));
+            let (growth, each) = match most(*levels) {
+                1 => (u64::from(ratio.max(2)), u64::from(ratio / 2).saturating_add(1)),
+                runs => (u64::from(runs).saturating_add(1), 1),
+            };
+            let size = memtable.saturating_mul(growth.saturating_pow(u32::from(*levels).saturating_sub(1)));
+            let again = bytes.saturating_mul(16).checked_div(size).unwrap_or(0);
+            between.saturating_mul(each.saturating_mul(16)).saturating_add(again)
+        };
+        let levels = (2..=MOST_OWN).min_by_key(cost).unwrap_or(2);
+        // They don't become fewer again: there would be one merge of everything for it.
+        let levels = levels.max(deepest.saturating_add(1).min(MOST_OWN));
+        Self::Levels { levels, runs: most(levels), last, ratio }
+    }
 }
 
 impl Outlook {

@@ -4,7 +4,7 @@ use super::builder::{self, Builder};
 use super::figures::Merges;
 use super::filter::Hash;
 use super::find::{Tables, value_of};
-use super::list::{Edits, List, Runs, prefix};
+use super::list::{Edits, List, Run, Runs, prefix};
 use super::manifest::Manifest;
 use super::memory::Layout;
 use super::memtable::{self, Entries, Memtable, Places};
@@ -29,7 +29,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { shape: Shape::Levels { levels: 2, runs: 4, last: 1, ratio: 8 }, bits_per_key: 10 }
+        Self { shape: Shape::Levels { levels: 0, runs: 4, last: 1, ratio: 8 }, bits_per_key: 10 }
     }
 }
 
@@ -208,7 +208,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     }
 
     pub(super) fn outlook(&self) -> Outlook {
-        self.state.outlook(false, self.pool.info.frames, u32::MAX)
+        let memtable = memtable_bytes(&self.memtable, self.state.pair);
+        self.state.outlook(&self.runs, memtable, self.pool.info.frames, u32::MAX)
     }
 
     pub(super) fn view(&mut self) -> Tree<'_, M> {
@@ -241,19 +242,28 @@ impl Inner {
         pages.saturating_sub(2).min(self.full)
     }
 
-    pub(super) fn outlook(&self, full: bool, frames: u32, available: u32) -> Outlook {
+    /// What the choice of a merge depends on; the memtable is not full.
+    pub(super) fn outlook(&self, runs: &Runs, memtable: u64, frames: u32, available: u32) -> Outlook {
+        let table = u64::from(self.block);
+        let tables = runs.last().map_or(0, Run::end);
+        let deepest = runs.iter().map(|run| run.level).max().unwrap_or(0);
         Outlook {
-            shape: self.options.shape,
-            memtable: self.layout.memtable as u64,
-            table: u64::from(self.block),
+            shape: self.options.shape.settled(u64::from(tables).saturating_mul(table), deepest, memtable),
+            memtable,
+            table,
             page: self.layout.size as u64,
-            full,
+            full: false,
             sweep: self.sweep,
             sources: frames.saturating_sub(3) as usize,
             available,
             most: self.most_pages(),
         }
     }
+}
+
+/// Bytes of pairs that a memtable has room for, one of so many bytes on average.
+pub(super) fn memtable_bytes<M: memtable::Kind>(memtable: &M, pair: u32) -> u64 {
+    u64::from(memtable.room().1).saturating_mul(memtable.part(pair).into())
 }
 
 impl<M: memtable::Kind> Tree<'_, M> {
