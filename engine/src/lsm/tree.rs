@@ -59,6 +59,8 @@ pub(super) struct Inner {
     pub(super) manifest: Manifest,
     /// As the last publish names it.
     pub(super) published: Manifest,
+    /// The one that is being written, if it takes several steps.
+    pub(super) draft: Option<Manifest>,
     pub(super) job: Option<Job>,
     pub(super) scan: Scan,
     /// There is a merge to begin with.
@@ -173,6 +175,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 layout: Layout::default(),
                 manifest: Manifest::default(),
                 published: Manifest::default(),
+                draft: None,
                 job: None,
                 scan: Scan::new(),
                 owes: false,
@@ -263,7 +266,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.tables.pool.divide(size);
         M::clear(&mut self.memtable);
         self.builder.progress.active = false;
-        (self.state.job, self.state.compacting) = (None, false);
+        (self.state.job, self.state.draft, self.state.compacting) = (None, None, false);
         // The tree may be one that a close has given back.
         (self.state.closing, self.state.owes) = (false, false);
         self.state.scan.forget();
