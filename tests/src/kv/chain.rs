@@ -6,7 +6,7 @@ use super::session::Session;
 use super::shape::{Kind, Shape};
 
 /// Tables of which a block of 4096 bytes can't list as many, and no more than it takes.
-const TABLES: u64 = 150;
+const TABLES: u64 = 180;
 
 /// A manifest of two blocks and, with its edits, of three: begun anew in a session, all at once and in steps, and given back.
 pub fn chained<I: Index>(kinds: &'static [Kind]) -> Scenario<I> {
@@ -15,7 +15,7 @@ pub fn chained<I: Index>(kinds: &'static [Kind]) -> Scenario<I> {
 
 /// Of which a run of so many tables leaves enough for a merge. Levels of two, with a second run on the last one.
 fn many_blocks(mut shape: Shape) -> Shape {
-    shape.below.blocks = 3 * 188;
+    shape.below.blocks = 3 * 224;
     shape
 }
 
@@ -47,9 +47,9 @@ fn run<I: Index>(session: &mut Session<I>) -> Run {
             session.reopen()?;
         }
         for n in 0..3 {
-            session.put(&key((round * 311 + n * 577) % 1800 * 10 + n), 30)?;
+            session.put(&key((round * 311 + n * 577) % (TABLES * 12) * 10 + n), 30)?;
         }
-        session.delete(&key((round * 97 + 5) % 1800 * 10))?;
+        session.delete(&key((round * 97 + 5) % (TABLES * 12) * 10))?;
         session.commit()?;
         if round % 3 == 0 {
             session.checkpoint()?;
