@@ -124,8 +124,9 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
         Self::of(pages, frames, options)
     }
 
-    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
-    /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
+    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it, of a third of the memory that is left beside the
+    /// frames. Where so many can't be kept as the device has blocks, puts are refused with
+    /// [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) before the last of it is gone, and deletes and checkpoints are not.
     pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
         let bytes = Layout::least::<Entries>(
             geometry,
