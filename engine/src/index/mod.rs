@@ -361,6 +361,10 @@ pub trait Index {
     fn blocks_for_batch(&self, ops: u32, bytes: usize) -> u32;
     /// Blocks that a value of this length takes beside.
     fn blocks_for_value(&self, key: usize, value: usize) -> u32;
+    /// Blocks that there is memory for beside those in use, where each takes some.
+    fn spare(&self) -> u32 {
+        u32::MAX
+    }
     /// Whether the next change needs no step of a checkpoint before it.
     fn has_room(&self) -> bool;
     /// Looks whether the way to this key is whole, so that a change will find it. Whether the key is there, or may be.

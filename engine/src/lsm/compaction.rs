@@ -9,7 +9,7 @@ use super::memtable::{Kind, Memtable};
 use super::merge::{Job, Merge, Progress, Source};
 use super::pace::{LEAST_FREE, MOST_PENDING, PAGE, RESERVE};
 use super::policy::{Outlook, Shape};
-use super::tree::{Tree, memtable_bytes};
+use super::tree::{Inner, Tree, memtable_bytes};
 use crate::index::{Damage, Ground, LOG_FULL};
 use crate::pool::Pool;
 use crate::volume::Fault;
@@ -31,9 +31,16 @@ impl<M: Kind> Tree<'_, M> {
     }
 
     pub(super) fn outlook(&self, full: bool, available: u32) -> Outlook {
+        // The manifest may take those.
+        let available = available.saturating_sub(self.blocks_beyond());
         let memtable = memtable_bytes(&*self.memtable.state, self.state.pair);
         let frames = self.tables.pool.state.info.frames;
         Outlook { full, ..self.state.outlook(self.tables.list.runs, memtable, frames, available) }
+    }
+
+    /// Blocks that the manifest takes beside its first.
+    pub(super) fn blocks_beyond(&self) -> u32 {
+        self.state.blocks_beyond(self.tables.list.len())
     }
 
     /// See [`Index::checkpoint_step`](crate::index::Index::checkpoint_step).
@@ -80,7 +87,7 @@ impl<M: Kind> Tree<'_, M> {
                     let bad = core::mem::take(&mut self.builder.progress.bad) && !ground.is_poisoned();
                     // The last blocks are not given up: it may be the device.
                     if bad
-                        && ground.available() > LEAST_FREE
+                        && ground.available() > LEAST_FREE.saturating_add(self.blocks_beyond())
                         && core::mem::take(&mut self.builder.progress.active)
                     {
                         ground.retire(self.builder.progress.table.block);
@@ -100,17 +107,23 @@ impl<M: Kind> Tree<'_, M> {
         if self.state.unwritten && pages != u32::MAX && ground.erases() != erases {
             return Ok(false);
         }
-        if self.state.unwritten {
-            self.tables.write_manifest(ground, &mut self.state.manifest)?;
-            self.state.unwritten = false;
+        if self.state.unwritten && !self.write_manifest(ground, pages)? {
+            return Ok(false);
         }
         // A publish frees what the tables were made of: with some of them at once, the homes of the superblock wear less.
         let most = (self.tables.list.len() / 12).clamp(1, MOST_PENDING);
         self.state.ready = self.state.pending >= most
             || self.state.job.is_none() && self.state.options.shape != Shape::Sweep
             || self.state.log >= LOG_FULL / 16 * 15
-            || ground.available() <= LEAST_FREE.wrapping_add(2);
+            || ground.available() <= LEAST_FREE.wrapping_add(2).saturating_add(self.blocks_beyond());
         Ok(self.state.ready || pages == u32::MAX)
+    }
+
+    fn write_manifest<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
+        let Inner { manifest, draft, .. } = &mut *self.state;
+        let is_whole = self.tables.write_manifest(ground, manifest, draft, pages)?;
+        self.state.unwritten &= !is_whole;
+        Ok(is_whole)
     }
 
     /// A sweep goes on behind the last key of the table before, and passes tables that the memtable has nothing new for. Whether anything
@@ -126,7 +139,8 @@ impl<M: Kind> Tree<'_, M> {
         let key = self.builder.key.get(..passed.unwrap_or(0)).unwrap_or_default();
         let from = if passed.is_some() { Bound::Excluded(key) } else { Bound::Unbounded };
         // The rest of a table takes a block. Where there are few, what comes next is not passed: that may become part of it.
-        let enough = self.state.blocks_for(self.memtable.state).saturating_add(RESERVE).saturating_add(1);
+        let enough = self.state.blocks_for(self.memtable.state, self.tables.list.len());
+        let enough = enough.saturating_add(RESERVE).saturating_add(1);
         let rests = place < run.len && self.tables.list.get(run.start.wrapping_add(place)).page != 0;
         let passes = !rests || ground.available() > enough;
         let mut fresh = M::seek(&mut self.memtable, ground, from, true)?;
@@ -233,6 +247,7 @@ impl<M: Kind> Tree<'_, M> {
         report: &mut dyn FnMut(Damage),
     ) -> Result<Progress, Fault> {
         self.state.scan.forget();
+        let least = self.blocks_beyond();
         let mut merge = Merge {
             tables: Tables {
                 pool: Pool {
@@ -259,6 +274,7 @@ impl<M: Kind> Tree<'_, M> {
             pair: self.state.pair,
             pairs: &mut self.state.pairs,
             work: 0,
+            least,
             merged: &mut self.state.merged,
             report,
         };
@@ -286,6 +302,10 @@ impl<M: Kind> Tree<'_, M> {
 
     /// Gives up the merge that is under way.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        // A manifest that is half written says of the tables what they are now.
+        if self.state.draft.is_some() {
+            self.write_manifest(ground, u32::MAX)?;
+        }
         (self.state.job, self.state.compacting) = (None, false);
         self.state.scan.forget();
         M::unmark(&mut self.memtable);

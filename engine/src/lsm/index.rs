@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
+use super::list::TABLE;
 use super::manifest::Manifest;
 use super::memory::{Layout, page_size};
 use super::memtable;
-use super::pace::{LEAST_FREE, PAGE, RESERVE};
+use super::pace::{PAGE, RESERVE};
 use super::policy::Shape;
 use super::tree::Lsm;
 use crate::codec::Varints;
@@ -50,8 +51,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn read_root(&mut self, fields: &mut Varints<'_>) {
         let state = &mut self.state;
-        state.manifest = Manifest::default();
-        state.manifest.fields(fields);
+        state.manifest = Manifest::read(fields);
         fields.u64(&mut state.pairs);
         fields.u32(&mut state.sweep);
         state.published = state.manifest;
@@ -66,8 +66,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
         let mut tree = self.view();
-        let manifest = tree.state.manifest;
-        let read = tree.tables.read_manifest(ground, &manifest);
+        let read = tree.tables.read_manifest(ground, &mut tree.state.manifest);
+        tree.state.published = tree.state.manifest;
         if read.is_err() {
             tree.tables.list.clear();
         }
@@ -141,7 +141,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn blocks_for_change(&self) -> u32 {
         // A change by which tables don't grow makes nothing worse. New pairs leave room for such, and for tables that are not full.
         match self.state.known {
-            true => LEAST_FREE.wrapping_sub(1),
+            true => self.least_free().wrapping_sub(1),
             false if self.fills_up() => self.blocks_for_memtable(),
             false => self.blocks_for_memtable(),
         }
@@ -160,15 +160,21 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         0
     }
 
+    fn spare(&self) -> u32 {
+        let capacity = (self.state.layout.list / TABLE) as u32;
+        capacity.saturating_sub(self.tables())
+    }
+
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
         // Where a sweep merges everything into one run, that run is all that there will be.
         let sweeps = self.fills_up();
         self.state.known = sweeps && op.value.is_none();
         let needed = self.blocks_for_memtable().saturating_add(self.reserve());
+        let available = ground.available().min(self.spare());
         // More than a table's worth of pairs that may be new, and hardly room for them.
-        let grows = self.blocks_for_memtable() > LEAST_FREE.wrapping_add(1);
-        self.state.tight = sweeps && grows && ground.available() <= needed.wrapping_add(3);
-        if op.value.is_some() && (!sweeps || ground.available() >= needed.saturating_add(4)) {
+        let grows = self.blocks_for_memtable() > self.least_free().wrapping_add(1);
+        self.state.tight = sweeps && grows && available <= needed.wrapping_add(3);
+        if op.value.is_some() && (!sweeps || available >= needed.saturating_add(4)) {
             // What can't be read there must be known before the change is in the log.
             if M::IN_LOG {
                 M::find(&mut self.view().memtable, ground, op.key)?;
@@ -208,7 +214,12 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn clear(&mut self) {
         self.view().tables.list.clear();
         self.state.pairs = 0;
+        // What was appended since is still there.
+        let is_as_published = self.state.manifest.end == self.state.published.end;
         self.state.manifest = self.state.published;
+        if !is_as_published {
+            self.state.manifest.end = 0;
+        }
         (self.state.unwritten, self.state.unpublished) = (false, false);
         let mut tree = self.view();
         tree.reset();
@@ -282,7 +293,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         let sweeps = self.state.options.shape == Shape::Sweep;
         let mut tree = self.view();
         // With the last block for a table, the manifest might find none, and then nothing would be possible any more.
-        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && sweeps && available > 1 {
+        let least = tree.blocks_beyond().saturating_add(1);
+        if tree.state.job.is_none() && tree.tables.list.runs.len() == 1 && sweeps && available > least {
             tree.state.job = tree.pack_tables();
         }
         if tree.state.job.is_none() && tree.tables.list.runs.len() > 1 {
@@ -350,11 +362,10 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         claim: &mut dyn FnMut(u32) -> bool,
         report: &mut dyn FnMut(Damage),
     ) -> Result<Verified, Fault> {
-        let manifest = self.state.manifest.block;
         if self.progress.active {
             claim(self.progress.table.block);
         }
-        self.view().verify(ground, manifest, claim, report)
+        self.view().verify(ground, claim, report)
     }
 
     fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault> {

@@ -1,7 +1,9 @@
-//! The manifest: which tables there are, in a block of its own, of which the root names the newest state.
+//! The manifest: which tables there are, in a block of its own, of which the root names the newest state; or in a chain of blocks, if a
+//! state takes more than one.
 //!
 //! ```text
 //!   block   ├ state ┤ edits ┤ edits ┤ edits ┤ state ┤ edits ┤ (free) ...     each begins at a multiple of the write unit
+//!   chain   ├ state ............. ┤link┤─>├ ... state ┤ edits ... ┤link┤─>├ edits ┤ (free) ...  ┤    ┤
 //!   state   ├ part ┤ part ┤ part ┤                                           a part is no longer than a page, edits are one part
 //!   part     0  2 length of the part
 //!            2  . of a state: records, each as varints: mark, and unless it is of an empty run, the table's numbers
@@ -9,22 +11,26 @@
 //! ```
 //! The mark is 0, or for the first table of a run its level plus 1; for a run without tables its level plus [`EMPTY`]. The root has the
 //! block, the place of the last state in it, how many records that has, its length with all edits behind it, and the checksum over
-//! all parts. Anything is only ever appended to a block that this session has begun: behind what a cut has left nothing is programmed.
+//! all parts and links. Anything is only ever appended to a block that this session has begun: behind what a cut has left nothing is programmed.
+//!
+//! A chain is written in steps, as a *draft*: until it is whole, and the blocks of the one before are given back, that one is the manifest.
 
 use core::ops::Range;
 
+use super::chain;
 use super::find::Tables;
 use super::list::{Edit, LONGEST, Run, Table};
-use crate::codec::{Checksum, Varints, align_up};
+use crate::codec::{Checksum, Varints, align_up, word_at};
 use crate::index::Ground;
 use crate::volume::Fault;
 
 /// A mark from here on: a run without tables.
 const EMPTY: u32 = 64;
-const HEAD: usize = 2;
+pub(super) const HEAD: usize = 2;
 /// So many blocks are tried.
 const TRIES: u32 = 4;
-
+/// With so many free blocks more than two states would take, edits go on in another block.
+const FEW: u32 = 16;
 /// Where the newest state is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manifest {
@@ -38,11 +44,16 @@ pub(super) struct Manifest {
     /// Bytes of it without them.
     state: u32,
     /// Checksum over all of it but the block.
-    sum: Checksum,
-    /// Where the next state goes, if this session has begun the block.
+    pub(super) sum: Checksum,
+    /// Where the next state goes in the last block, if this session has begun it.
     pub(super) end: u32,
-    /// The publish that the block was begun for.
-    generation: u32,
+    /// The publish that it was begun for.
+    pub(super) generation: u32,
+    /// Its last block, and where parts end at the latest in each.
+    pub(super) last: u32,
+    pub(super) room: u32,
+    /// Records of the state that are written.
+    next: u32,
 }
 
 impl Manifest {
@@ -52,6 +63,14 @@ impl Manifest {
         fields.u32(&mut self.crc);
         fields.u32(&mut self.records);
         fields.u32(&mut self.len);
+    }
+
+    /// As the root says it.
+    pub(super) fn read(fields: &mut Varints<'_>) -> Self {
+        let mut manifest = Self::default();
+        manifest.fields(fields);
+        manifest.last = manifest.block.wrapping_sub(1);
+        manifest
     }
 }
 
@@ -103,78 +122,176 @@ impl Tables<'_> {
         self.list.runs.iter().map(|run| run.len.max(1)).sum()
     }
 
-    /// Writes the tables as they are, for the next publish: to another block where one can't be erased or written.
+    /// Writes the tables as they are, for the next publish: to other blocks where one can't be erased or written. Of a chain as many parts as
+    /// `pages`, or until something was erased; a manifest that fits into a block all at once. Whether it is whole.
     pub(super) fn write_manifest<G: Ground>(
         &mut self,
         ground: &mut G,
         manifest: &mut Manifest,
-    ) -> Result<(), Fault> {
-        for _ in 0..TRIES {
-            match self.try_write_manifest(ground, manifest) {
-                // Of what was written there, a part may be missing: the next try writes all of it, elsewhere.
-                Err(Fault::Device) if !ground.is_poisoned() => manifest.end = 0,
-                done => return done.inspect_err(|_| manifest.end = 0),
+        draft: &mut Option<Manifest>,
+        pages: u32,
+    ) -> Result<bool, Fault> {
+        for tries in 0.. {
+            match self.write_draft(ground, manifest, draft, pages) {
+                Ok(true) => break,
+                Ok(false) => return Ok(false),
+                Err(fault) => {
+                    // Of what was written there, a part may be missing: the next try writes all of it, elsewhere.
+                    let dropped = self.drop_draft(ground, manifest, draft);
+                    if fault != Fault::Device || ground.is_poisoned() || tries >= TRIES {
+                        return Err(fault);
+                    }
+                    dropped?;
+                }
             }
         }
-        self.try_write_manifest(ground, manifest).inspect_err(|_| manifest.end = 0)
+        let Some(whole) = *draft else { return Ok(true) };
+        let mut work = 0_u32;
+        while manifest.block != 0 && manifest.block != whole.block {
+            if work >= pages {
+                return Ok(false);
+            }
+            self.free_first(ground, manifest)?;
+            work = work.wrapping_add(1);
+        }
+        (*manifest, *draft) = (whole, None);
+        Ok(true)
     }
 
-    fn try_write_manifest<G: Ground>(
+    /// As much as a step may of a state, or edits, which are at once what the manifest says. Whether all of it is there.
+    fn write_draft<G: Ground>(
         &mut self,
         ground: &mut G,
         manifest: &mut Manifest,
+        draft: &mut Option<Manifest>,
+        pages: u32,
+    ) -> Result<bool, Fault> {
+        // Of other tables than it was begun with, nothing can be said in it.
+        if draft.is_some() && *self.list.edits.len != 0 {
+            self.drop_draft(ground, manifest, draft)?;
+        }
+        if draft.is_none() {
+            if self.write_edits(ground, manifest, false)? {
+                return Ok(true);
+            }
+            *draft = self.begin_state(ground, manifest)?;
+            *self.list.edits.len = 0;
+        }
+        let Some(draft) = draft else { return Ok(true) };
+        let (erases, mut work) = (ground.erases(), 0_u32);
+        while draft.next < draft.records {
+            let has_done = work >= pages || ground.erases() != erases;
+            if has_done && pages != u32::MAX && draft.room != ground.block_size() {
+                return Ok(false);
+            }
+            let (len, behind) = self.part(draft.next);
+            if draft.end.saturating_add(align_up(len as u32, ground.write_unit())) > draft.room {
+                self.write_link(ground, draft)?;
+                continue;
+            }
+            self.write_part(ground, draft, len)?;
+            (draft.next, work) = (behind, work.wrapping_add(1));
+        }
+        draft.state = draft.len;
+        Ok(true)
+    }
+
+    /// Where a state of all tables is to go: behind the one before, or into blocks of its own. `None`: there was no room, and edits have
+    /// gone where they should not.
+    fn begin_state<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        manifest: &mut Manifest,
+    ) -> Result<Option<Manifest>, Fault> {
+        let (unit, all) = (ground.write_unit(), ground.block_size());
+        let (records, mut next, mut size) = (self.records(), 0, 0_u32);
+        let (mut blocks, mut end) = (1_u32, 0_u32);
+        while next < records {
+            let (len, behind) = self.part(next);
+            let whole = align_up(len as u32, unit);
+            size = size.saturating_add(whole);
+            end = end.saturating_add(whole);
+            if end > chain::room(ground) {
+                (blocks, end) = (blocks.wrapping_add(1), whole);
+            }
+            next = behind;
+        }
+        let mut draft = Manifest { records, room: all, generation: ground.generation(), ..*manifest };
+        (draft.len, draft.next) = (0, 0);
+        if size > all {
+            // Not begun in vain: what it had taken would be free again only after a publish, for which it is needed.
+            if ground.available() < blocks {
+                return if self.write_edits(ground, manifest, true)? { Ok(None) } else { Err(Fault::Full) };
+            }
+            draft.room = chain::room(ground);
+        }
+        let fits = size != 0
+            && manifest.end != 0
+            && manifest.room == all
+            && manifest.end.saturating_add(size) <= all;
+        if fits {
+            draft.generation = manifest.generation;
+        } else {
+            (draft.block, draft.end, draft.last) = (0, 0, 0);
+            if size != 0 {
+                draft.last = ground.allocate()?;
+                draft.block = draft.last.wrapping_add(1);
+            }
+        }
+        draft.at = draft.end;
+        draft.crc = 0;
+        draft.sum = Checksum::new().word(ground.volume_id());
+        Ok(Some(draft))
+    }
+
+    /// Gives the blocks of a draft back. What can't be written is not to be met again before the next publish.
+    fn drop_draft<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        manifest: &mut Manifest,
+        draft: &mut Option<Manifest>,
     ) -> Result<(), Fault> {
-        if self.write_edits(ground, manifest)? {
+        let Some(mut draft) = draft.take() else { return Ok(()) };
+        self.list.edits.forget();
+        draft.end = 0;
+        if draft.block == manifest.block {
+            manifest.end = 0;
             return Ok(());
         }
-        let unit = ground.write_unit();
-        let (records, mut next, mut size) = (self.records(), 0, 0_u32);
-        while next < records {
-            let (len, behind) = self.part(next);
-            size = size.saturating_add(align_up(len as u32, unit));
-            next = behind;
+        while draft.block != 0 {
+            self.free_first(ground, &mut draft)?;
         }
-        if size > ground.block_size() {
-            return Err(Fault::Full);
-        }
-        if manifest.end == 0 || manifest.end.saturating_add(size) > ground.block_size() {
-            let old = *manifest;
-            *manifest = Manifest { generation: ground.generation(), ..Manifest::default() };
-            if size != 0 {
-                manifest.block = ground.allocate()?.wrapping_add(1);
-            }
-            if let Some(block) = old.block.checked_sub(1) {
-                ground.free(block, old.generation == ground.generation() && old.end != 0)?;
-            }
-        }
-        (manifest.at, manifest.records, manifest.len) = (manifest.end, records, 0);
-        manifest.sum = Checksum::new().word(ground.volume_id());
-        let mut next = 0;
-        while next < records {
-            let (len, behind) = self.part(next);
-            self.write_part(ground, manifest, len)?;
-            next = behind;
-        }
-        manifest.state = manifest.len;
-        *self.list.edits.len = 0;
         Ok(())
     }
 
-    /// Writes what has changed since, behind the state of this session that has the rest; whether there is one, and room.
-    fn write_edits<G: Ground>(&mut self, ground: &mut G, manifest: &mut Manifest) -> Result<bool, Fault> {
+    /// Writes what has changed since, behind the state of this session that has the rest; whether there is one, and room. `must`: there is no
+    /// room for a state.
+    fn write_edits<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        manifest: &mut Manifest,
+        must: bool,
+    ) -> Result<bool, Fault> {
         let Some(edits) = self.list.edits.all() else { return Ok(false) };
         if edits.is_empty() {
             return Ok(true);
         }
         let len = edits.len().wrapping_add(HEAD);
-        let room = ground.block_size().saturating_sub(manifest.end);
         let whole = align_up(len as u32, ground.write_unit());
         // What has to be read at an open is three times the state at most.
         let short = manifest.len.saturating_add(whole) <= manifest.state.saturating_mul(3);
-        let fits = manifest.end != 0 && short && whole <= room;
-        if !fits {
+        if manifest.end == 0 || !short && !must {
             return Ok(false);
         }
+        if manifest.end.saturating_add(whole) > manifest.room {
+            // Only behind a state that is a chain itself; and where blocks are few, a new state has to give some back.
+            let most = (manifest.state / manifest.room.max(1)).saturating_mul(2).saturating_add(FEW);
+            if manifest.room == ground.block_size() || ground.available() < most && !must {
+                return Ok(false);
+            }
+            self.write_link(ground, manifest)?;
+        }
+        let Some(edits) = self.list.edits.all() else { return Ok(false) };
         let Some((head, rest)) = self.pool.scratch().split_first_chunk_mut() else { return Ok(false) };
         let Some(place) = rest.get_mut(..edits.len()) else { return Ok(false) };
         *head = (len as u16).to_le_bytes();
@@ -193,21 +310,10 @@ impl Tables<'_> {
     ) -> Result<(), Fault> {
         let Some(block) = manifest.block.checked_sub(1) else { return Ok(()) };
         let sum = manifest.sum.bytes(self.pool.scratch().get(..len).unwrap_or_default());
-        let whole = align_up(len as u32, ground.write_unit());
-        if let Some(rest) = self.pool.scratch().get_mut(len..whole as usize) {
-            rest.fill(0xFF);
-        }
-        // Each erase unit when the first byte of it is to be written.
-        let erase = ground.erase_unit();
-        let end = manifest.end.saturating_add(whole);
-        let (from, to) = (align_up(manifest.end, erase.max(1)), align_up(end, erase.max(1)));
-        if erase != 0 && from < to {
-            ground.erase_part(block, from, to.wrapping_sub(from))?;
-        }
-        let bytes = self.pool.scratch().get(..whole as usize).unwrap_or_default();
-        ground.write_part(block, manifest.end, bytes)?;
-        (manifest.end, manifest.sum) = (end, sum);
-        manifest.len = manifest.len.saturating_add(whole);
+        let from = manifest.end;
+        self.program(ground, manifest, from, len)?;
+        manifest.sum = sum;
+        manifest.len = manifest.len.saturating_add(manifest.end.wrapping_sub(from));
         manifest.crc = sum.word(block).finish();
         Ok(())
     }
@@ -216,14 +322,49 @@ impl Tables<'_> {
     pub(super) fn read_manifest<G: Ground>(
         &mut self,
         ground: &mut G,
-        manifest: &Manifest,
+        manifest: &mut Manifest,
     ) -> Result<(), Fault> {
         self.list.clear();
-        let Some(block) = manifest.block.checked_sub(1) else { return Ok(()) };
+        let Some(first) = manifest.block.checked_sub(1) else { return Ok(()) };
+        let (mut block, mut at, mut left) = (first, manifest.at, manifest.len);
+        let (mut sum, mut count) = (Checksum::new().word(ground.volume_id()), 0_u32);
+        let mut room_here = ground.block_size();
+        // Of a chain, each block but the last is as full as its parts could make it.
+        while at.saturating_add(left) > room_here {
+            let link = self.read_link(ground, block)?;
+            let [next, end, generation] = [4, 8, 12].map(|place| word_at(&link, place));
+            room_here = chain::room(ground);
+            let is_full = end.saturating_add(self.pool.state.page_size() as u32) > room_here;
+            if !is_full || end <= at || end > room_here || block != first && generation != manifest.generation
+            {
+                return Err(ground.damaged(block));
+            }
+            sum = self.read_parts(ground, block, at..end, manifest.records, sum, &mut count)?.bytes(&link);
+            left = left.saturating_sub(end.wrapping_sub(at));
+            (block, at) = (next, 0);
+            (manifest.last, manifest.generation) = (next, generation);
+        }
+        let end = at.saturating_add(left);
+        sum = self.read_parts(ground, block, at..end, manifest.records, sum, &mut count)?;
+        if sum.word(first).finish() == manifest.crc && count == manifest.records {
+            Ok(())
+        } else {
+            Err(ground.damaged(block))
+        }
+    }
+
+    /// Reads the parts in a piece of a block, of which so many `records` are the state.
+    fn read_parts<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        block: u32,
+        piece: Range<u32>,
+        records: u32,
+        mut sum: Checksum,
+        count: &mut u32,
+    ) -> Result<Checksum, Fault> {
         let size = self.pool.state.page_size() as u32;
-        let end = manifest.at.saturating_add(manifest.len);
-        let (mut at, mut sum, mut count) = (manifest.at, Checksum::new().word(ground.volume_id()), 0_u32);
-        let unit = ground.write_unit();
+        let (mut at, end, unit) = (piece.start, piece.end, ground.write_unit());
         // What was read of it into the scratch page, and how much of that was taken.
         let (mut held, mut from) = (0_usize, 0_usize);
         while at < end {
@@ -239,7 +380,7 @@ impl Tables<'_> {
             sum = sum.bytes(self.pool.scratch().get(part.clone()).unwrap_or_default());
             let mut place = part.start.wrapping_add(HEAD);
             while place < part.end {
-                let is_state = count < manifest.records;
+                let is_state = *count < records;
                 let done = if is_state {
                     self.take_record(place, part.end)
                 } else {
@@ -253,17 +394,13 @@ impl Tables<'_> {
                     return Err(ground.damaged(block));
                 };
                 place = place.saturating_add(taken);
-                count = count.wrapping_add(u32::from(is_state));
+                *count = count.wrapping_add(u32::from(is_state));
             }
             let whole = align_up((part.end.wrapping_sub(part.start)) as u32, unit);
             from = part.start.wrapping_add(whole as usize);
             at = at.saturating_add(whole);
         }
-        if sum.word(block).finish() == manifest.crc && count == manifest.records {
-            Ok(())
-        } else {
-            Err(ground.damaged(block))
-        }
+        Ok(sum)
     }
 
     /// The part that begins at a place in the scratch page, if all of it is there.

@@ -80,6 +80,9 @@ impl Layout {
     ) -> Option<Self> {
         let mut layout = Self::fixed(geometry, block, division, frames);
         let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
+        // What is not remembered makes a whole manifest.
+        layout.edits = (rest / 64).clamp(EDITS, 16 * EDITS);
+        let rest = rest.saturating_sub(layout.edits.saturating_sub(EDITS));
         layout.list = layout.list.min(rest / 3) / TABLE * TABLE;
         layout.memtable = rest.saturating_sub(layout.list);
         let enough = layout.memtable >= M::least(layout.size, division) && frames >= M::FRAMES;

@@ -120,6 +120,8 @@ pub(super) struct Merge<'a, M> {
     pub(super) pairs: &'a mut u64,
     /// Pages that the step has read and written.
     pub(super) work: u32,
+    /// Blocks that a new table leaves for the manifest, beside the one that it always needs.
+    pub(super) least: u32,
     /// All that was done.
     pub(super) merged: &'a mut Merges,
     /// Is told what is damaged and left out.
@@ -192,6 +194,9 @@ impl<M: Kind> Merge<'_, M> {
                     if self.tables.list.len() >= self.tables.list.capacity() {
                         let frames = self.tables.pool.state.info.frames;
                         return Err(ground.too_few_frames(frames.saturating_add(1)));
+                    }
+                    if ground.available() <= self.least {
+                        return Err(Fault::Full);
                     }
                     let keys = (ground.block_size() / self.pair.max(1)).max(1);
                     self.builder.begin(ground, keys, self.bits)?;

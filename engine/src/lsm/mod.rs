@@ -19,6 +19,7 @@
 //! Idreos, "Monkey" (2017) and "Dostoevsky" (2018).
 
 mod builder;
+mod chain;
 mod compaction;
 mod cursor;
 mod figures;

@@ -1,5 +1,7 @@
 //! How much of the merges each change pays for, and the room that they need.
 
+use super::chain::blocks_beyond;
+use super::list::Run;
 use super::memtable::Kind;
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
@@ -7,7 +9,7 @@ use crate::index::LOG_FULL;
 use crate::pool::Frames;
 use crate::volume::Buffer;
 
-/// Blocks that a merge needs: for the table, for the manifest, and for what is left of a run's table.
+/// Blocks that a merge needs: for the table, for the manifest (of which that may be only the first), and for what is left of a run's table.
 pub(super) const LEAST_FREE: u32 = 3;
 /// Blocks that puts leave free, so that something can still be deleted.
 pub(super) const RESERVE: u32 = 3;
@@ -21,15 +23,21 @@ const DUE: u32 = 247;
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
 impl Inner {
-    /// Blocks for all that the memtable holds, as far as tables may grow by it. Of levels, another change makes a run, and two runs
+    /// Blocks that the manifest of so many tables takes beside its first.
+    pub(super) fn blocks_beyond(&self, tables: u32) -> u32 {
+        blocks_beyond(tables, self.layout.size, self.block)
+    }
+
+    /// Blocks for all that the memtable holds, as far as tables, of which there are so many, may grow by it. Of levels, another change makes a run, and two runs
     /// are merged at least.
-    pub(super) fn blocks_for<M: Kind>(&self, memtable: &M) -> u32 {
+    pub(super) fn blocks_for<M: Kind>(&self, memtable: &M, tables: u32) -> u32 {
         let more = u32::from(self.options.shape != Shape::Sweep);
         let bytes = memtable.growth().saturating_add(more).saturating_mul(memtable.part(self.pair));
         let used = bytes / self.layout.size.max(1) as u32;
         let pages = (self.block as usize).checked_div(self.layout.size).unwrap_or(1) as u32;
-        let tables = used.saturating_add(more).div_ceil(pages.saturating_sub(4).max(1));
-        tables.saturating_add(LEAST_FREE).saturating_add(more)
+        let new = used.saturating_add(more).div_ceil(pages.saturating_sub(4).max(1));
+        let beyond = self.blocks_beyond(tables.saturating_add(new));
+        new.saturating_add(LEAST_FREE).saturating_add(more).saturating_add(beyond)
     }
 }
 
@@ -46,7 +54,17 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
     }
 
     pub(super) fn blocks_for_memtable(&self) -> u32 {
-        self.state.blocks_for(&self.memtable)
+        self.state.blocks_for(&self.memtable, self.tables())
+    }
+
+    /// Tables in all.
+    pub(super) fn tables(&self) -> u32 {
+        self.runs.last().map_or(0, Run::end)
+    }
+
+    /// Blocks that a merge needs.
+    pub(super) fn least_free(&self) -> u32 {
+        LEAST_FREE.saturating_add(self.state.blocks_beyond(self.tables()))
     }
 
     /// Whether a sweep is due: by the memtable, by the log, or for want of blocks.

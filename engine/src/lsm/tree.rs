@@ -59,6 +59,8 @@ pub(super) struct Inner {
     pub(super) manifest: Manifest,
     /// As the last publish names it.
     pub(super) published: Manifest,
+    /// The one that is being written, if it takes several steps.
+    pub(super) draft: Option<Manifest>,
     pub(super) job: Option<Job>,
     pub(super) scan: Scan,
     /// There is a merge to begin with.
@@ -122,8 +124,9 @@ impl<P: Buffer, F: Frames> Lsm<P, F> {
         Self::of(pages, frames, options)
     }
 
-    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it; with more of them than a third of the memory
-    /// that is left beside the frames has room for, [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) says so.
+    /// The least memory for a volume in bytes, and frames. A table takes 32 bytes of it, of a third of the memory that is left beside the
+    /// frames. Where so many can't be kept as the device has blocks, puts are refused with
+    /// [`MemoryTooSmall`](crate::store::Error::MemoryTooSmall) before the last of it is gone, and deletes and checkpoints are not.
     pub fn memory_needed(geometry: &Geometry, block_size: u32) -> (usize, usize) {
         let bytes = Layout::least::<Entries>(
             geometry,
@@ -173,6 +176,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 layout: Layout::default(),
                 manifest: Manifest::default(),
                 published: Manifest::default(),
+                draft: None,
                 job: None,
                 scan: Scan::new(),
                 owes: false,
@@ -273,7 +277,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.tables.pool.divide(size);
         M::clear(&mut self.memtable);
         self.builder.progress.active = false;
-        (self.state.job, self.state.compacting) = (None, false);
+        (self.state.job, self.state.draft, self.state.compacting) = (None, None, false);
         // The tree may be one that a close has given back.
         (self.state.closing, self.state.owes) = (false, false);
         self.state.scan.forget();

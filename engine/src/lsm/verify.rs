@@ -3,6 +3,7 @@
 use super::filter::Hash;
 use super::find::value_of;
 use super::list::Table;
+use super::manifest::Manifest;
 use super::memtable::Kind;
 use super::merge::{Job, Progress, Source};
 use super::tree::Tree;
@@ -15,7 +16,6 @@ impl<M: Kind> Tree<'_, M> {
     pub(super) fn verify<G: Ground>(
         &mut self,
         ground: &mut G,
-        manifest: u32,
         claim: &mut dyn FnMut(u32) -> bool,
         report: &mut dyn FnMut(Damage),
     ) -> Result<Verified, Fault> {
@@ -25,10 +25,8 @@ impl<M: Kind> Tree<'_, M> {
             damages = damages.saturating_add(1);
             report(damage);
         };
-        if let Some(block) = manifest.checked_sub(1)
-            && !claim(block)
-        {
-            tell(Damage::Twice { address: ground.address(block) });
+        for manifest in [Some(self.state.manifest), self.state.draft].into_iter().flatten() {
+            self.verify_chain(ground, manifest, claim, &mut tell)?;
         }
         for number in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(number);
@@ -52,6 +50,31 @@ impl<M: Kind> Tree<'_, M> {
         found.damages = damages;
         found.pairs = found.pairs.saturating_add(u64::from(self.memtable.state.len()));
         Ok(found)
+    }
+
+    /// Claims the blocks of a manifest. Whether all of them could be found.
+    fn verify_chain<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        mut manifest: Manifest,
+        claim: &mut dyn FnMut(u32) -> bool,
+        tell: &mut dyn FnMut(Damage),
+    ) -> Result<bool, Fault> {
+        while let Some(block) = manifest.block.checked_sub(1) {
+            let address = ground.address(block);
+            if !claim(block) {
+                tell(Damage::Twice { address });
+            }
+            match self.tables.next_block(ground, &manifest) {
+                Ok(next) => manifest.block = next,
+                Err(Fault::Damaged | Fault::Device) => {
+                    tell(Damage::Page { address, level: 1 });
+                    return Ok(false);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(true)
     }
 
     /// Whether all is in order but what `tell` was told of.
@@ -138,6 +161,12 @@ impl<M: Kind> Tree<'_, M> {
         report: &mut dyn FnMut(Damage),
     ) -> Result<(), Fault> {
         self.give_up(ground)?;
+        let manifest = self.state.manifest;
+        if !self.verify_chain(ground, manifest, &mut |_| true, report)? {
+            // It is written anew.
+            self.tables.list.edits.forget();
+            (self.state.unwritten, self.state.unpublished) = (true, true);
+        }
         for number in 0..self.tables.list.runs.len() {
             let mut at = 0;
             while at < self.tables.list.run(number).len {

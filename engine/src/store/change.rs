@@ -208,8 +208,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         Ok(())
     }
 
-    /// There will be blocks for one change, or for a batch of so many operations of so many bytes, and so many more; a checkpoint, if
-    /// that is what it takes.
+    /// There will be blocks for one change, or for a batch of so many operations of so many bytes, and so many more, and memory for them;
+    /// a checkpoint, if that is what it takes.
     pub(super) fn make_room<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -221,12 +221,16 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 Some((ops, bytes)) => self.index.blocks_for_batch(ops, bytes),
                 None => self.index.blocks_for_change(),
             };
-            if self.blocks.available() >= changes.saturating_add(more) {
+            let (blocks, spare) = (self.blocks.available(), self.index.spare());
+            let needed = changes.saturating_add(more);
+            if blocks.min(spare) >= needed {
                 return Ok(());
             }
             // With less to be merged, less is needed.
-            if !self.is_ahead() && !self.index.reclaim(self.blocks.available()) {
-                return Err(Fault::Full);
+            if !self.is_ahead() && !self.index.reclaim(blocks.min(spare)) {
+                let is_full = blocks < needed;
+                let frames = self.index.pool().frames.saturating_add(1);
+                return Err(if is_full { Fault::Full } else { volume.medium.fault(Fault::Memory, frames) });
             }
             self.publish_some(volume)?;
         }

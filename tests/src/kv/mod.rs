@@ -2,6 +2,7 @@
 //!
 //! Everything here is generic over the index below the store, so that each index is held to the same promises.
 
+pub mod chain;
 pub mod corrupt;
 pub mod crash;
 pub mod engine;

@@ -2,7 +2,8 @@
 
 use esker_sim::{Applied, Fault};
 
-use super::engine::{Index, Run, Stop};
+use super::chain::chained;
+use super::engine::{Index, Run, Stop, TestTree};
 use super::session::{Change, Session};
 use super::shape::{Kind, Shape};
 
@@ -56,7 +57,7 @@ fn prepared<I: Index>(
 
 /// Every scenario.
 pub fn scenarios<I: Index>() -> Vec<Scenario<I>> {
-    vec![
+    let mut all = vec![
         Scenario { creates: true, ..script("create", ALL, create) },
         script("single", ALL, single),
         script("ascending", ALL, |session| insert(session, |n| n)),
@@ -93,7 +94,11 @@ pub fn scenarios<I: Index>() -> Vec<Scenario<I>> {
         script("mixed-2", ALL, |session| mixed(session, 2, 130)),
         Scenario { adjust: roomy, ..script("mixed-3", BOTH, |session| mixed(session, 3, 150)) },
         Scenario { adjust: scarce, ..script("mixed-scarce", BOTH, |session| mixed(session, 4, 150)) },
-    ]
+    ];
+    if I::SUITE != TestTree::SUITE {
+        all.push(chained(BOTH));
+    }
+    all
 }
 
 /// More pages than the tree has: nothing is evicted, all goes out with the checkpoints.
