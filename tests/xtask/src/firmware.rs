@@ -28,7 +28,8 @@ const fn probe(arguments: &'static [&'static str]) -> Job {
 }
 
 /// The images whose size is measured.
-pub const PROBES: Job = probe(&["--release", "--bin", "empty", "--bin", "wal", "--bin", "kv"]);
+pub const PROBES: Job =
+    probe(&["--release", "--bin", "empty", "--bin", "wal", "--bin", "kv", "--bin", "kv-lsm"]);
 
 /// The image that measures instructions and stack.
 pub const COST: Job = probe(&["--release", "--bin", "cost", "--features", "fast-crc"]);
