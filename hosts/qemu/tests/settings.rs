@@ -80,7 +80,7 @@ fn settings_on_a_btree_are_what_the_steps_say() {
     for _ in 0..60 {
         assert!(on_btree(&mut card));
     }
-    let expected = expected(60, OnBTree::LONGEST);
+    let expected = expected(60, OnBTree::PLAN.longest);
     assert!(
         expected.len() > 150 && expected.values().any(|value| value.len() > 500),
         "large enough to matter"
@@ -94,14 +94,14 @@ fn settings_on_a_btree_are_what_the_steps_say() {
 #[test]
 fn settings_on_an_lsm_tree_are_what_the_steps_say() {
     for (mut part, layout) in [(card(), lm3s6965evb::LSM_LAYOUT), (flash(), emcraft_sf2::LAYOUT)] {
-        for _ in 0..200 {
+        for _ in 0..80 {
             assert!(on_lsm(&mut part, &layout));
         }
-        let expected = expected(200, OnLsm::LONGEST);
+        let expected = expected(80, OnLsm::PLAN.longest);
         assert!(expected.len() > 150);
         open(&mut part, lsm(), |volume, store| {
             assert_eq!(read_all(volume, store), expected);
-            assert!(store.max_value(volume, 8) >= OnLsm::LONGEST);
+            assert!(store.max_value(volume, 8) >= OnLsm::PLAN.longest);
             assert!(store.info(volume).unwrap().index.leaves > 0, "there are tables");
             let mut bits = vec![0; Store::<Lsm<Vec<u8>, Vec<Frame>>, Vec<u8>>::bitmap_needed(volume)];
             store.verify(volume, Some(&mut bits), &mut |damage| panic!("{damage:?}")).unwrap();

@@ -45,8 +45,8 @@ pub struct Tree {
 
 const CARD: Units = Units { write: 512, erase: 0 };
 const FLASH: Units = Units { write: 4, erase: 64 << 10 };
-const BTREE: Tree = Tree { kind: Kind::BTree, longest: OnBTree::LONGEST };
-const LSM: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::LONGEST };
+const BTREE: Tree = Tree { kind: Kind::BTree, longest: OnBTree::PLAN.longest };
+const LSM: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::PLAN.longest };
 
 /// All of them.
 pub const BOARDS: [Board; 4] = [

@@ -231,7 +231,7 @@ fn change<I: Index>(volume: &mut Disk, index: I, longest: usize) -> Outcome<Vec<
 mod tests {
     use super::*;
 
-    const TREE: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::LONGEST };
+    const TREE: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::PLAN.longest };
 
     fn new() -> Settings {
         Settings::new(Some(TREE))

@@ -3,7 +3,7 @@
 use esker::btree::{BTree, Frame};
 use esker::lsm::{Lsm, Options, Places, Shape};
 
-use super::StoredSettings;
+use super::{Plan, StoredSettings};
 use crate::logger;
 
 /// Bytes of a page of either tree.
@@ -24,8 +24,8 @@ const _: () = assert!(size_of::<OnBTree>() + size_of::<logger::Memory>() <= 16 *
 impl OnBTree {
     /// Pages in memory.
     const FRAMES: usize = 23;
-    /// Bytes of the longest setting: more than has room in a page.
-    pub const LONGEST: usize = 600;
+    /// A value is longer than has room in a page.
+    pub const PLAN: Plan = Plan { longest: 600, quiet: 30, parts: 1 };
 
     /// Blank.
     pub const fn new() -> Self {
@@ -35,7 +35,7 @@ impl OnBTree {
     /// Settings in this memory.
     pub fn lend(&mut self) -> StoredSettings<'_, BTree<&mut [u8], &mut [Frame]>> {
         let tree = BTree::new(&mut self.pages[..], &mut self.frames[..]);
-        StoredSettings::new(tree, &mut self.log[..], Self::LONGEST)
+        StoredSettings::new(tree, &mut self.log[..], Self::PLAN)
     }
 }
 
@@ -61,8 +61,8 @@ impl OnLsm {
     pub const LENT: usize = 8 * 1024;
     /// As many as a sweep needs.
     const FRAMES: usize = 4;
-    /// Bytes of the longest setting: no value is longer than half a page.
-    pub const LONGEST: usize = 220;
+    /// No value is longer than half a page.
+    pub const PLAN: Plan = Plan { longest: 220, quiet: 4, parts: 8 };
 
     /// Blank.
     pub const fn new() -> Self {
@@ -76,7 +76,7 @@ impl OnLsm {
     /// Settings in this memory.
     pub fn lend(&mut self) -> StoredSettings<'_, Lsm<&mut [u8], &mut [Frame], Places>> {
         let tree = Lsm::with_places(&mut self.bytes[..], &mut self.frames[..], Self::OPTIONS);
-        StoredSettings::new(tree.with_page_size(PAGE as u32), &mut self.log[..], Self::LONGEST)
+        StoredSettings::new(tree.with_page_size(PAGE as u32), &mut self.log[..], Self::PLAN)
     }
 
     /// The fewest reads, and the least memory.

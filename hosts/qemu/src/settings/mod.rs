@@ -19,9 +19,6 @@ pub const SETTINGS: u16 = 2;
 pub const STEPS: u32 = 50;
 /// Steps that become durable together.
 const TOGETHER: u32 = 2;
-/// After so many steps it is quiet for a moment: part of a checkpoint is done.
-const QUIET: u32 = 30;
-
 /// Bytes of the longest key that such a page can hold: a cursor wants so many.
 const CURSOR: usize = 48;
 
@@ -55,11 +52,21 @@ impl Settings for NoSettings {
 
 type Opened<'m, I> = Store<I, &'m mut [u8], 8>;
 
+/// What depends on the tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Bytes of the longest value.
+    pub longest: usize,
+    /// Each time so many steps are done it is quiet for a moment. (More often than in a product, so that power cuts meet merges.)
+    pub quiet: u32,
+    /// In which so many parts of a checkpoint are done.
+    pub parts: u32,
+}
+
 /// Settings in a store on an index of any kind.
 pub struct StoredSettings<'m, I> {
     store: State<'m, I>,
-    /// Bytes of the longest value.
-    longest: usize,
+    plan: Plan,
     boot: u32,
     /// Steps done.
     done: u32,
@@ -76,9 +83,9 @@ enum State<'m, I> {
 }
 
 impl<'m, I: Index> StoredSettings<'m, I> {
-    /// With memory for the index, and for the store's log; no value that a step writes is longer than `longest`.
-    pub fn new(index: I, log: &'m mut [u8], longest: usize) -> Self {
-        Self { store: State::Lent(index, log), longest, boot: 0, done: 0 }
+    /// With memory for the index, and for the store's log.
+    pub fn new(index: I, log: &'m mut [u8], plan: Plan) -> Self {
+        Self { store: State::Lent(index, log), plan, boot: 0, done: 0 }
     }
 
     // These are not inlined: each one's stack is free again when the next is called.
@@ -108,11 +115,11 @@ impl<'m, I: Index> StoredSettings<'m, I> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
         let mut value = [0; 8];
         let last = match store.get(volume, BOOT, &mut value)? {
-            Some(_) => check(BOOT, &value, self.longest).ok_or(Failure::WrongSetting)?.boot,
+            Some(_) => check(BOOT, &value, self.plan.longest).ok_or(Failure::WrongSetting)?.boot,
             None => 0,
         };
         self.boot = last.wrapping_add(1);
-        let _pairs = check_all(store, volume, self.longest)?;
+        let _pairs = check_all(store, volume, self.plan.longest)?;
         info!("settings hold {=u32} pairs", _pairs);
         info!("settings start {=u32}", self.boot);
         // Where power often goes, no run gets to its end, and each start would have to replay what all of them have logged.
@@ -127,7 +134,7 @@ impl<'m, I: Index> StoredSettings<'m, I> {
     #[inline(never)]
     fn sum_up<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
-        check_all(store, volume, self.longest)?;
+        check_all(store, volume, self.plan.longest)?;
         let _info = store.info(volume)?;
         info!(
             "settings: {=u64} pairs in {=u32} leaves, depth {=u8}, {=u32} of {=u32} blocks free",
@@ -160,15 +167,19 @@ impl<I: Index> Settings for StoredSettings<'_, I> {
         let steps = self.done..self.done.saturating_add(TOGETHER);
         for number in steps.clone() {
             let stamp = Stamp { boot: self.boot, number };
-            let changes = step(stamp, self.longest);
+            let changes = step(stamp, self.plan.longest);
             take_step(store, volume, stamp, &changes)?;
             check_step(store, volume, stamp, &changes)?;
         }
         store.commit(volume)?;
         self.done = steps.end;
         info!("settings durable to step {=u32}", self.done);
-        if steps.contains(&QUIET) {
-            store.checkpoint_step(volume)?;
+        if self.done.is_multiple_of(self.plan.quiet) {
+            for _ in 0..self.plan.parts {
+                if store.checkpoint_step(volume)? {
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::logger::Stamp;
 /// Bytes of the longest key.
 pub const KEY: usize = 8;
 /// Bytes of the longest value, whatever the tree.
-pub const VALUE: usize = max(OnBTree::LONGEST, OnLsm::LONGEST);
+pub const VALUE: usize = max(OnBTree::PLAN.longest, OnLsm::PLAN.longest);
 /// Changes of a step at most.
 pub const CHANGES: usize = 3;
 /// Bytes of the longest value of a step with several changes.
