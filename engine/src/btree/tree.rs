@@ -135,13 +135,16 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
             return Err(Unfit::Misaligned(geometry.alignment));
         }
         let mut tree = self.view();
-        *tree.root = Root::NONE;
         let frames = tree.pool.divide(block as usize);
         let needed = Needed::for_height(block, 1);
         if (frames as usize) < needed.frames {
             return Err(Unfit::Memory(needed.pages, needed.frames));
         }
         Ok(())
+    }
+
+    fn begin_empty(&mut self) {
+        self.root = Root::NONE;
     }
 
     fn read_root(&mut self, fields: &mut Varints<'_>) {

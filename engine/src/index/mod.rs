@@ -325,12 +325,14 @@ pub trait Index {
     /// It reads operations from the log long after they were applied.
     const IN_LOG: bool = false;
 
-    /// Makes the memory ready for blocks of this size. Returns bytes of pages and frames that would be enough if the memory
+    /// Makes the memory ready for blocks of this size, after [`read_root`](Self::read_root) or [`begin_empty`](Self::begin_empty). Returns bytes of pages and frames that would be enough if the memory
     /// is too little, or why blocks of this size won't do.
     fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit>;
+    /// Takes an empty root.
+    fn begin_empty(&mut self);
     /// Takes its root from what was published; nothing read: an empty one.
     fn read_root(&mut self, fields: &mut Varints<'_>);
-    /// Says its root, for the next publish: at most 40 bytes.
+    /// Says its root, for the next publish: at most 41 bytes.
     fn write_root(&mut self, fields: &mut Varints<'_>);
     /// Reads what the root names and must be in memory.
     fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault>;

@@ -4,11 +4,11 @@ use core::ops::Range;
 
 use super::list::TABLE;
 use super::manifest::Manifest;
-use super::memory::{Layout, page_size};
+use super::memory::Layout;
 use super::memtable;
 use super::pace::{PAGE, RESERVE};
 use super::policy::Shape;
-use super::tree::Lsm;
+use super::tree::{Inner, Lsm};
 use crate::codec::Varints;
 use crate::device::Geometry;
 use crate::index::{
@@ -25,21 +25,18 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     const IN_LOG: bool = M::IN_LOG;
 
     fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit> {
-        if (block as usize) < page_size(geometry, block).saturating_mul(8) {
-            return Err(Unfit::Block(
-                "a table of an LSM tree, which is a block, has at least 8 pages, none smaller than the device's units: use larger blocks",
-            ));
-        }
+        let pages = self.state.layout.pages;
+        let size = pages.size(geometry, block).map_err(Unfit::Block)?;
         let start = self.pages.as_ref().as_ptr().addr();
         if start & geometry.alignment.saturating_sub(1) as usize != 0 {
             return Err(Unfit::Misaligned(geometry.alignment));
         }
         let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
-        let Some(layout) = Layout::divide::<M>(geometry, block, division, bytes, frames) else {
-            let frames = frames.max(M::FRAMES);
-            return Err(Unfit::Memory(Layout::least::<M>(geometry, block, division, frames), frames));
+        let fixed = Layout::fixed(geometry, size, block, division, frames.max(M::FRAMES));
+        let Some(layout) = fixed.divide::<M>(division, bytes, frames) else {
+            return Err(Unfit::Memory(fixed.needed::<M>(division), frames.max(M::FRAMES)));
         };
-        (self.state.layout, self.state.block) = (layout, block);
+        (self.state.layout, self.state.block) = (Layout { pages, ..layout }, block);
         let segments = division.segments.saturating_sub(division.reserve);
         self.state.log_bytes = u64::from(segments).saturating_mul(u64::from(division.segment / 16 * 15));
         self.runs.clear();
@@ -49,19 +46,27 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         Ok(())
     }
 
+    fn begin_empty(&mut self) {
+        let state = &mut self.state;
+        (state.manifest, state.published) = (Manifest::default(), Manifest::default());
+        (state.pairs, state.sweep) = (0, 0);
+    }
+
     fn read_root(&mut self, fields: &mut Varints<'_>) {
         let state = &mut self.state;
-        state.manifest = Manifest::read(fields);
-        fields.u64(&mut state.pairs);
-        fields.u32(&mut state.sweep);
+        state.manifest = Manifest::default();
+        root_fields(state, fields);
+        fields.u32(&mut state.layout.pages.shift);
+        state.manifest = state.manifest.unread();
         state.published = state.manifest;
     }
 
     fn write_root(&mut self, fields: &mut Varints<'_>) {
-        let state = &mut self.state;
-        state.manifest.fields(fields);
-        fields.u64(&mut state.pairs);
-        fields.u32(&mut state.sweep);
+        root_fields(&mut self.state, fields);
+        // What is not there reads as 0.
+        if self.state.layout.pages.shift != 0 {
+            fields.u32(&mut self.state.layout.pages.shift);
+        }
     }
 
     fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
@@ -371,4 +376,10 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault> {
         self.view().prune(ground, report)
     }
+}
+
+fn root_fields(state: &mut Inner, fields: &mut Varints<'_>) {
+    state.manifest.fields(fields);
+    fields.u64(&mut state.pairs);
+    fields.u32(&mut state.sweep);
 }

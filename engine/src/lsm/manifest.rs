@@ -65,12 +65,9 @@ impl Manifest {
         fields.u32(&mut self.len);
     }
 
-    /// As the root says it.
-    pub(super) fn read(fields: &mut Varints<'_>) -> Self {
-        let mut manifest = Self::default();
-        manifest.fields(fields);
-        manifest.last = manifest.block.wrapping_sub(1);
-        manifest
+    /// The same, when the root has said no more than these.
+    pub(super) fn unread(self) -> Self {
+        Self { last: self.block.wrapping_sub(1), ..self }
     }
 }
 

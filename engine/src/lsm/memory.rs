@@ -1,4 +1,4 @@
-//! How the lent memory is divided.
+//! How large pages are, and how the lent memory is divided.
 //!
 //! ```text
 //!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ a key ┤
@@ -7,14 +7,18 @@
 
 use super::builder;
 use super::list::{EDITS, TABLE};
-use super::memtable::Kind;
+use super::memtable::{Kind, Places};
+use super::tree::Lsm;
 use crate::device::Geometry;
 use crate::node;
-use crate::volume::Division;
+use crate::pool::Frames;
+use crate::volume::{Buffer, Division, VolumeInfo};
 
 /// See the module. All in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Layout {
+    /// What the store says of its pages.
+    pub(super) pages: Pages,
     /// A page.
     pub(super) size: usize,
     pub(super) pool: usize,
@@ -24,16 +28,49 @@ pub(super) struct Layout {
     pub(super) key: usize,
 }
 
-/// Bytes of a page of a table in blocks of this size: a table has some 16 to 256 of them, so that its index fits into one.
-pub(super) fn page_size(geometry: &Geometry, block: u32) -> usize {
-    let unit = geometry.write_unit.max(geometry.read_unit);
-    (block / 32).clamp(512, 4096).max(unit) as usize
+/// How large the pages of a table are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pages {
+    /// The bytes of one are 2 to the power of this; 0: as many as the block and the device's units say.
+    pub(super) shift: u32,
+}
+
+/// The least bytes of a page, and the most if units are not larger.
+const LEAST: u32 = 512;
+const MOST: u32 = 4096;
+/// A table has no more pages than it can count; and some, or it would be hardly more than its index and its filter.
+const COUNT: core::ops::RangeInclusive<u32> = 8..=256;
+
+impl Pages {
+    /// Bytes of a page of a table in blocks of this size; why there is none.
+    pub(super) fn size(self, geometry: &Geometry, block: u32) -> Result<usize, &'static str> {
+        let unit = geometry.write_unit.max(geometry.read_unit);
+        // Some 16 to 256 of them, so that the index of a table fits into one.
+        let usual = (block / 32).clamp(LEAST, MOST).max(unit);
+        let size = if self.shift == 0 { usual } else { 1_u32.checked_shl(self.shift).unwrap_or(0) };
+        if size < unit.max(LEAST) || size > MOST.max(unit) {
+            return Err(
+                "pages of an LSM tree have 512 to 4096 bytes, or as many as the device's units: choose another size for them",
+            );
+        }
+        if !COUNT.contains(&(block / size)) {
+            return Err(
+                "a table of an LSM tree, which is a block, has 8 to 256 pages, none smaller than the device's units: use larger blocks",
+            );
+        }
+        Ok(size as usize)
+    }
 }
 
 impl Layout {
-    /// Bytes that are needed beside the memtable's.
-    fn fixed(geometry: &Geometry, block: u32, division: &Division, frames: usize) -> Self {
-        let size = page_size(geometry, block);
+    /// With pages of this size, and all but the memtable.
+    pub(super) fn fixed(
+        geometry: &Geometry,
+        size: usize,
+        block: u32,
+        division: &Division,
+        frames: usize,
+    ) -> Self {
         // Before the volume is known, as if it had nothing but blocks.
         let tables = match division.blocks {
             0 => geometry.capacity.checked_div(u64::from(block)).unwrap_or(0),
@@ -41,6 +78,7 @@ impl Layout {
         };
         let list = usize::try_from(tables).unwrap_or(usize::MAX).saturating_mul(TABLE);
         Self {
+            pages: Pages::default(),
             size,
             pool: frames.saturating_add(1).saturating_mul(size),
             memtable: 0,
@@ -56,36 +94,72 @@ impl Layout {
         pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(rest)
     }
 
-    /// The least memory for a device, with so many frames, and a memtable of this kind. The list then has a third of what is left, so on a
-    /// large device there is not room for all of the tables that it could hold.
+    /// The least memory, with a memtable of this kind. The list then has a third of what is left, so on a large device there is not
+    /// room for all of the tables that it could hold.
+    pub(super) fn needed<M: Kind>(mut self, division: &Division) -> usize {
+        self.memtable = M::least(self.size, division);
+        self.list = self.list.min((self.memtable / 2).saturating_add(TABLE));
+        self.total()
+    }
+
+    /// The least memory for a device, with so many frames, a memtable of this kind, and pages as large as they usually are.
     pub(super) fn least<M: Kind>(
         geometry: &Geometry,
         block: u32,
         division: &Division,
         frames: usize,
     ) -> usize {
-        let mut layout = Self::fixed(geometry, block, division, frames.max(M::FRAMES));
-        layout.memtable = M::least(layout.size, division);
-        layout.list = layout.list.min((layout.memtable / 2).saturating_add(TABLE));
-        layout.total()
+        let size = Pages::default().size(geometry, block).unwrap_or(MOST as usize);
+        Self::fixed(geometry, size, block, division, frames.max(M::FRAMES)).needed::<M>(division)
     }
 
-    /// Divides so many bytes; `None`: they are too few.
+    /// Divides so many bytes, `frames` pages of them for frames; `None`: they are too few.
     pub(super) fn divide<M: Kind>(
-        geometry: &Geometry,
-        block: u32,
+        mut self,
         division: &Division,
         bytes: usize,
         frames: usize,
     ) -> Option<Self> {
-        let mut layout = Self::fixed(geometry, block, division, frames);
-        let rest = bytes.checked_sub(layout.total().saturating_sub(layout.list))?;
+        let rest = bytes.checked_sub(self.total().saturating_sub(self.list))?;
         // What is not remembered makes a whole manifest.
-        layout.edits = (rest / 64).clamp(EDITS, 16 * EDITS);
-        let rest = rest.saturating_sub(layout.edits.saturating_sub(EDITS));
-        layout.list = layout.list.min(rest / 3) / TABLE * TABLE;
-        layout.memtable = rest.saturating_sub(layout.list);
-        let enough = layout.memtable >= M::least(layout.size, division) && frames >= M::FRAMES;
-        enough.then_some(layout)
+        self.edits = (rest / 64).clamp(EDITS, 16 * EDITS);
+        let rest = rest.saturating_sub(self.edits.saturating_sub(EDITS));
+        self.list = self.list.min(rest / 3) / TABLE * TABLE;
+        self.memtable = rest.saturating_sub(self.list);
+        let enough = self.memtable >= M::least(self.size, division) && frames >= M::FRAMES;
+        enough.then_some(self)
+    }
+}
+
+impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
+    /// A tree whose tables have pages of so many bytes, a power of two, when a store is [created](crate::store::Store::create) with it.
+    /// An existing store has the pages that it was created with, whatever is said here.
+    ///
+    /// As a rule a page is a thirty-second of a block, from 512 to 4,096 bytes, but no smaller than the device's units. Where erase
+    /// units make blocks larger than tables need be, smaller pages save memory: a tree has nine of them and more. The index of a table is
+    /// one page, so tables with small pages may leave most of their block unused, and the longest [value](crate::store::Store::max_value)
+    /// is half a page. From 512 to 4,096 bytes, or up to the device's units, and no more than 256 pages in a block; else
+    /// [`BlockSize`](crate::store::Error::BlockSize).
+    #[must_use]
+    pub fn with_page_size(mut self, bytes: u32) -> Self {
+        // Of what is no power of two nothing comes but an error.
+        self.state.layout.pages.shift =
+            if bytes.is_power_of_two() { bytes.trailing_zeros() } else { u32::MAX };
+        self
+    }
+}
+
+impl<P: Buffer, F: Frames> Lsm<P, F, Places> {
+    /// Like [`memory_needed_with_places`](Self::memory_needed_with_places), with [pages of so many bytes](Self::with_page_size).
+    pub fn memory_needed_with_page_size(bytes: u32, volume: &VolumeInfo) -> (usize, usize) {
+        let division = Division {
+            segments: volume.segments,
+            segment: volume.segment_size,
+            reserve: volume.reserve.into(),
+            blocks: volume.blocks,
+        };
+        let frames = <Places as Kind>::FRAMES;
+        let fixed = Layout::fixed(&volume.geometry, bytes as usize, volume.block_size, &division, frames);
+        (fixed.needed::<Places>(&division), frames)
     }
 }

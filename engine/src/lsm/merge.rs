@@ -21,6 +21,9 @@ use crate::node;
 use crate::pool::NONE;
 use crate::volume::Fault;
 
+/// No more runs than this are merged at a time. Where memory is small it has no frames for more, and a merge is moved about on the stack.
+pub(super) const MAX_SOURCES: usize = if cfg!(target_pointer_width = "32") { 6 } else { MAX_RUNS };
+
 /// A run that is being merged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
@@ -50,7 +53,7 @@ pub(super) struct Job {
     /// The memtable is one of the sources.
     pub(super) memtable: bool,
     /// The others, newest first.
-    pub(super) sources: Vec<Source, MAX_RUNS>,
+    pub(super) sources: Vec<Source, MAX_SOURCES>,
     /// The run that takes the tables, and where in it the next one goes. It may be the oldest of the sources.
     pub(super) target: usize,
     pub(super) place: u32,

@@ -8,7 +8,7 @@
 //! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled.
 
 use super::list::{List, MAX_RUNS};
-use super::merge::{Job, Source};
+use super::merge::{Job, MAX_SOURCES, Source};
 
 /// The most levels there are.
 pub(super) const MAX_LEVELS: usize = 8;
@@ -155,7 +155,7 @@ impl Outlook {
         let runs = if self.shape == Shape::Sweep { 0 } else { self.limits(0).0 as usize };
         let (mut end, mut sum) = (0, bytes);
         let found = list.runs.iter().filter(|run| run.level == 0).count();
-        while found >= runs && end < found.min(self.sources) {
+        while found >= runs && end < found.min(self.sources).min(MAX_SOURCES) {
             let size = pages(list, end).saturating_mul(self.page);
             if sum.saturating_add(size) > bytes.saturating_mul(5) {
                 break;
@@ -193,7 +193,7 @@ impl Outlook {
     pub(super) fn merge(&self, list: &mut List<'_>, first: usize, end: usize, level: u8) -> Option<Job> {
         let end = end.min(list.runs.len());
         let (mut from, mut begun) = (end, 0_u32);
-        while from > first && end.saturating_sub(from) < self.sources {
+        while from > first && end.saturating_sub(from) < self.sources.min(MAX_SOURCES) {
             // A table of each run will be there still when what it has was written already. And the manifest may take a block.
             begun = begun.saturating_add(largest(list, from.saturating_sub(1)));
             if begun.div_ceil(self.most.max(1)) >= self.available {

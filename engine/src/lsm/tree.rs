@@ -217,7 +217,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     }
 
     pub(super) fn view(&mut self) -> Tree<'_, M> {
-        let Layout { size, pool, memtable, list, edits, key } = self.state.layout;
+        let Layout { size, pool, memtable, list, edits, key, .. } = self.state.layout;
         let bytes = self.pages.as_mut();
         let (builder, rest) =
             bytes.split_at_mut_checked(builder::PAGES.wrapping_mul(size)).unwrap_or_default();

@@ -143,7 +143,7 @@ impl Head {
 const ROOT: usize = STORE_ROOT;
 /// What the shell and an index say of it at most.
 const HEAD: usize = 1 + 3 + 10 + 5;
-const INDEX_ROOT: usize = 40;
+const INDEX_ROOT: usize = 41;
 const _: () = assert!(HEAD + BLOCKS_ROOT + INDEX_ROOT <= ROOT);
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
@@ -180,6 +180,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
+        self.index.begin_empty();
         self.begin(volume)?;
         match volume.add_log(self.log.id()) {
             // A cut may have come between the two publishes: then the log is there, and empty.
@@ -254,13 +255,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         if head.kind != u32::from(I::KIND.number()) {
             return Err(volume.medium.fault(Fault::OtherKind, head.kind));
         }
+        let blocks_are_whole = self.blocks.decode(&mut fields);
+        self.index.read_root(&mut fields);
         self.begin(volume)?;
         self.log.set_id(head.log as u16);
         self.recover(volume)?;
-        if !self.blocks.decode(&mut fields) {
+        if !blocks_are_whole {
             return Err(volume.medium.fault(Fault::Damaged, 0));
         }
-        self.index.read_root(&mut fields);
         (self.position, self.room) = (head.position, self.blocks.available());
         self.generation = head.generation.wrapping_add(1);
         if self.position > self.log.end() {

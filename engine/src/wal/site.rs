@@ -96,9 +96,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if !is_whole {
             return Err(volume.medium.fault(Fault::Damaged, u32::MAX));
         }
-        let from = head.head_len() as usize;
-        out.copy_within(from..from.wrapping_add(head.len() as usize), 0);
-        Ok(head.len() as usize)
+        let (from, len) = (head.head_len() as usize, head.len() as usize);
+        if let Some(entry) = out.get_mut(..from.wrapping_add(len))
+            && from <= entry.len()
+        {
+            entry.copy_within(from.., 0);
+        }
+        Ok(len)
     }
 
     /// Bytes of a segment from `skip` behind a site on, from the write buffer where they are still there.

@@ -5,22 +5,22 @@ use esker::volume::Volume;
 use esker::wal::Log;
 use esker_qemu::boards::{emcraft_sf2, lm3s6965evb};
 use esker_qemu::logger::{EVENTS, Memory, RUN, SAMPLE, SAMPLES, Stamp, check_sample, run, sample};
-use esker_qemu::settings::{self, NoSettings};
+use esker_qemu::settings::{NoSettings, OnBTree};
 
 #[test]
 fn runs_follow_each_other_while_old_samples_go() {
     let parts = [
         (Geometry::blocks(0, 512), lm3s6965evb::LAYOUT, 0),
-        (Geometry::flash(0, 4, 65_536), emcraft_sf2::LAYOUT, 0xFF),
+        (Geometry::flash(0, 4, 65_536), emcraft_sf2::LOGS_LAYOUT, 0xFF),
     ];
     for (geometry, layout, blank) in parts {
         let mut part = Ram::new(vec![blank; 1 << 20], geometry);
-        let (mut memory, mut settings) = (Memory::new(), settings::Memory::new());
+        let (mut memory, mut settings) = (Memory::new(), OnBTree::new());
         for _ in 0..100 {
             let done = if layout.block_size == 0 {
                 run(&mut part, &layout, &mut memory, &mut NoSettings)
             } else {
-                run(&mut part, &layout, &mut memory, &mut settings.on_btree())
+                run(&mut part, &layout, &mut memory, &mut settings.lend())
             };
             assert!(done, "{geometry:?}");
         }

@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments, board: &Board) -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let machine = Machine { board, image: arguments.images.join(board.name), verbose: arguments.verbose };
     let medium = dir.path().join("medium.img");
-    let mut chain = Chain { machine, medium, promise: Promise::default(), tally: Tally::default() };
+    let mut chain = Chain { machine, medium, promise: Promise::of(board), tally: Tally::default() };
     let wanted = arguments.cuts();
     let result = chain.run(wanted, &mut Rng::new(arguments.seed));
     if let Some(keep) = &arguments.keep {
@@ -95,7 +95,7 @@ impl Chain<'_> {
     /// A new medium, without any promise.
     fn renew(&mut self) -> Result<(), Failure> {
         blank(&self.medium, self.machine.board)?;
-        self.promise = Promise::default();
+        self.promise = Promise::of(self.machine.board);
         self.tally.media += 1;
         Ok(())
     }
@@ -134,10 +134,10 @@ impl Chain<'_> {
 /// Makes the file at `path` a new medium of this board.
 pub fn blank(path: &Path, board: &Board) -> Result<(), Failure> {
     let mut file = File::create(path)?;
-    if board.blank == 0 {
+    if board.blank() == 0 {
         file.set_len(board.size)?;
     } else {
-        let chunk = vec![board.blank; 1 << 20];
+        let chunk = vec![board.blank(); 1 << 20];
         for _ in 0..board.size >> 20 {
             file.write_all(&chunk)?;
         }

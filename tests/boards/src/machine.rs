@@ -82,7 +82,7 @@ impl Machine<'_> {
         let elf = std::fs::read(&self.image).map_err(|error| format!("{}: {error}", self.image.display()))?;
         let table = Table::parse(&elf)?.ok_or("the image has no `.defmt` section")?;
         let mut command = Command::new("qemu-system-arm");
-        command.args(["-M", self.board.name, "-display", "none", "-monitor", "none", "-serial", "null"]);
+        command.args(["-M", self.board.machine, "-display", "none", "-monitor", "none", "-serial", "null"]);
         command.args(["-chardev", "stdio,id=console,signal=off"]);
         command.args(["-semihosting-config", "enable=on,target=native,chardev=console,arg=paced"]);
         let (interface, socket) = (self.board.interface, socket.display());
@@ -163,7 +163,7 @@ impl Outcome {
     /// should take. Returns how many bytes it took, static and stack.
     pub fn finished(&self, board: &Board) -> Result<(u64, u64), Failure> {
         let ram = board.ram;
-        if board.settings && !self.messages.contains(&Message::SettingsDurable { step: STEPS }) {
+        if board.settings.is_some() && !self.messages.contains(&Message::SettingsDurable { step: STEPS }) {
             return Err(format!("the run did not change all settings; {}", self.story()).into());
         }
         let memory = self.messages.iter().find_map(|message| match message {

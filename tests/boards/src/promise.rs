@@ -12,6 +12,7 @@ use esker_linux::{Access, FileDevice};
 use esker_qemu::logger::{EVENTS, SAMPLES, check_event, check_sample};
 
 use crate::Failure;
+use crate::board::Board;
 use crate::message::Message;
 use crate::settings::{Pairs, Settings};
 
@@ -19,7 +20,7 @@ type Disk = Volume<FileDevice, Vec<u8>, 16>;
 type Journal = Log<Vec<u8>, 16>;
 
 /// Of all logs and the settings, since the medium was new.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Promise {
     logs: [Entries; 2],
     settings: Settings,
@@ -57,6 +58,11 @@ impl Entries {
 }
 
 impl Promise {
+    /// Of a new medium for a board.
+    pub fn of(board: &Board) -> Self {
+        Self { logs: Default::default(), settings: Settings::new(board.settings), made: false }
+    }
+
     /// Takes note of what was said in a run; an error if it contradicts what was promised before.
     pub fn hear(&mut self, messages: &[Message]) -> Result<(), Failure> {
         for message in messages {
@@ -168,6 +174,7 @@ impl Promise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::BOARDS;
 
     fn durable(log: u16, end: u64) -> Message {
         Message::Durable { log, end }
@@ -175,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_was_durable_must_be_there() {
-        let mut promise = Promise::default();
+        let mut promise = Promise::of(&BOARDS[0]);
         promise.hear(&[durable(0, 8)]).unwrap();
         let there = |start, end| Message::There { log: 0, start, end };
         assert!(promise.hear(&[there(0, 7)]).is_err());

@@ -8,25 +8,43 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use esker::btree::{BTree, Frame, Needed};
-use esker::device::Geometry;
-use esker::store::{self, Store};
+use esker::lsm::Lsm;
+use esker::store::{self, Index, Kind, Store};
 use esker::volume::{self, Volume};
 use esker_linux::{Access, DeviceError, FileDevice};
-use esker_qemu::boards::lm3s6965evb::LAYOUT;
 use esker_qemu::logger::Stamp;
-use esker_qemu::settings::{BOOT, KEY, PAGE, SETTINGS, STEPS, VALUE, step};
+use esker_qemu::settings::{BOOT, KEY, OnLsm, PAGE, SETTINGS, STEPS, VALUE, step};
 
 use crate::Failure;
+use crate::board::{Board, Tree};
 use crate::message::Message;
 
 /// Keys and values.
 pub type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 type Disk = Volume<FileDevice, Vec<u8>, 16>;
-type Keys = Store<BTree<Vec<u8>, Vec<Frame>>, Vec<u8>>;
+type Keys<I> = Store<I, Vec<u8>>;
+
+/// Does the same with either tree: `$index` is one with memory, in `$body`.
+macro_rules! with_index {
+    ($tree:expr, $volume:expr, $index:ident => $body:expr) => {
+        match $tree.kind {
+            Kind::BTree => {
+                let $index = btree($volume);
+                $body
+            }
+            Kind::Lsm => {
+                let $index = lsm($volume);
+                $body
+            }
+        }
+    };
+}
 
 /// Settings since the medium was new.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Settings {
+    /// What they are on; `None`: the board has none.
+    tree: Option<Tree>,
     /// As they were when they were last opened.
     pairs: Pairs,
     /// What has been changed since.
@@ -43,6 +61,11 @@ struct Run {
 }
 
 impl Settings {
+    /// Of a new medium.
+    pub fn new(tree: Option<Tree>) -> Self {
+        Self { tree, pairs: Pairs::new(), run: None, made: false }
+    }
+
     /// Takes note of what was said in a run, in the order in which it was.
     pub fn hear(&mut self, message: &Message) -> Result<(), Failure> {
         match message {
@@ -77,12 +100,12 @@ impl Settings {
     /// Opens the settings on a copy of the medium as Linux does, reads all of them and holds them against what must be there.
     /// From then on it is that state that must be there. `None`: there are none.
     pub fn check(&mut self, path: &Path) -> Result<Option<u64>, Failure> {
+        let Some(tree) = self.tree else { return Ok(None) };
         // Opening replays the log, which may write; what the board does with the same medium is up to the board.
         let copy = tempfile::NamedTempFile::new()?;
         std::fs::copy(path, copy.path())?;
-        let there = open(copy.path(), |volume, keys| {
-            let damages = verify(volume, keys)?;
-            Ok((read_all(volume, keys)?, damages))
+        let there = open(copy.path()).and_then(|volume| {
+            volume.map(|mut volume| with_index!(tree, &volume, index => look(&mut volume, index))).transpose()
         });
         let there = there.map_err(|error| format!("Linux can't read the settings: {error}"))?;
         let Some((found, damages)) = there else {
@@ -91,11 +114,11 @@ impl Settings {
         if !damages.is_empty() {
             return Err(format!("the settings' store is damaged: {}", damages.join(", ")).into());
         }
-        self.judge(found)?;
+        self.judge(found, tree.longest)?;
         Ok(Some(self.pairs.len() as u64))
     }
 
-    fn judge(&mut self, found: Pairs) -> Result<(), Failure> {
+    fn judge(&mut self, found: Pairs, longest: usize) -> Result<(), Failure> {
         let mut state = std::mem::take(&mut self.pairs);
         let steps = self.run.map_or(0, |_| STEPS);
         let Run { boot, durable } = self.run.take().unwrap_or(Run { boot: 0, durable: 0 });
@@ -104,15 +127,15 @@ impl Settings {
                 self.pairs = found;
                 return Ok(());
             }
-            apply(&mut state, Stamp { boot, number });
+            apply(&mut state, Stamp { boot, number }, longest);
         }
         Err(format!("the settings are not those after {durable} to {steps} steps of start {boot}").into())
     }
 }
 
 /// What a step does to a map.
-fn apply(pairs: &mut Pairs, stamp: Stamp) {
-    for change in step(stamp).into_iter().flatten() {
+fn apply(pairs: &mut Pairs, stamp: Stamp, longest: usize) {
+    for change in step(stamp, longest).into_iter().flatten() {
         match change.value(stamp, &mut [0; VALUE]) {
             Some(value) => pairs.insert(change.key().to_vec(), value.to_vec()),
             None => pairs.remove(change.key()),
@@ -120,61 +143,58 @@ fn apply(pairs: &mut Pairs, stamp: Stamp) {
     }
 }
 
-/// Makes a medium of so many bytes, with a volume as the board would make it, and settings of which there are none yet.
-pub fn make(path: &Path, size: u64) -> Result<(), Failure> {
-    let device = FileDevice::create(path, Geometry::blocks(size, PAGE as u32))?;
-    let mut volume = Disk::format(device, vec![0; 64 << 10], &LAYOUT)?;
-    let tree = BTree::new(vec![0; 64 * PAGE], vec![Frame::BLANK; 63]);
-    Keys::create(&mut volume, SETTINGS, tree, vec![0; 4096])?.close(&mut volume)?;
+/// Makes a medium for a board, with a volume as the board would make it, and settings of which there are none yet.
+pub fn make(path: &Path, board: &Board, tree: Tree) -> Result<(), Failure> {
+    let device = FileDevice::create(path, board.geometry())?;
+    let mut volume = Disk::format(device, vec![0; 64 << 10], board.layout)?;
+    with_index!(tree, &volume, index => create(&mut volume, index))?;
     Ok(())
 }
 
 /// Does on Linux what a board does in a run, and says what a board would say.
-pub fn run_on_linux(path: &Path) -> Result<Vec<Message>, Failure> {
-    let done = open(path, |volume, keys| {
-        let (pairs, mut value) = (read_all(volume, keys)?.len() as u64, [0; VALUE]);
-        let last = keys.get(volume, BOOT, &mut value)?.and(value.first_chunk()).copied();
-        let boot = last.map_or(0, u32::from_le_bytes) + 1;
-        for number in 0..STEPS {
-            let stamp = Stamp { boot, number };
-            for change in step(stamp).into_iter().flatten() {
-                match change.value(stamp, &mut value) {
-                    Some(value) => keys.put(volume, change.key(), value)?,
-                    None => keys.delete(volume, change.key())?,
-                };
-            }
-        }
-        keys.checkpoint(volume)?;
-        let said = [
-            Message::SettingsThere { pairs },
-            Message::SettingsStarted { boot },
-            Message::SettingsDurable { step: STEPS },
-        ];
-        Ok(said.to_vec())
-    })?;
-    Ok(done.ok_or("there are no settings to change on Linux")?)
+pub fn run_on_linux(path: &Path, tree: Tree) -> Result<Vec<Message>, Failure> {
+    let mut volume = open(path)?.ok_or("there are no settings to change on Linux")?;
+    Ok(with_index!(tree, &volume, index => change(&mut volume, index, tree.longest))?)
 }
 
 type Outcome<T> = Result<T, store::Error<DeviceError>>;
 
-/// Calls `body` with the store on a medium, if there is one.
-fn open<T>(path: &Path, body: impl FnOnce(&mut Disk, &mut Keys) -> Outcome<T>) -> Outcome<Option<T>> {
+/// The volume on a medium, if there are settings on it.
+fn open(path: &Path) -> Outcome<Option<Disk>> {
     let device = FileDevice::open(path, Access::ReadWrite);
-    let mut volume = match device.and_then(|device| Disk::open(device, vec![0; 64 << 10])) {
+    let volume = match device.and_then(|device| Disk::open(device, vec![0; 64 << 10])) {
         Err(volume::Error::NotFormatted) => return Ok(None),
         opened => opened?,
     };
-    if Keys::root(&volume).is_none() {
-        return Ok(None);
-    }
-    // More than a board has, so that the same store is read in another way.
-    let memory = Needed::for_height(volume.info().block_size, 60);
-    let tree = BTree::new(vec![0; memory.pages], vec![Frame::BLANK; memory.frames]);
-    let mut keys = Keys::open(&mut volume, tree, vec![0; 4096])?;
-    body(&mut volume, &mut keys).map(Some)
+    Ok(Keys::<BTree<Vec<u8>, Vec<Frame>>>::root(&volume).map(|_| volume))
 }
 
-fn read_all(volume: &mut Disk, keys: &mut Keys) -> Outcome<Pairs> {
+/// A tree with more memory than a board has, so that the same store is read in another way.
+fn btree(volume: &Disk) -> BTree<Vec<u8>, Vec<Frame>> {
+    let memory = Needed::for_height(volume.info().block_size, 60);
+    BTree::new(vec![0; memory.pages], vec![Frame::BLANK; memory.frames])
+}
+
+/// The same, with a memtable that holds the settings themselves.
+fn lsm(_: &Disk) -> Lsm<Vec<u8>, Vec<Frame>> {
+    Lsm::new(vec![0; 256 << 10], vec![Frame::BLANK; 24], OnLsm::OPTIONS).with_page_size(PAGE as u32)
+}
+
+fn create<I: Index>(volume: &mut Disk, index: I) -> Outcome<()> {
+    Keys::create(volume, SETTINGS, index, vec![0; 4096])?.close(volume)?;
+    Ok(())
+}
+
+/// All settings, and everything that is wrong with the store: damage, blocks claimed twice or by nothing.
+fn look<I: Index>(volume: &mut Disk, index: I) -> Outcome<(Pairs, Vec<String>)> {
+    let mut keys = Keys::open(volume, index, vec![0; 4096])?;
+    let mut bits = vec![0; Keys::<I>::bitmap_needed(volume)];
+    let mut damages = Vec::new();
+    keys.verify(volume, Some(&mut bits), &mut |damage| damages.push(format!("{damage:?}")))?;
+    Ok((read_all(volume, &mut keys)?, damages))
+}
+
+fn read_all<I: Index>(volume: &mut Disk, keys: &mut Keys<I>) -> Outcome<Pairs> {
     let (mut cursor, mut value) = (keys.cursor(vec![0; keys.max_key().max(KEY)]), [0; VALUE]);
     let mut pairs = Pairs::new();
     while let Some(len) = keys.next(volume, &mut cursor, &mut value)? {
@@ -183,17 +203,39 @@ fn read_all(volume: &mut Disk, keys: &mut Keys) -> Outcome<Pairs> {
     Ok(pairs)
 }
 
-/// Everything that is wrong with the store: damage, blocks claimed twice or by nothing.
-fn verify(volume: &mut Disk, keys: &mut Keys) -> Outcome<Vec<String>> {
-    let mut bits = vec![0; Keys::bitmap_needed(volume)];
-    let mut damages = Vec::new();
-    keys.verify(volume, Some(&mut bits), &mut |damage| damages.push(format!("{damage:?}")))?;
-    Ok(damages)
+/// What a board does in a run, but for its commits.
+fn change<I: Index>(volume: &mut Disk, index: I, longest: usize) -> Outcome<Vec<Message>> {
+    let mut keys = Keys::open(volume, index, vec![0; 4096])?;
+    let (pairs, mut value) = (read_all(volume, &mut keys)?.len() as u64, [0; VALUE]);
+    let last = keys.get(volume, BOOT, &mut value)?.and(value.first_chunk()).copied();
+    let boot = last.map_or(0, u32::from_le_bytes) + 1;
+    for number in 0..STEPS {
+        let stamp = Stamp { boot, number };
+        for change in step(stamp, longest).into_iter().flatten() {
+            match change.value(stamp, &mut value) {
+                Some(value) => keys.put(volume, change.key(), value)?,
+                None => keys.delete(volume, change.key())?,
+            };
+        }
+    }
+    keys.checkpoint(volume)?;
+    let said = [
+        Message::SettingsThere { pairs },
+        Message::SettingsStarted { boot },
+        Message::SettingsDurable { step: STEPS },
+    ];
+    Ok(said.to_vec())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TREE: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::PLAN.longest };
+
+    fn new() -> Settings {
+        Settings::new(Some(TREE))
+    }
 
     fn said(settings: &mut Settings, messages: &[Message]) -> Result<(), Failure> {
         messages.iter().try_for_each(|message| settings.hear(message))
@@ -201,22 +243,22 @@ mod tests {
 
     fn after(steps: u32) -> Pairs {
         let mut pairs = Pairs::new();
-        (0..steps).for_each(|number| apply(&mut pairs, Stamp { boot: 1, number }));
+        (0..steps).for_each(|number| apply(&mut pairs, Stamp { boot: 1, number }, TREE.longest));
         pairs
     }
 
     #[test]
     fn a_prefix_of_the_steps_that_holds_what_was_durable_is_right() {
         for (steps, right) in [(5, false), (6, true), (7, true), (STEPS, true), (STEPS + 1, false)] {
-            let mut settings = Settings::default();
+            let mut settings = new();
             let start = [Message::SettingsThere { pairs: 0 }, Message::SettingsStarted { boot: 1 }];
             said(&mut settings, &start).unwrap();
             said(&mut settings, &[Message::SettingsDurable { step: 6 }]).unwrap();
-            assert_eq!(settings.judge(after(steps)).is_ok(), right, "{steps}");
+            assert_eq!(settings.judge(after(steps), TREE.longest).is_ok(), right, "{steps}");
         }
-        let mut settings = Settings::default();
-        assert!(settings.judge(after(1)).is_err(), "nothing was started");
-        settings.judge(after(0)).unwrap();
+        let mut settings = new();
+        assert!(settings.judge(after(1), TREE.longest).is_err(), "nothing was started");
+        settings.judge(after(0), TREE.longest).unwrap();
     }
 
     #[test]
@@ -224,18 +266,18 @@ mod tests {
         let mut pairs = after(20);
         let key = pairs.keys().next().unwrap().clone();
         for wrong in [None, Some(b"other".to_vec())] {
-            let mut settings = Settings { run: Some(Run { boot: 1, durable: 20 }), ..Settings::default() };
+            let mut settings = Settings { run: Some(Run { boot: 1, durable: 20 }), ..new() };
             match wrong {
                 Some(value) => pairs.insert(key.clone(), value),
                 None => pairs.remove(&key),
             };
-            assert!(settings.judge(pairs.clone()).is_err());
+            assert!(settings.judge(pairs.clone(), TREE.longest).is_err());
         }
     }
 
     #[test]
     fn the_board_must_find_what_linux_has_found() {
-        let mut settings = Settings { pairs: after(9), ..Settings::default() };
+        let mut settings = Settings { pairs: after(9), ..new() };
         let pairs = settings.pairs.len() as u64;
         assert!(settings.hear(&Message::SettingsThere { pairs: pairs - 1 }).is_err());
         settings.hear(&Message::SettingsThere { pairs }).unwrap();

@@ -56,14 +56,14 @@ impl Trip<'_> {
     /// The board formats and writes; Linux reads, and appends; the board reads that, and goes on; Linux reads all.
     fn there_and_back(&self) -> Result<(u64, u64), Failure> {
         let medium = self.dir.join("board.img");
-        let mut promise = Promise::default();
+        let mut promise = Promise::of(self.machine.board);
         blank(&medium, self.machine.board)?;
         self.boot(&medium, &mut promise)?;
         let [(_, end), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1)])?;
 
-        if self.machine.board.settings {
-            promise.hear(&settings::run_on_linux(&medium)?)?;
+        if let Some(tree) = self.machine.board.settings {
+            promise.hear(&settings::run_on_linux(&medium, tree)?)?;
             promise.check(&medium)?;
         }
         continue_samples(&medium)?;
@@ -88,15 +88,15 @@ impl Trip<'_> {
     /// Linux makes the volume, and settings if the board has any; the board adds its logs to it.
     fn made_on_linux(&self) -> Result<(), Failure> {
         let medium = self.dir.join("linux.img");
-        let mut promise = Promise::default();
-        let mut layout = self.machine.board.layout;
-        if self.machine.board.settings {
-            settings::make(&medium, self.machine.board.size)?;
-            promise.hear(&settings::run_on_linux(&medium)?)?;
+        let mut promise = Promise::of(self.machine.board);
+        let mut arguments = self.machine.board.arguments();
+        if let Some(tree) = self.machine.board.settings {
+            settings::make(&medium, self.machine.board, tree)?;
+            promise.hear(&settings::run_on_linux(&medium, tree)?)?;
             promise.check(&medium)?;
-            layout = &[];
+            arguments = Vec::new();
         }
-        let notes = self.append_notes(&medium, layout)?;
+        let notes = self.append_notes(&medium, &arguments)?;
         self.boot(&medium, &mut promise)?;
         let [(_, end), _] = promise.check(&medium)?;
         self.compare(&medium, &[(0, end, 1)])?;
@@ -128,7 +128,7 @@ impl Trip<'_> {
 
     /// Whether `esker kv dump` prints the settings that must be there, and `esker kv verify` finds nothing wrong.
     fn compare_settings(&self, medium: &Path, promise: &Promise) -> Result<(), Failure> {
-        if !self.machine.board.settings {
+        if self.machine.board.settings.is_none() {
             return Ok(());
         }
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -144,7 +144,7 @@ impl Trip<'_> {
     }
 
     /// Lines, appended by the program; what they were.
-    fn append_notes(&self, medium: &Path, layout: &[&str]) -> Result<Vec<u8>, Failure> {
+    fn append_notes(&self, medium: &Path, layout: &[String]) -> Result<Vec<u8>, Failure> {
         let notes: String = (0..500).map(|line| format!("{line}: {}\n", "note ".repeat(line % 7))).collect();
         let file = self.dir.join("notes.txt");
         std::fs::write(&file, &notes)?;

@@ -4,6 +4,7 @@
 #![no_std]
 
 pub mod measure;
+pub mod memory;
 pub mod part;
 pub mod semihosting;
 

@@ -5,6 +5,7 @@
 //! instruction 64 ns, and every run counts the same.
 
 use core::arch::asm;
+use core::hint::black_box;
 
 use crate::semihosting::{print, print_number};
 
@@ -22,9 +23,47 @@ const INSTRUCTION_NS: u64 = 64;
 
 const PAINT: u32 = 0xC0DE_57AC;
 /// Bytes below the caller that are painted: more than is ever used.
-const DEPTH: usize = 8 * 1024;
+const DEPTH: usize = 12 * 1024;
 /// Bytes below the stack pointer that painting itself may use.
 const MARGIN: usize = 256;
+
+/// So often short pieces are run: a commit in the middle of appending.
+pub const TIMES: u32 = 64;
+
+/// A loop of 10,000 instructions, to see that they are counted.
+pub fn calibrate() {
+    measure("calibration", 1, &mut || {
+        // SAFETY: counts down a register of its own.
+        unsafe { asm!("2:", "subs {0}, {0}, #1", "bne 2b", inout(reg) 5000 => _, options(nomem, nostack)) }
+    });
+}
+
+/// Measures work that is done [`TIMES`] times.
+pub fn each<E>(name: &str, work: &mut dyn FnMut(u32) -> Result<(), E>) {
+    measure(name, TIMES, &mut || {
+        for number in 0..TIMES {
+            if black_box(work(number)).is_err() {
+                print("failed\n");
+            }
+        }
+    });
+}
+
+/// Measures work that is done once.
+pub fn once<E>(name: &str, work: &mut dyn FnMut() -> Result<(), E>) {
+    measure(name, 1, &mut || {
+        if black_box(work()).is_err() {
+            print("failed\n");
+        }
+    });
+}
+
+/// Keys in no order, all different.
+pub fn key(number: u32) -> [u8; 8] {
+    let spread = number.wrapping_mul(0x9E37_79B1).to_be_bytes();
+    let [a, b, c, d] = spread;
+    [b'k', b'e', b'y', b'/', a, b, c, d]
+}
 
 /// Runs `code` and prints a line: `name`, instructions for each of `times`, peak of the stack in bytes.
 #[inline(never)]

@@ -28,10 +28,11 @@ const fn probe(arguments: &'static [&'static str]) -> Job {
 }
 
 /// The images whose size is measured.
-pub const PROBES: Job = probe(&["--release", "--bin", "empty", "--bin", "wal", "--bin", "kv"]);
+pub const PROBES: Job =
+    probe(&["--release", "--bin", "empty", "--bin", "wal", "--bin", "kv", "--bin", "kv-lsm"]);
 
-/// The image that measures instructions and stack.
-pub const COST: Job = probe(&["--release", "--bin", "cost", "--features", "fast-crc"]);
+/// The images that measure instructions and stack.
+pub const COST: Job = probe(&["--release", "--bin", "cost", "--bin", "cost-lsm", "--features", "fast-crc"]);
 
 /// The image that links only if no panic is reachable.
 pub const PANIC_FREE: Job = probe(&["--release", "--bin", "panic-free", "--features", "panic-free"]);

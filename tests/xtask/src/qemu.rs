@@ -18,7 +18,7 @@ pub struct QemuArguments {
     /// 300 power cuts for each board instead of 30
     #[arg(long)]
     pub full: bool,
-    /// Only this board: lm3s6965evb or emcraft-sf2
+    /// Only this board: lm3s6965evb, lm3s6965evb-lsm, emcraft-sf2 or emcraft-sf2-logs
     #[arg(long)]
     pub board: Option<String>,
     /// Only this part: trips or cuts

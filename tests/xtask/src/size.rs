@@ -112,13 +112,13 @@ fn class(flags: elf::SectionFlags, kind: elf::SectionType) -> Option<usize> {
 }
 
 fn as_table(compiler: &str, images: &[Image]) -> String {
-    let mut text = format!("bytes / ceiling, thumbv7m-none-eabi, {compiler}\n{:12}", "image");
+    let mut text = format!("bytes / ceiling, thumbv7m-none-eabi, {compiler}\n{:16}", "image");
     for section in SECTIONS {
         let _ = write!(text, " {:>15}", format!(".{section}"));
     }
     text.push('\n');
     for image in images {
-        let _ = write!(text, "{:12}", image.name);
+        let _ = write!(text, "{:16}", image.name);
         for (size, ceiling) in image.sizes.iter().zip(image.ceilings) {
             let mark = if *size > ceiling { "!" } else { "" };
             let _ = write!(text, " {:>15}", format!("{mark}{size} / {ceiling}"));

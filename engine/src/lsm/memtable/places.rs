@@ -343,10 +343,12 @@ impl Memtable<'_, Places> {
         self.bytes.get_mut(self.state.words_at()..).unwrap_or_default().as_chunks_mut().0
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn word(&self, at: u32) -> u32 {
         self.words().get(at as usize).map_or(0, |word| u32::from_le_bytes(*word))
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn set_word(&mut self, at: u32, word: u32) {
         if let Some(place) = self.words_mut().get_mut(at as usize) {
             *place = word.to_le_bytes();
@@ -357,6 +359,7 @@ impl Memtable<'_, Places> {
         place.checked_div(self.state.division.segment / 4).unwrap_or(0)
     }
 
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn home(&self, segment: u32) -> Home {
         let at = self.state.page.wrapping_add((segment as usize).wrapping_mul(HOME));
         let bytes = self.bytes.get(at..at.wrapping_add(HOME)).unwrap_or_default();

@@ -4,17 +4,18 @@
 #[cfg(target_os = "none")]
 mod image {
     use cortex_m_rt::entry;
-    use esker_qemu::boards::emcraft_sf2::{LAYOUT, device};
-    use esker_qemu::settings::NoSettings;
+    use esker_qemu::boards::emcraft_sf2::{LAYOUT, Settings, device};
     use esker_qemu::{logger, platform};
 
     #[entry]
     fn main() -> ! {
-        // `entry` makes this the only reference to it.
+        // `entry` makes these the only references to them.
         static mut MEMORY: logger::Memory = logger::Memory::new();
+        static mut SETTINGS: Settings = Settings::new();
+
         // SAFETY: an image for this board begins here, once.
         let done = match unsafe { device(platform::wait_for_medium) } {
-            Ok(device) => logger::run(device, &LAYOUT, MEMORY, &mut NoSettings),
+            Ok(device) => logger::run(device, &LAYOUT, MEMORY, &mut SETTINGS.lend()),
             Err(_) => false,
         };
         let (fixed, stack) = platform::memory_used();

@@ -4,18 +4,18 @@
 #[cfg(target_os = "none")]
 mod image {
     use cortex_m_rt::entry;
-    use esker_qemu::boards::lm3s6965evb::{LAYOUT, device};
-    use esker_qemu::{logger, platform, settings};
+    use esker_qemu::boards::lm3s6965evb::{LAYOUT, Settings, device};
+    use esker_qemu::{logger, platform};
 
     #[entry]
     fn main() -> ! {
         // `entry` makes these the only references to them.
         static mut MEMORY: logger::Memory = logger::Memory::new();
-        static mut SETTINGS: settings::Memory = settings::Memory::new();
+        static mut SETTINGS: Settings = Settings::new();
 
         // SAFETY: an image for this board begins here, once.
         let done = match unsafe { device() } {
-            Ok(device) => logger::run(device, &LAYOUT, MEMORY, &mut SETTINGS.on_btree()),
+            Ok(device) => logger::run(device, &LAYOUT, MEMORY, &mut SETTINGS.lend()),
             Err(_) => false,
         };
         let (fixed, stack) = platform::memory_used();

@@ -3,13 +3,14 @@
 //! A run looks at all of them, changes some while samples are taken, and reads back what it has changed. What it says to be
 //! *durable* must be there after a power cut at any later moment; and of a step, all changes or none.
 
+mod memory;
 mod step;
 
-use esker::btree::{BTree, Frame};
 use esker::device::BlockDevice;
 use esker::store::{Batch, Index, Store};
 
-use crate::logger::{self, Disk, Failure, Stamp};
+use crate::logger::{Disk, Failure, Stamp};
+pub use memory::{OnBTree, OnLsm, PAGE};
 pub use step::{BOOT, CHANGES, Change, KEY, VALUE, check, step};
 
 /// Log of the store.
@@ -18,13 +19,6 @@ pub const SETTINGS: u16 = 2;
 pub const STEPS: u32 = 50;
 /// Steps that become durable together.
 const TOGETHER: u32 = 2;
-/// After so many steps it is quiet for a moment: part of a checkpoint is done.
-const QUIET: u32 = 30;
-
-/// Bytes of a block, which is a page of the tree.
-pub const PAGE: usize = 512;
-/// Pages in memory.
-const FRAMES: usize = 23;
 /// Bytes of the longest key that such a page can hold: a cursor wants so many.
 const CURSOR: usize = 48;
 
@@ -56,65 +50,76 @@ impl Settings for NoSettings {
     }
 }
 
-/// All the memory that is lent to a store on a B-tree.
-#[derive(Debug)]
-pub struct Memory {
-    /// One is for rearranging others.
-    pages: [u8; (FRAMES + 1) * PAGE],
-    frames: [Frame; FRAMES],
-    log: [u8; PAGE],
-}
-
-/// What a board with settings lends in all, volume and logs included.
-const _: () = assert!(size_of::<Memory>() + size_of::<logger::Memory>() <= 16 * 1024);
-
-impl Memory {
-    /// Blank.
-    pub const fn new() -> Self {
-        Self { pages: [0; (FRAMES + 1) * PAGE], frames: [Frame::BLANK; FRAMES], log: [0; PAGE] }
-    }
-
-    /// Settings on a B-tree in this memory.
-    pub fn on_btree(&mut self) -> StoredSettings<'_, BTree<&mut [u8], &mut [Frame]>> {
-        StoredSettings::new(BTree::new(&mut self.pages[..], &mut self.frames[..]), &mut self.log[..])
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 type Opened<'m, I> = Store<I, &'m mut [u8], 8>;
+
+/// What depends on the tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Bytes of the longest value.
+    pub longest: usize,
+    /// Each time so many steps are done it is quiet for a moment. (More often than in a product, so that power cuts meet merges.)
+    pub quiet: u32,
+    /// In which so many parts of a checkpoint are done.
+    pub parts: u32,
+}
 
 /// Settings in a store on an index of any kind.
 pub struct StoredSettings<'m, I> {
-    /// What a store takes along when it is opened.
-    lent: Option<(I, &'m mut [u8])>,
-    store: Option<Opened<'m, I>>,
+    store: State<'m, I>,
+    plan: Plan,
     boot: u32,
     /// Steps done.
     done: u32,
 }
 
+/// A store is large for a small stack: it is moved as seldom as can be, and what it was opened with is not kept beside it.
+#[allow(clippy::large_enum_variant, reason = "there is nothing but this memory to put it")]
+enum State<'m, I> {
+    /// What it takes along when it is opened.
+    Lent(I, &'m mut [u8]),
+    Open(Opened<'m, I>),
+    /// There is none, or not any more.
+    Closed,
+}
+
 impl<'m, I: Index> StoredSettings<'m, I> {
     /// With memory for the index, and for the store's log.
-    pub fn new(index: I, log: &'m mut [u8]) -> Self {
-        Self { lent: Some((index, log)), store: None, boot: 0, done: 0 }
+    pub fn new(index: I, log: &'m mut [u8], plan: Plan) -> Self {
+        Self { store: State::Lent(index, log), plan, boot: 0, done: 0 }
+    }
+
+    // These are not inlined: each one's stack is free again when the next is called.
+
+    /// Opens the store, or makes it.
+    #[inline(never)]
+    fn start<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        let State::Lent(index, log) = core::mem::replace(&mut self.store, State::Closed) else {
+            return Ok(());
+        };
+        let opened = if Opened::<I>::root(volume).is_none() {
+            Store::create(volume, SETTINGS, index, log)
+        } else {
+            Store::open(volume, index, log)
+        };
+        // In this form it is moved once.
+        self.store = match opened {
+            Ok(store) => State::Open(store),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
     }
 
     /// Looks at all settings, and finds out which start this is.
     #[inline(never)]
     fn look<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
-        let Some(store) = &mut self.store else { return Ok(()) };
+        let State::Open(store) = &mut self.store else { return Ok(()) };
         let mut value = [0; 8];
         let last = match store.get(volume, BOOT, &mut value)? {
-            Some(_) => check(BOOT, &value).ok_or(Failure::WrongSetting)?.boot,
+            Some(_) => check(BOOT, &value, self.plan.longest).ok_or(Failure::WrongSetting)?.boot,
             None => 0,
         };
         self.boot = last.wrapping_add(1);
-        let _pairs = check_all(store, volume)?;
+        let _pairs = check_all(store, volume, self.plan.longest)?;
         info!("settings hold {=u32} pairs", _pairs);
         info!("settings start {=u32}", self.boot);
         // Where power often goes, no run gets to its end, and each start would have to replay what all of them have logged.
@@ -124,55 +129,12 @@ impl<'m, I: Index> StoredSettings<'m, I> {
         }
         Ok(())
     }
-}
 
-impl<I: Index> Settings for StoredSettings<'_, I> {
-    // Not inlined: each one's stack is free again when the next is called.
+    /// Says what the settings have become.
     #[inline(never)]
-    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
-        if volume.info().blocks == 0 {
-            info!("settings have no room on this volume");
-            return Ok(());
-        }
-        let Some((index, log)) = self.lent.take() else { return Ok(()) };
-        let opened = if Opened::<I>::root(volume).is_none() {
-            Store::create(volume, SETTINGS, index, log)
-        } else {
-            Store::open(volume, index, log)
-        };
-        // In this form it is moved once: it is large for a stack.
-        self.store = match opened {
-            Ok(store) => Some(store),
-            Err(error) => return Err(error.into()),
-        };
-        self.look(volume)
-    }
-
-    #[inline(never)]
-    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
-        let Some(store) = &mut self.store else { return Ok(()) };
-        if self.done >= STEPS {
-            return Ok(());
-        }
-        let steps = self.done..self.done.saturating_add(TOGETHER);
-        for number in steps.clone() {
-            let stamp = Stamp { boot: self.boot, number };
-            take_step(store, volume, stamp)?;
-            check_step(store, volume, stamp)?;
-        }
-        store.commit(volume)?;
-        self.done = steps.end;
-        info!("settings durable to step {=u32}", self.done);
-        if steps.contains(&QUIET) {
-            store.checkpoint_step(volume)?;
-        }
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
-        let Some(mut store) = self.store.take() else { return Ok(()) };
-        check_all(&mut store, volume)?;
+    fn sum_up<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        let State::Open(store) = &mut self.store else { return Ok(()) };
+        check_all(store, volume, self.plan.longest)?;
         let _info = store.info(volume)?;
         info!(
             "settings: {=u64} pairs in {=u32} leaves, depth {=u8}, {=u32} of {=u32} blocks free",
@@ -182,8 +144,56 @@ impl<I: Index> Settings for StoredSettings<'_, I> {
             "pool: {=u64} hits, {=u64} misses, {=u64} evictions, {=u64} pages written",
             _info.pool.hits, _info.pool.misses, _info.pool.evictions, _info.pool.written
         );
-        self.lent = Some(store.close(volume)?);
         Ok(())
+    }
+}
+
+impl<I: Index> Settings for StoredSettings<'_, I> {
+    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        if volume.info().blocks == 0 {
+            info!("settings have no room on this volume");
+            return Ok(());
+        }
+        self.start(volume)?;
+        self.look(volume)
+    }
+
+    #[inline(never)]
+    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        let State::Open(store) = &mut self.store else { return Ok(()) };
+        if self.done >= STEPS {
+            return Ok(());
+        }
+        let steps = self.done..self.done.saturating_add(TOGETHER);
+        for number in steps.clone() {
+            let stamp = Stamp { boot: self.boot, number };
+            let changes = step(stamp, self.plan.longest);
+            take_step(store, volume, stamp, &changes)?;
+            check_step(store, volume, stamp, &changes)?;
+        }
+        store.commit(volume)?;
+        self.done = steps.end;
+        info!("settings durable to step {=u32}", self.done);
+        if self.done.is_multiple_of(self.plan.quiet) {
+            for _ in 0..self.plan.parts {
+                if store.checkpoint_step(volume)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+        self.sum_up(volume)?;
+        match core::mem::replace(&mut self.store, State::Closed) {
+            State::Open(store) => match store.close(volume) {
+                Ok(_memory) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+            _ => Ok(()),
+        }
     }
 }
 
@@ -193,8 +203,8 @@ fn take_step<D: BlockDevice, I: Index>(
     store: &mut Opened<'_, I>,
     volume: &mut Disk<'_, D>,
     stamp: Stamp,
+    changes: &[Option<Change>; CHANGES],
 ) -> Result<(), Failure<D::Error>> {
-    let changes = step(stamp);
     if let [Some(change), None, None] = changes {
         let mut value = [0; VALUE];
         match change.value(stamp, &mut value) {
@@ -204,7 +214,7 @@ fn take_step<D: BlockDevice, I: Index>(
         return Ok(());
     }
     let mut batch = Batch::new([0; CHANGES * (KEY + step::PART + 14)]);
-    for change in changes.into_iter().flatten() {
+    for change in changes.iter().flatten() {
         let mut value = [0; step::PART];
         match change.value(stamp, &mut value) {
             Some(value) => batch.put(change.key(), value)?,
@@ -221,12 +231,13 @@ fn check_step<D: BlockDevice, I: Index>(
     store: &mut Opened<'_, I>,
     volume: &mut Disk<'_, D>,
     stamp: Stamp,
+    changes: &[Option<Change>; CHANGES],
 ) -> Result<(), Failure<D::Error>> {
-    for change in step(stamp).into_iter().flatten() {
+    for change in changes.iter().flatten() {
         let mut value = [0; VALUE];
         let found = store.get(volume, change.key(), &mut value)?;
-        let is = found.and_then(|found| check(change.key(), value.get(..found.len)?));
-        if found.is_some() != change.value.is_some() || is.is_some_and(|is| is != stamp) {
+        let is = found.map(|found| value.get(..found.len).is_some_and(|value| change.is(stamp, value)));
+        if found.is_some() != change.value.is_some() || is == Some(false) {
             return Err(Failure::WrongSetting);
         }
     }
@@ -238,10 +249,14 @@ fn check_step<D: BlockDevice, I: Index>(
 fn check_all<D: BlockDevice, I: Index>(
     store: &mut Opened<'_, I>,
     volume: &mut Disk<'_, D>,
+    longest: usize,
 ) -> Result<u32, Failure<D::Error>> {
     let (mut cursor, mut value, mut pairs) = (store.cursor([0; CURSOR]), [0; VALUE], 0_u32);
     while let Some(len) = store.next(volume, &mut cursor, &mut value)? {
-        value.get(..len).and_then(|value| check(cursor.key(), value)).ok_or(Failure::WrongSetting)?;
+        value
+            .get(..len)
+            .and_then(|value| check(cursor.key(), value, longest))
+            .ok_or(Failure::WrongSetting)?;
         pairs = pairs.wrapping_add(1);
     }
     Ok(pairs)

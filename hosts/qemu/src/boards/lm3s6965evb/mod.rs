@@ -13,7 +13,7 @@ use esker::volume::FormatOptions;
 
 use crate::drivers::pl022::Pl022;
 use crate::drivers::register::Register;
-use crate::settings::PAGE;
+use crate::settings::{OnBTree, OnLsm, PAGE};
 use quirks::Quirks;
 
 const SSI0: usize = 0x4000_8000;
@@ -28,7 +28,10 @@ type Spi = Quirks<ExclusiveDevice<Pl022, CardSelect, NoDelay>>;
 /// What the logger keeps its volume on.
 pub type Device = SdmmcDevice<SdCard<Spi, Pause>>;
 
-/// 256 KiB of the card in segments of 16 KiB is the logger's; the rest is for settings.
+/// Settings are on a B-tree: what it reads and writes is a block of the card.
+pub type Settings = OnBTree;
+
+/// 256 KiB of the card in segments of 16 KiB are for logs; the rest is for settings.
 pub const LAYOUT: FormatOptions = FormatOptions {
     volume_id: 0x0E5C_0001,
     segment_size: 16 * 1024,
@@ -36,6 +39,12 @@ pub const LAYOUT: FormatOptions = FormatOptions {
     reserve: 1,
     block_size: PAGE as u32,
 };
+
+/// Or on an LSM tree.
+pub type LsmSettings = OnLsm;
+
+/// With tables of 16 KiB.
+pub const LSM_LAYOUT: FormatOptions = FormatOptions { block_size: 16 * 1024, ..LAYOUT };
 
 /// Sets up what the device needs, and the card.
 ///

@@ -6,10 +6,9 @@ use core::hint::black_box;
 use esker::btree::{BTree, Frame};
 use esker::store::{Error, Store};
 use esker::volume::{FormatOptions, Volume};
-use esker_firmware::measure::measure;
+use esker_firmware::measure::{each, key, once};
+use esker_firmware::memory::Memory;
 use esker_firmware::semihosting::print;
-
-use crate::memory::Memory;
 
 type Disk<'a> = Volume<&'a mut Memory, &'a mut [u8], 2>;
 type Tree<'a> = BTree<&'a mut [u8], &'a mut [Frame]>;
@@ -22,14 +21,6 @@ const FRAMES: usize = 23;
 const FEW: u32 = 128;
 /// So many are not.
 const MANY: u32 = 1024;
-const TIMES: u32 = 64;
-
-/// Keys in no order, all different.
-fn key(number: u32) -> [u8; 8] {
-    let spread = number.wrapping_mul(0x9E37_79B1).to_be_bytes();
-    let [a, b, c, d] = spread;
-    [b'k', b'e', b'y', b'/', a, b, c, d]
-}
 
 #[inline(never)]
 pub fn run(memory: &mut Memory) -> Result<(), Error<Infallible>> {
@@ -103,22 +94,4 @@ fn open(
         print("pairs are missing\n");
     }
     Ok(())
-}
-
-fn each(name: &str, work: &mut dyn FnMut(u32) -> Result<(), Error<Infallible>>) {
-    measure(name, TIMES, &mut || {
-        for number in 0..TIMES {
-            if black_box(work(number)).is_err() {
-                print("failed\n");
-            }
-        }
-    });
-}
-
-fn once(name: &str, work: &mut dyn FnMut() -> Result<(), Error<Infallible>>) {
-    measure(name, 1, &mut || {
-        if black_box(work()).is_err() {
-            print("failed\n");
-        }
-    });
 }

@@ -5,7 +5,6 @@
 #![no_main]
 
 mod keys;
-mod memory;
 
 use core::convert::Infallible;
 use core::hint::black_box;
@@ -13,18 +12,14 @@ use core::hint::black_box;
 use esker::device::Geometry;
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::{Error, Log};
-use esker_firmware::measure::measure;
+use esker_firmware::measure::{TIMES, calibrate, measure};
+use esker_firmware::memory::{self, Memory};
 use esker_firmware::semihosting::{exit, print};
-
-use memory::Memory;
 
 esker_firmware::entry!(main);
 
 type Disk<'a> = Volume<&'a mut Memory, &'a mut [u8], 2>;
 type Journal<'a> = Log<&'a mut [u8], 16>;
-
-/// A commit in the middle of appending.
-const TIMES: u32 = 64;
 
 fn main() -> ! {
     // SAFETY: only here, and only once.
@@ -49,12 +44,7 @@ fn run(memory: &mut Memory) -> Result<(), Error<Infallible>> {
     let layout = FormatOptions { segment_size: 64 * 1024, ..FormatOptions::default() };
     Disk::format(memory, &mut volume_memory, &layout)?.create_log(0)?;
 
-    measure("calibration", 1, &mut || {
-        // SAFETY: counts down a register of its own.
-        unsafe {
-            core::arch::asm!("2:", "subs {0}, {0}, #1", "bne 2b", inout(reg) 5000 => _, options(nomem, nostack))
-        }
-    });
+    calibrate();
     measure("open-empty", 1, &mut || {
         if let Ok(mut volume) = Disk::open(memory, &mut volume_memory) {
             let _ = black_box(Journal::open(&mut volume, 0, &mut log_memory));
