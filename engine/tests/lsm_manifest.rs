@@ -113,7 +113,7 @@ fn loaded<I: Index>(geometry: Geometry, tree: fn() -> I) -> (Vol, Kv<I>, Map) {
 }
 
 fn tables_of<I: Index>(volume: &mut Vol, store: &Kv<I>) -> u32 {
-    store.info(volume).unwrap().index.leaves as u32
+    store.info(volume).unwrap().index.leaves
 }
 
 /// All pairs are there, and each block is used once or free.

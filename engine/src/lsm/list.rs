@@ -195,6 +195,7 @@ pub(super) struct List<'a> {
 
 impl List<'_> {
     /// Tables in all.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn len(&self) -> u32 {
         self.runs.last().map_or(0, Run::end)
     }
@@ -205,6 +206,7 @@ impl List<'_> {
     }
 
     /// A run; an empty one if there is none.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn run(&self, run: usize) -> Run {
         self.runs.get(run).copied().unwrap_or_default()
     }
@@ -240,6 +242,7 @@ impl List<'_> {
     }
 
     #[cfg_attr(not(target_pointer_width = "32"), inline)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn get(&self, at: u32) -> Table {
         self.record(at).map(Table::read).unwrap_or_default()
     }

@@ -3,7 +3,7 @@
 use esker_sim::{Applied, Fault};
 
 use super::chain::chained;
-use super::engine::{Index, Run, Stop, TestTree};
+use super::engine::{Index, Run, Stop, TestLsm, TestTree};
 use super::session::{Change, Session};
 use super::shape::{Kind, Shape};
 
@@ -95,8 +95,10 @@ pub fn scenarios<I: Index>() -> Vec<Scenario<I>> {
         Scenario { adjust: roomy, ..script("mixed-3", BOTH, |session| mixed(session, 3, 150)) },
         Scenario { adjust: scarce, ..script("mixed-scarce", BOTH, |session| mixed(session, 4, 150)) },
     ];
+    // It takes long: on one kind of device with each memtable.
     if I::SUITE != TestTree::SUITE {
-        all.push(chained(BOTH));
+        let kind = usize::from(I::SUITE == TestLsm::SUITE);
+        all.push(chained(&BOTH[kind..=kind]));
     }
     all
 }

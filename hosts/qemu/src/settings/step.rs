@@ -62,7 +62,7 @@ impl Change {
     }
 }
 
-/// What a step changes, all of it or nothing; no value is longer than `longest`, which is [`LONG`] or more.
+/// What a step changes, all of it or nothing; no value is longer than `longest`, which is 200 or more.
 pub fn step(stamp: Stamp, longest: usize) -> [Option<Change>; CHANGES] {
     if stamp.number == 0 {
         let [a, b, c, d] = *b"boot";
