@@ -41,7 +41,7 @@ fn tables<I: Index>(session: &mut Session<I>) -> Run {
 }
 
 fn run<I: Index>(session: &mut Session<I>) -> Run {
-    for round in 0..6 {
+    for round in 0..4 {
         // The first manifest of a session is all of it, the next ones are edits.
         if round % 2 == 1 {
             session.reopen()?;

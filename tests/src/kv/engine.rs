@@ -107,7 +107,7 @@ impl Index for TestPlaces {
         // Some hundred places.
         let places = 512 + extra * 64;
         Self::with_places(
-            vec![0; bytes + (frames - least) * page + list * 2 + places * 4],
+            vec![0; bytes + (frames - least) * page + list * 3 + places * 4],
             vec![Frame::default(); frames],
             options(volume),
         )
