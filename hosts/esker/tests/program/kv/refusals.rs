@@ -97,7 +97,7 @@ fn a_store_that_cannot_be_made() {
         ("--size 8M --write-unit 256 --erase-unit 64K", &["erase unit", "LSM tree"]),
         ("--size 2M --write-unit 256 --erase-unit 4K --block-size 512", &["block size"]),
         ("--cache 4K", &["the cache is too small", "--cache "]),
-        ("--engine lsm --block-size 2K", &["LSM tree", "at least 8 pages", "larger blocks"]),
+        ("--engine lsm --block-size 2K", &["LSM tree", "8 to 256 pages", "larger blocks"]),
         ("--engine lsm --block-size 2M", &["block size"]),
         ("--engine lsm --cache 4K", &["the cache is too small", "--cache "]),
         ("--engine lsm --size 64K", &["new: ", "larger device"]),
