@@ -220,7 +220,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 self.medium.poison();
                 return Err(Fault::Device);
             }
-            if let Err(error) = self.publish_home(home, len) {
+            if let Err(error) = self.write_home(home, len) {
                 // A home that fails at the first publish after an open has failed for good, or is about to; with the
                 // other one the volume goes on. Later failures poison like any other.
                 let probing = !self.homes.settled && self.homes.bad == 0;
@@ -230,16 +230,19 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 }
                 self.medium.forgive();
                 self.homes.bad |= bit;
+                continue;
             }
+            // That can't be forgiven: with it the device may have lost whatever was written since the last one.
+            self.medium.sync()?;
         }
         self.homes.settled = true;
         self.homes.differ = false;
         Ok(())
     }
 
-    /// Writes what was built to one home.
+    /// Writes what was built to one home. Where the next one goes is behind it, also if the sync fails: then none follows.
     #[inline(never)]
-    fn publish_home(&mut self, home: usize, len: u32) -> Result<(), Fault> {
+    fn write_home(&mut self, home: usize, len: u32) -> Result<(), Fault> {
         let (start, area) = self.home(home);
         let must_erase = self.medium.geometry().must_erase();
         let mut at = self.next(home);
@@ -261,7 +264,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let sum = sum.bytes(scratch.get(4..len as usize).unwrap_or_default());
         put_word(scratch, sum.finish());
         self.medium.write_scratch(u64::from(at), len)?;
-        self.medium.sync()?;
         self.set_next(home, at.wrapping_add(size));
         Ok(())
     }
