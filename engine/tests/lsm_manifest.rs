@@ -56,8 +56,17 @@ impl BlockDevice for Tapped {
 }
 
 fn levels() -> Levels {
+    levels_in(64 << 10)
+}
+
+/// With memory for a list of some two hundred tables, and not for one of each block.
+fn short_of_memory() -> Levels {
+    levels_in(28 << 10)
+}
+
+fn levels_in(bytes: usize) -> Levels {
     let shape = Shape::Levels { levels: 2, runs: 3, last: 2, ratio: 2 };
-    Lsm::new(vec![0; 64 << 10], vec![Frame::default(); 12], Options { shape, ..Options::default() })
+    Lsm::new(vec![0; bytes], vec![Frame::default(); 12], Options { shape, ..Options::default() })
 }
 
 fn sweep() -> Sweep {
@@ -180,7 +189,21 @@ fn each_block_of_a_manifest_is_proved() {
 
 #[test]
 fn a_full_device_with_a_long_manifest_takes_deletes() {
-    let (mut volume, mut store, mut map) = loaded(DISK, levels);
+    let (refused, tables) = deletes_go_on(levels);
+    assert_eq!(refused, Error::Full);
+    assert!(tables > TABLES + 20, "{tables} tables");
+}
+
+#[test]
+fn a_tree_without_memory_for_more_tables_refuses_puts_alone() {
+    let (refused, tables) = deletes_go_on(short_of_memory);
+    assert!(tables > TABLES, "{tables} tables");
+    assert!(matches!(refused, Error::MemoryTooSmall { .. }), "{refused:?}");
+}
+
+/// Puts until that is refused, then deletes, and has all of the rest; returns what the refusal was, and the tables by then.
+fn deletes_go_on(tree: fn() -> Levels) -> (Error<RamError>, u32) {
+    let (mut volume, mut store, mut map) = loaded(DISK, tree);
     let mut n = 0;
     let refused = loop {
         let (key, value) = (key(n * 7 + 3), vec![n as u8; 200]);
@@ -190,8 +213,7 @@ fn a_full_device_with_a_long_manifest_takes_deletes() {
         };
         n += 1;
     };
-    assert_eq!(refused, Error::Full);
-    assert!(tables_of(&mut volume, &store) > TABLES + 20);
+    let tables = tables_of(&mut volume, &store);
     store.checkpoint(&mut volume).unwrap();
     check(&mut volume, &mut store, &map);
     let keys: Vec<_> = map.keys().step_by(7).cloned().collect();
@@ -205,9 +227,10 @@ fn a_full_device_with_a_long_manifest_takes_deletes() {
     store.compact(&mut volume).unwrap();
     check(&mut volume, &mut store, &map);
     drop(store);
-    let (mut volume, mut store) = opened(image(volume), DISK, levels).unwrap();
+    let (mut volume, mut store) = opened(image(volume), DISK, tree).unwrap();
     check(&mut volume, &mut store, &map);
     store.put(&mut volume, b"room again", b"yes").unwrap();
+    (refused, tables)
 }
 
 /// A put pays for one erase at most, however many blocks a manifest takes; and what it takes is given back, over and over.

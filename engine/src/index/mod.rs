@@ -325,8 +325,8 @@ pub trait Index {
     /// It reads operations from the log long after they were applied.
     const IN_LOG: bool = false;
 
-    /// Makes the memory ready for blocks of this size, after [`read_root`](Self::read_root) or [`begin_empty`](Self::begin_empty). Returns bytes of pages and frames that would be enough if the memory
-    /// is too little, or why blocks of this size won't do.
+    /// Makes the memory ready for blocks of this size, after [`read_root`](Self::read_root) or [`begin_empty`](Self::begin_empty).
+    /// Returns bytes of pages and frames that would be enough if the memory is too little, or why blocks of this size won't do.
     fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit>;
     /// Takes an empty root.
     fn begin_empty(&mut self);

@@ -22,8 +22,9 @@ use crate::volume::Fault;
 const LINK: usize = 16;
 /// As it is on the device.
 type Link = [u8; LINK];
-/// Bytes of a record at most, as far as blocks are planned: no number takes as many as [`LONGEST`] allows.
-const RECORD: usize = 43;
+/// Bytes of a record at most, as far as blocks are planned, where most numbers take less than [`LONGEST`] allows: the mark; block, crc,
+/// generation and merged offset; pages, lines and page, of a byte each; cell and last, of two; the prefix.
+const RECORD: usize = 1 + 4 * 5 + 3 * 2 + 2 * 3 + 10;
 
 /// Blocks that a manifest of so many tables takes at most beside its first, with pages and blocks of these sizes.
 pub(super) fn blocks_beyond(tables: u32, page: usize, block: u32) -> u32 {

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::list::TABLE;
+use super::list::{TABLE, tables};
 use super::manifest::Manifest;
 use super::memory::Layout;
 use super::memtable;
@@ -147,7 +147,6 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         // A change by which tables don't grow makes nothing worse. New pairs leave room for such, and for tables that are not full.
         match self.state.known {
             true => self.least_free().wrapping_sub(1),
-            false if self.fills_up() => self.blocks_for_memtable(),
             false => self.blocks_for_memtable(),
         }
     }
@@ -167,7 +166,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn spare(&self) -> u32 {
         let capacity = (self.state.layout.list / TABLE) as u32;
-        capacity.saturating_sub(self.tables())
+        capacity.saturating_sub(tables(&self.runs))
     }
 
     fn prepare<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>) -> Result<bool, Fault> {
@@ -351,7 +350,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         IndexInfo {
             pairs: self.state.pairs.saturating_add(u64::from(self.memtable.len())),
             depth: self.runs.len() as u8,
-            leaves: self.runs.last().map_or(0, |run| run.end()),
+            leaves: tables(&self.runs),
             inner: 0,
             overflow: 0,
         }

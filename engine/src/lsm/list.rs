@@ -126,6 +126,12 @@ impl Run {
 /// All runs, the newest first.
 pub(super) type Runs = Vec<Run, MAX_RUNS>;
 
+/// Tables of all runs.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+pub(super) fn tables(runs: &Runs) -> u32 {
+    runs.last().map_or(0, Run::end)
+}
+
 /// Bytes of a table's numbers, and of an edit, at most.
 pub(super) const LONGEST: usize = 2 + 9 * 5 + 10;
 /// Bytes of the edits that are remembered at most.
@@ -195,9 +201,8 @@ pub(super) struct List<'a> {
 
 impl List<'_> {
     /// Tables in all.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn len(&self) -> u32 {
-        self.runs.last().map_or(0, Run::end)
+        tables(self.runs)
     }
 
     /// Tables that there is memory for.

@@ -31,6 +31,7 @@ pub(super) const HEAD: usize = 2;
 const TRIES: u32 = 4;
 /// With so many free blocks more than two states would take, edits go on in another block.
 const FEW: u32 = 16;
+
 /// Where the newest state is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manifest {

@@ -1,7 +1,7 @@
 //! How much of the merges each change pays for, and the room that they need.
 
 use super::chain::blocks_beyond;
-use super::list::Run;
+use super::list::tables;
 use super::memtable::Kind;
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
@@ -54,17 +54,12 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
     }
 
     pub(super) fn blocks_for_memtable(&self) -> u32 {
-        self.state.blocks_for(&self.memtable, self.tables())
-    }
-
-    /// Tables in all.
-    pub(super) fn tables(&self) -> u32 {
-        self.runs.last().map_or(0, Run::end)
+        self.state.blocks_for(&self.memtable, tables(&self.runs))
     }
 
     /// Blocks that a merge needs.
     pub(super) fn least_free(&self) -> u32 {
-        LEAST_FREE.saturating_add(self.state.blocks_beyond(self.tables()))
+        LEAST_FREE.saturating_add(self.state.blocks_beyond(tables(&self.runs)))
     }
 
     /// Whether a sweep is due: by the memtable, by the log, or for want of blocks.

@@ -4,7 +4,7 @@ use super::builder::{self, Builder};
 use super::figures::Merges;
 use super::filter::Hash;
 use super::find::{Tables, value_of};
-use super::list::{Edits, List, Run, Runs, prefix};
+use super::list::{Edits, List, Runs, prefix, tables};
 use super::manifest::Manifest;
 use super::memory::Layout;
 use super::memtable::{self, Entries, Memtable, Places};
@@ -249,10 +249,10 @@ impl Inner {
     /// What the choice of a merge depends on; the memtable is not full.
     pub(super) fn outlook(&self, runs: &Runs, memtable: u64, frames: u32, available: u32) -> Outlook {
         let table = u64::from(self.block);
-        let tables = runs.last().map_or(0, Run::end);
+        let bytes = u64::from(tables(runs)).saturating_mul(table);
         let deepest = runs.iter().map(|run| run.level).max().unwrap_or(0);
         Outlook {
-            shape: self.options.shape.settled(u64::from(tables).saturating_mul(table), deepest, memtable),
+            shape: self.options.shape.settled(bytes, deepest, memtable),
             memtable,
             table,
             page: self.layout.size as u64,
