@@ -38,9 +38,8 @@ pub(super) struct Pages {
 /// The least bytes of a page, and the most if units are not larger.
 const LEAST: u32 = 512;
 const MOST: u32 = 4096;
-/// With fewer pages a table would be hardly more than its index and its filter; more it can't count.
-const FEWEST: u32 = 8;
-const MANY: u32 = 256;
+/// A table has no more pages than it can count; and some, or it would be hardly more than its index and its filter.
+const COUNT: core::ops::RangeInclusive<u32> = 8..=256;
 
 impl Pages {
     /// Bytes of a page of a table in blocks of this size; why there is none.
@@ -54,15 +53,12 @@ impl Pages {
                 "pages of an LSM tree have 512 to 4096 bytes, or as many as the device's units: choose another size for them",
             );
         }
-        match block / size {
-            0..FEWEST => Err(
-                "a table of an LSM tree, which is a block, has 8 to 256 pages, none smaller than the device's units: use larger blocks",
-            ),
-            FEWEST..=MANY => Ok(size as usize),
-            _ => Err(
-                "a table of an LSM tree, which is a block, has 8 to 256 pages: use smaller blocks, or larger pages",
-            ),
+        if !COUNT.contains(&(block / size)) {
+            return Err(
+                "a table of an LSM tree is a block of 8 to 256 pages, none smaller than the device's units: use larger blocks for more",
+            );
         }
+        Ok(size as usize)
     }
 }
 

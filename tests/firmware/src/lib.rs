@@ -7,6 +7,7 @@ pub mod measure;
 pub mod memory;
 pub mod part;
 pub mod semihosting;
+mod store_program;
 
 use core::arch::global_asm;
 use core::panic::PanicInfo;
