@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use esker::btree::{BTree, Frame};
-use esker::device::{Geometry, Ram};
+use esker::device::{Counted, Geometry, Ram};
 use esker::store::{Batch, Error, Store};
 use esker::volume::{FormatOptions, Volume};
 
@@ -194,4 +194,31 @@ fn leaves_are_full() {
         println!("{order}: {found:.3}");
         assert!(found >= least, "{order}: {found:.3} of the leaves is filled");
     }
+}
+
+/// A checkpoint begins late, so that most pages are written once; and pages that changed together stand together, so that many
+/// go with one call.
+#[test]
+fn pages_are_written_late_and_many_at_once() {
+    let ram = Counted::new(Ram::new(vec![0; 4096 * 8000], Geometry::blocks(0, 512)));
+    let options = FormatOptions { block_size: 4096, ..FormatOptions::default() };
+    let mut volume = Volume::<_, _>::format(ram, vec![0; 8192], &options).unwrap();
+    let mut store = Store::<Tree, _>::create(&mut volume, 0, tree(4096, 2000), vec![0; 1 << 16]).unwrap();
+    let mut rng = Rng(5);
+    let full = loop {
+        store.put(&mut volume, format!("{:024}", rng.next()).as_bytes(), &[7; 150]).unwrap();
+        let info = store.info(&mut volume).unwrap();
+        if info.pool.written != 0 {
+            break f64::from(info.log.segments) / f64::from(volume.info().segments);
+        }
+    };
+    store.commit(&mut volume).unwrap();
+    let before = store.info(&mut volume).unwrap().pool.written;
+    volume.device_mut().reset();
+    store.checkpoint(&mut volume).unwrap();
+    let pages = store.info(&mut volume).unwrap().pool.written - before;
+    let writes = volume.device().counts().writes;
+    println!("begun with {full:.2} of the log in use; {pages} pages in {writes} writes");
+    assert!(full > 0.8, "{full:.2} of the log was in use");
+    assert!(pages > 500 && writes * 16 < pages, "{pages} pages in {writes} writes");
 }

@@ -76,11 +76,15 @@ impl Pairs {
 /// Appends pseudo-random bytes until there are `len`.
 fn fill(seed: u64, len: usize, out: &mut Vec<u8>) {
     let mut state = seed;
-    while out.len() < len {
+    let mut next = || {
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let bytes = mix(state).to_le_bytes();
-        out.extend_from_slice(&bytes[..bytes.len().min(len - out.len())]);
-    }
+        mix(state).to_le_bytes()
+    };
+    let from = out.len();
+    out.resize(len.max(from), 0);
+    let (whole, rest) = out[from..].as_chunks_mut();
+    whole.fill_with(&mut next);
+    rest.copy_from_slice(&next()[..rest.len()]);
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input changes half of the output.

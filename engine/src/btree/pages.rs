@@ -1,6 +1,7 @@
 //! Pages between the pool and the device: in, proved; changed, under a new block; and out, from the leaves up.
 
 use super::tree::{Path, Tree};
+use crate::codec::SMALL;
 use crate::index::Ground;
 use crate::node::{self, Pointer};
 use crate::pool::NONE;
@@ -57,36 +58,83 @@ impl Tree<'_> {
 
     /// Writes a dirty page that points to no dirty one, and tells the page above its checksum.
     pub(super) fn write_page<G: Ground>(&mut self, ground: &mut G, at: u32) -> Result<(), Fault> {
-        let (old, parent) = (self.pool.frame(at).block, self.pool.frame(at).parent);
-        let mut block = old;
+        let mut block = self.pool.frame(at).block;
         let crc = write_anywhere(ground, self.pool.page_mut(at), &mut block)?;
-        if block != old {
-            self.pool.rename(at, block);
+        self.written(at, Pointer { block, crc });
+        Ok(())
+    }
+
+    /// A page is on the device: in this block, and with this checksum.
+    fn written(&mut self, at: u32, pointer: Pointer) {
+        let (old, parent) = (self.pool.frame(at).block, self.pool.frame(at).parent);
+        if pointer.block != old {
+            self.pool.rename(at, pointer.block);
         }
         self.pool.state.info.written = self.pool.state.info.written.wrapping_add(1);
         self.pool.set_clean(at);
-        let pointer = Pointer { block, crc };
         if parent == NONE {
             self.root.page = pointer;
-            return Ok(());
+            return;
         }
-        let page = self.pool.page_mut(parent);
-        for i in 0..node::count(page) {
-            if node::child(page, i).is_some_and(|child| child.block == old) {
-                node::set_child(page, i, pointer);
-                break;
-            }
+        let (page, above) = (self.pool.page(at), self.pool.page(parent));
+        // Mostly it is where its first key leads to; small pages are soon looked through.
+        let likely = if SMALL { 0 } else { node::child_index(above, node::key(page, 0)) };
+        let mut all = core::iter::once(likely).chain(0..node::count(above));
+        let is_it = |i: &usize| node::child(above, *i).is_some_and(|child| child.block == old);
+        if let Some(i) = all.find(is_it) {
+            node::set_child(self.pool.page_mut(parent), i, pointer);
         }
-        Ok(())
     }
 
     /// Writes at most so many dirty pages; whether none is left.
     pub(super) fn write_dirty<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
-        for _ in 0..pages {
+        let mut left = pages;
+        while left != 0 {
             let Some(at) = self.pool.next_dirty() else { break };
-            self.write_page(ground, at)?;
+            // Small images do without.
+            let run = if SMALL || ground.erase_unit() != 0 { 0 } else { self.write_run(ground, at, left)? };
+            if run == 0 {
+                self.write_page(ground, at)?;
+            }
+            left = left.saturating_sub(run.max(1));
         }
         Ok(self.pool.state.info.dirty == 0)
+    }
+
+    /// Writes a dirty page that points to no dirty one and, in one call, those in the blocks behind it of which this is true as
+    /// well: what became dirty together stands together. Returns how many, at most `most`; none if it stands alone, or the call
+    /// has failed and perhaps one page alone can be written.
+    fn write_run<G: Ground>(&mut self, ground: &mut G, at: u32, most: u32) -> Result<u32, Fault> {
+        let first = self.pool.frame(at).block;
+        let mut run = [(at, 0); RUN];
+        let mut len = 0_u32;
+        for (slot, block) in run.iter_mut().take(most as usize).zip(first..) {
+            slot.0 = self.pool.peek(block);
+            if !self.pool.can_write(slot.0) {
+                break;
+            }
+            len = len.wrapping_add(1);
+        }
+        let run = run.get_mut(..len as usize).unwrap_or_default();
+        if run.len() < 2 {
+            return Ok(0);
+        }
+        for ((at, crc), block) in run.iter_mut().zip(first..) {
+            *crc = node::seal(self.pool.page_mut(*at), ground.volume_id(), block);
+        }
+        let mut pages: [&[u8]; RUN] = [&[]; RUN];
+        for (page, (at, _)) in pages.iter_mut().zip(&*run) {
+            *page = self.pool.page(*at);
+        }
+        match ground.write_blocks(first, pages.get(..run.len()).unwrap_or_default()) {
+            Ok(()) => {}
+            Err(Fault::Device) => return Ok(0),
+            Err(fault) => return Err(fault),
+        }
+        for ((at, crc), block) in run.iter().zip(first..) {
+            self.written(*at, Pointer { block, crc: *crc });
+        }
+        Ok(len)
     }
 
     /// Makes all pages on the way dirty, from the root on.
@@ -170,6 +218,9 @@ impl Tree<'_> {
         }
     }
 }
+
+/// So many pages are written in one call, at most.
+const RUN: usize = 32;
 
 /// So many blocks are tried for one page.
 const TRIES: u32 = 4;

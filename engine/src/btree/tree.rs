@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use crate::codec::Varints;
+use crate::codec::{SMALL, Varints};
 use crate::device::Geometry;
 use crate::index::{
     Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
@@ -18,6 +18,8 @@ use crate::volume::{Buffer, Division, Fault, VolumeInfo};
 pub(super) const MAX_HEIGHT: usize = 24;
 /// On flash, a page is erased as a whole before it is written: larger erase units are for the LSM tree.
 const MAX_ERASE: u32 = 4096;
+/// So many pages more than its way a change writes while a checkpoint is under way.
+const PAID: u32 = 8;
 /// Places on a page are numbers of two bytes.
 pub(super) const MAX_PAGE: u32 = 65_536;
 /// Blocks that puts leave free beside what a delete may need.
@@ -185,8 +187,10 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         true
     }
 
-    fn is_due(&self, log: u32, blocks: bool) -> bool {
-        log > LOG_FULL / 2 || blocks
+    fn is_due(&self, log: u32, left: u32, blocks: bool) -> bool {
+        // The later, the fewer pages are written in all. But the changes that are left must be able to pay for what is dirty.
+        let must = SMALL || log > LOG_FULL / 8 * 7 || left.saturating_mul(PAID / 2) < self.state.info.dirty;
+        log > LOG_FULL / 2 && must || blocks
     }
 
     fn position(&mut self, end: u64) -> u64 {
@@ -334,7 +338,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
 
     fn pace(&mut self, changes: u32, _: u32) -> u32 {
         // What a change makes dirty is one way, and more is written than that: so a checkpoint ends.
-        u32::from(self.root.height).wrapping_add(8).saturating_mul(changes)
+        u32::from(self.root.height).wrapping_add(PAID).saturating_mul(changes)
     }
 
     fn info(&self) -> IndexInfo {

@@ -280,6 +280,9 @@ pub trait Ground {
     fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Writes a whole block that nothing durable names.
     fn write_block(&mut self, block: u32, data: &[u8]) -> Result<(), Fault>;
+    /// Writes whole blocks that follow each other and that nothing durable names, in one call to the device, which has no erase
+    /// unit.
+    fn write_blocks(&mut self, block: u32, data: &[&[u8]]) -> Result<(), Fault>;
     /// Reads from any place in a block.
     fn read_part(&mut self, block: u32, at: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Writes whole write units to a place in a block that nothing durable names, and that was erased.
@@ -404,8 +407,9 @@ pub trait Index {
         key: &mut [u8],
         forward: bool,
     ) -> Result<(), Fault>;
-    /// Whether changes should pay for a checkpoint now. `log`: how full it is, `LOG_FULL` being wholly; `blocks`: there are few.
-    fn is_due(&self, log: u32, blocks: bool) -> bool;
+    /// Whether changes should pay for a checkpoint now. `log`: how full it is, `LOG_FULL` being wholly; `left`: so many more
+    /// changes like this one go into it, for sure; `blocks`: there are few.
+    fn is_due(&self, log: u32, left: u32, blocks: bool) -> bool;
     /// Writes at most so many pages. Returns whether what is on the device now may be published.
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault>;
     /// What is not on the device: pages, or pairs. A publish may leave some.

@@ -73,25 +73,35 @@ pub(crate) fn child(page: &[u8], i: usize) -> Option<Pointer> {
     Some(Pointer::read(bytes, 0))
 }
 
-/// The first eight bytes, as a number of the same order: mostly that decides, and a third of the time is saved. Small
-/// processors have no such numbers.
-fn head(key: &[u8]) -> Option<u64> {
-    if SMALL { None } else { key.first_chunk().map(|head| u64::from_be_bytes(*head)) }
+/// The first eight bytes of a key, and zeros behind a shorter one, as a number: where two of them differ, the keys are in the same
+/// order. Mostly they do, and that takes a third of the time. `bytes` begin with the key.
+#[inline]
+fn head(bytes: &[u8], len: usize) -> Option<u64> {
+    let head = u64::from_be_bytes(*bytes.first_chunk()?);
+    match len {
+        8.. => Some(head),
+        len => Some(head & !(u64::MAX >> (len as u32).wrapping_mul(8))),
+    }
 }
 
 /// How many cells have keys up to and including this one.
 #[inline(never)]
 fn up_to(page: &[u8], key: &[u8]) -> usize {
     let slots = slots(page);
-    let wanted = head(key);
+    let mut padded = [0; 8];
+    if !SMALL {
+        padded.iter_mut().zip(key).for_each(|(to, byte)| *to = *byte);
+    }
+    let wanted = u64::from_be_bytes(padded);
     let (mut first, mut behind) = (0_usize, slots.len());
     while first < behind {
         let middle = first.wrapping_add(behind) / 2;
         let position = slots.get(middle).map_or(0, |slot| u16::from_le_bytes(*slot).into());
-        let found = key_and_rest(page, position).unwrap_or_default().0;
-        let is_behind = match (head(found), wanted) {
-            (Some(found), Some(wanted)) if found != wanted => found > wanted,
-            _ => found > key,
+        let (len, rest) = page.get(position..).and_then(read_length).unwrap_or_default();
+        // Small processors have no such numbers.
+        let is_behind = match if SMALL { None } else { head(rest, len) } {
+            Some(found) if found != wanted => found > wanted,
+            _ => rest.get(..len).unwrap_or_default() > key,
         };
         if is_behind {
             behind = middle;

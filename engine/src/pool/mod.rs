@@ -388,6 +388,12 @@ impl Pool<'_> {
         self.frame(at).dirty
     }
 
+    /// Whether there is a page that is dirty and may be written now: nobody holds on to it, and it points to no dirty one.
+    pub(crate) fn can_write(&self, at: u32) -> bool {
+        let frame = self.frame(at);
+        at != NONE && frame.dirty && frame.pins == 0 && frame.dirty_children == 0
+    }
+
     /// The page differs from what is on the device, and `parent` (dirty itself, or [`NONE`] for the root) points to it.
     pub(crate) fn set_dirty(&mut self, at: u32, parent: u32) {
         if !core::mem::replace(&mut self.frame_mut(at).dirty, true) {

@@ -5,6 +5,7 @@
 //! every change pays for more pages than it makes dirty, that moment comes.
 
 use super::{Error, Index, Store};
+use crate::codec::SMALL;
 use crate::device::BlockDevice;
 use crate::index::LOG_FULL;
 use crate::volume::{Buffer, Fault, Volume};
@@ -149,7 +150,16 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         if !self.writing {
             let blocks_are_due = self.blocks.available() < self.room / 2;
-            self.writing = self.index.is_due(log, blocks_are_due) && self.is_ahead();
+            // Small images do without: to them, none is left.
+            let mut left = 0;
+            if !SMALL {
+                let room = u64::from(free).wrapping_mul(volume.format.segment.into());
+                // Each may be committed by itself, and then fills a unit.
+                let unit = u64::from(volume.format.geometry.write_unit);
+                let each = (bytes as u64).saturating_add(unit).checked_div(changes.into()).unwrap_or(0);
+                left = room.checked_div(each).unwrap_or(0).min(u32::MAX.into()) as u32;
+            }
+            self.writing = self.index.is_due(log, left, blocks_are_due) && self.is_ahead();
         }
         let pages = self.index.pace(changes, log).saturating_add(more);
         // No change pays for two erases.

@@ -121,6 +121,17 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         done
     }
 
+    fn write_blocks(&mut self, block: u32, data: &[&[u8]]) -> Result<(), Fault> {
+        if self.overlay.is_some() {
+            return Err(Fault::ReadOnly);
+        }
+        let done = self.volume.write_blocks(block, data);
+        if done.is_err() && self.forgiving {
+            self.volume.medium.forgive();
+        }
+        done
+    }
+
     fn available(&self) -> u32 {
         if self.overlay.is_some() { u32::MAX } else { self.blocks.available() }
     }

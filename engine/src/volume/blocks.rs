@@ -101,6 +101,14 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.write(address, data)
     }
 
+    /// Writes whole blocks that follow each other, in one call. Not on flash.
+    pub(crate) fn write_blocks(&mut self, block: u32, data: &[&[u8]]) -> Result<(), Fault> {
+        let last = block.wrapping_add(data.len().saturating_sub(1) as u32);
+        self.block_address(last, 0, self.format.block_size as usize)?;
+        let address = self.block_address(block, 0, 0)?;
+        self.medium.write_all(address, data)
+    }
+
     /// Writes whole write units to any place in a block. On flash it must have been erased.
     pub(crate) fn write_block_at(&mut self, block: u32, position: u32, data: &[u8]) -> Result<(), Fault> {
         let address = self.block_address(block, position, data.len())?;

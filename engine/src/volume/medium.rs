@@ -342,6 +342,15 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.note(done)
     }
 
+    /// Writes slices of whole units one behind the other, in one call. Not on what must be erased first.
+    pub(crate) fn write_all(&mut self, address: u64, data: &[&[u8]]) -> Result<(), Fault> {
+        self.check()?;
+        self.held = 0;
+        let done = self.device.write_vectored(address, data);
+        self.poisoned |= done.is_err();
+        self.note(done)
+    }
+
     /// Erases. A failure does not poison: nothing of worth was there, and the caller decides.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn erase(&mut self, address: u64, len: u32) -> Result<(), Fault> {
