@@ -150,9 +150,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         if !self.writing {
             let blocks_are_due = self.blocks.available() < self.room / 2;
-            // Small images do without: to them, none is left.
+            // Other logs are left their half, as are small images, which do without this: none is left for the store then.
             let mut left = 0;
-            if !SMALL {
+            if !SMALL && volume.roots.logs.len() == 1 {
                 let room = u64::from(free).wrapping_mul(volume.format.segment.into());
                 // Each may be committed by itself, and then fills a unit.
                 let unit = u64::from(volume.format.geometry.write_unit);

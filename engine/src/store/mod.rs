@@ -9,8 +9,9 @@
 //! The index is never written over: what the last publish names stays whole until the next one is durable in both homes.
 //! So no page is ever torn, no page goes through the log, and flash and disks are served alike.
 //!
-//! A checkpoint begins when half of the free blocks is used up, or so much of the log's room that what is left lasts until it is done
-//! (between half and seven eighths), and is paid for by the operations that follow, a few pages each (module `checkpoint`). Recovery applies the log to the published index again (module `recover`).
+//! A checkpoint begins when half of the free blocks is used up, or of the log's room; where the store has that to itself, when
+//! what is left lasts until the checkpoint is done, at seven eighths the latest. It is paid for by the operations that follow,
+//! a few pages each (module `checkpoint`). Recovery applies the log to the published index again (module `recover`).
 
 mod batch;
 mod bulk;
