@@ -14,6 +14,7 @@ pub mod model;
 pub mod opened;
 pub mod play;
 pub mod random;
+pub mod scarce;
 pub mod scenarios;
 pub mod session;
 pub mod shape;

@@ -3,7 +3,8 @@
 use esker_sim::{Applied, Fault};
 
 use super::chain::chained;
-use super::engine::{Index, Run, Stop, TestLsm, TestTree};
+use super::engine::{Index, Run, TestLsm, TestTree};
+use super::scarce::{crowded, few_segments, full, full_steps, log_full, scarce};
 use super::session::{Change, Session};
 use super::shape::{Kind, Shape};
 
@@ -108,18 +109,6 @@ fn roomy(shape: Shape) -> Shape {
     Shape { extra: 64, ..shape }
 }
 
-/// So few blocks that they do not suffice.
-fn scarce(mut shape: Shape) -> Shape {
-    shape.below.blocks = 40;
-    shape
-}
-
-/// A log so short that it is full all the time.
-fn few_segments(mut shape: Shape) -> Shape {
-    shape.below.segments = 6;
-    shape
-}
-
 /// A part of the blocks that can't be erased.
 fn bad_blocks(shape: &Shape) -> Fault {
     let below = &shape.below;
@@ -128,12 +117,12 @@ fn bad_blocks(shape: &Shape) -> Fault {
     Fault::erase_error(Applied::Nothing).within(bad).for_ever()
 }
 
-fn key(number: u64) -> Vec<u8> {
+pub(super) fn key(number: u64) -> Vec<u8> {
     format!("key-{number:04}").into_bytes()
 }
 
 /// Lengths that are seldom the same, most of them a small part of a page.
-fn len<I: Index>(session: &Session<I>, number: u64) -> usize {
+pub(super) fn len<I: Index>(session: &Session<I>, number: u64) -> usize {
     let page = u64::from(session.shape.below.block);
     (number * 37 % 101 * page / 700) as usize
 }
@@ -252,7 +241,7 @@ fn overwrite<I: Index>(session: &mut Session<I>) -> Run {
     session.check()
 }
 
-fn page<I: Index>(session: &Session<I>) -> usize {
+pub(super) fn page<I: Index>(session: &Session<I>) -> usize {
     I::page(&session.shape.below)
 }
 
@@ -421,90 +410,6 @@ fn load_dropped<I: Index>(session: &mut Session<I>) -> Run {
     session.load(&pairs[10..])?;
     session.put(b"after", 20)?;
     session.commit()?;
-    session.check()
-}
-
-/// Until nothing goes in any more, and back.
-fn full<I: Index>(session: &mut Session<I>) -> Run {
-    let page = page(session);
-    for round in 0..2 {
-        let mut stored = Vec::new();
-        for n in 0..800 {
-            let key = key((n + round * 7) * 619 % 1000);
-            if session.try_put(&key, page / 5)?.is_none() {
-                break;
-            }
-            stored.push(key);
-            if n % 6 == 5 {
-                session.commit()?;
-            }
-        }
-        if stored.len() < 20 || stored.len() == 800 {
-            return Err(Stop::Wrong(format!("full after {} puts", stored.len())));
-        }
-        session.commit()?;
-        session.check()?;
-        for (n, key) in stored.iter().enumerate() {
-            if n % 3 != 0 {
-                session.delete(key)?;
-            }
-        }
-        session.checkpoint()?;
-        session.put(b"room again", page / 5)?;
-        session.check()?;
-    }
-    session.commit()
-}
-
-fn crowded<I: Index>(session: &mut Session<I>) -> Run {
-    let page = page(session);
-    for n in 0..400 {
-        if session.try_put(&key(n * 619 % 1000), page / 5)?.is_none() {
-            break;
-        }
-    }
-    session.checkpoint()
-}
-
-/// Deletes, overwrites and values of several pages where there is hardly a free block.
-fn full_steps<I: Index>(session: &mut Session<I>) -> Run {
-    let page = page(session);
-    for n in 0..30 {
-        match n % 5 {
-            0 => {
-                session.try_put(&key(2000 + n), page * 2)?;
-            }
-            1 | 2 => {
-                if let Some(key) = session.some_key(n) {
-                    session.delete(&key)?;
-                }
-            }
-            3 => {
-                if let Some(key) = session.some_key(n) {
-                    session.try_put(&key, page / 5)?;
-                }
-            }
-            _ => session.commit()?,
-        }
-        if n % 7 == 6 {
-            session.step()?;
-        }
-    }
-    session.checkpoint()?;
-    session.check()
-}
-
-/// The log has room for a few operations only: puts must make some.
-fn log_full<I: Index>(session: &mut Session<I>) -> Run {
-    for n in 0..70 {
-        let len = 60 + len(session, n);
-        session.put(&key(n * 7 % 31), len)?;
-        if n % 3 == 2 {
-            session.commit()?;
-        }
-    }
-    session.commit()?;
-    session.account()?;
     session.check()
 }
 
