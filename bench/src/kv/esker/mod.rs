@@ -172,16 +172,28 @@ impl<D: BlockDevice<Error: Debug>, I: Index> Open<D, I> {
         let batch = Batch::new(AlignedBuffer::new(batch));
         Self { volume, store, cursor, batch, value: vec![0; setting.value_size] }
     }
+
+    /// Writes what is in the batch, and empties it.
+    fn write_batch(&mut self) -> Result<(), Failure> {
+        self.store.write(&mut self.volume, &self.batch).map_err(|error| failed(&error))?;
+        self.batch.clear();
+        Ok(())
+    }
 }
 
 impl<D: BlockDevice<Error: Debug>, I: Index> KvStore for Open<D, I> {
     fn write(&mut self, commit: Commit, body: &mut WriteBody<'_>) -> Result<(), Failure> {
-        if commit == Commit::Durable {
-            self.batch.clear();
-            body(&mut Staged(&mut self.batch))?;
-            self.store.write(&mut self.volume, &self.batch).map_err(|error| failed(&error))?;
-        } else {
-            body(self)?;
+        self.batch.clear();
+        match commit {
+            Commit::Durable => {
+                body(&mut Staged(&mut self.batch))?;
+                self.write_batch()?;
+            }
+            Commit::Bulk => {
+                body(&mut InBatches(self))?;
+                self.write_batch()?;
+            }
+            Commit::NoSync => body(self)?,
         }
         match commit {
             Commit::Bulk | Commit::Durable => {
@@ -220,6 +232,27 @@ impl<D: BlockDevice<Error: Debug>, I: Index> Writer for Open<D, I> {
 
     fn remove(&mut self, key: &[u8]) -> Result<(), Failure> {
         self.store.delete(&mut self.volume, key).map_err(|error| failed(&error)).map(drop)
+    }
+}
+
+/// As many at a time as the memory for a batch holds.
+struct InBatches<'a, D: BlockDevice, I: Index>(&'a mut Open<D, I>);
+
+impl<D: BlockDevice<Error: Debug>, I: Index> Writer for InBatches<'_, D, I> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        if self.0.batch.put(key, value).is_ok() {
+            return Ok(());
+        }
+        self.0.write_batch()?;
+        Staged(&mut self.0.batch).put(key, value)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<(), Failure> {
+        if self.0.batch.delete(key).is_ok() {
+            return Ok(());
+        }
+        self.0.write_batch()?;
+        Staged(&mut self.0.batch).remove(key)
     }
 }
 
