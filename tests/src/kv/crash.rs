@@ -13,9 +13,14 @@ use crate::cuts::{Checker, Effort, Recorded, Subject, broken_rules};
 use crate::wal::model::Model as Logs;
 use crate::wal::session::tell_all;
 
-fn effort(settings: &Settings) -> Effort {
+/// Of a store of many tables, each state takes a hundred times as long.
+const MANY: u32 = 150;
+
+fn effort<I: Index>(settings: &Settings, job: &Job<I>) -> Effort {
     if settings.full {
         Effort { states: 24_000, deeper: [(40, 50), (30, 10)] }
+    } else if job.shape.below.blocks > MANY {
+        Effort { states: 250, deeper: [(2, 15), (2, 5)] }
     } else {
         Effort { states: 1_100, deeper: [(5, 20), (6, 5)] }
     }
@@ -30,7 +35,7 @@ pub fn run<I: Index>(settings: &Settings) -> (usize, Found) {
     std::panic::set_hook(Box::new(|_| {}));
     let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
     let found = cli::work("crash", settings, &names, |number, beat| {
-        Checker::new(&jobs[number], effort(settings), settings, beat).run()
+        Checker::new(&jobs[number], effort(settings, &jobs[number]), settings, beat).run()
     });
     (scenarios_of(&jobs), found)
 }
@@ -41,7 +46,7 @@ fn replay_one<I: Index>(jobs: &[Job<I>], settings: &Settings, id: &str) -> Found
     let beat = Beat::default();
     let name = id.split(':').next().unwrap_or(id);
     let result = match jobs.iter().find(|job| job.name == name) {
-        Some(job) => Checker::new(job, effort(settings), settings, &beat).replay(id),
+        Some(job) => Checker::new(job, effort(settings, job), settings, &beat).replay(id),
         None => Err("no such scenario".into()),
     };
     if let Err(why) = result {
