@@ -78,10 +78,9 @@ impl Tree<'_> {
         }
         let (page, above) = (self.pool.page(at), self.pool.page(parent));
         // Mostly it is where its first key leads to; small pages are soon looked through.
-        let likely = if SMALL { 0 } else { node::child_index(above, node::key(page, 0)) };
-        let mut all = core::iter::once(likely).chain(0..node::count(above));
         let is_it = |i: &usize| node::child(above, *i).is_some_and(|child| child.block == old);
-        if let Some(i) = all.find(is_it) {
+        let likely = (!SMALL).then(|| node::child_index(above, node::key(page, 0)));
+        if let Some(i) = likely.filter(is_it).or_else(|| (0..node::count(above)).find(is_it)) {
             node::set_child(self.pool.page_mut(parent), i, pointer);
         }
     }

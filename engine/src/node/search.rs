@@ -97,11 +97,14 @@ fn up_to(page: &[u8], key: &[u8]) -> usize {
     while first < behind {
         let middle = first.wrapping_add(behind) / 2;
         let position = slots.get(middle).map_or(0, |slot| u16::from_le_bytes(*slot).into());
-        let (len, rest) = page.get(position..).and_then(read_length).unwrap_or_default();
-        // Small processors have no such numbers.
-        let is_behind = match if SMALL { None } else { head(rest, len) } {
-            Some(found) if found != wanted => found > wanted,
-            _ => rest.get(..len).unwrap_or_default() > key,
+        let is_behind = if SMALL {
+            key_and_rest(page, position).unwrap_or_default().0 > key
+        } else {
+            let (len, rest) = page.get(position..).and_then(read_length).unwrap_or_default();
+            match head(rest, len) {
+                Some(found) if found != wanted => found > wanted,
+                _ => rest.get(..len).unwrap_or_default() > key,
+            }
         };
         if is_behind {
             behind = middle;

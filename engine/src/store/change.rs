@@ -115,6 +115,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let parts = [head(op.key.len(), op.value.is_none(), &mut bytes), op.key, value];
         self.offset = loop {
             match self.log.append_parts(volume, parts) {
+                Err(Fault::Full) if self.log.free_rest(volume, u32::MAX) => {}
                 Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
                 done => break done?,
             }
@@ -149,6 +150,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.make_room(volume, more, Some((ops, staged.len())))?;
         self.offset = loop {
             match self.log.append_staged(volume, staged) {
+                Err(Fault::Full) if self.log.free_rest(volume, u32::MAX) => {}
                 Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
                 done => break done?,
             }

@@ -10,6 +10,9 @@ use crate::device::BlockDevice;
 use crate::index::LOG_FULL;
 use crate::volume::{Buffer, Fault, Volume};
 
+/// So many released segments of the log a change gives back: the publish may have released hundreds, and each is a read.
+const FREED: u32 = 2;
+
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Makes the index as it is now durable by itself, and releases the log before it. Writes every dirty page, then one commit
     /// and one publish. Nothing, if nothing has changed.
@@ -28,6 +31,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         volume: &mut Volume<D, V, N>,
     ) -> Result<bool, Error<D::Error>> {
         self.check_writable(volume).map_err(|fault| self.explain(volume, fault))?;
+        self.log.free_rest(volume, FREED);
         if !self.is_ahead() {
             return Ok(true);
         }
@@ -117,7 +121,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             return Err(Fault::SyncPending);
         }
         self.complete_step(volume)?;
-        self.publish(volume)
+        self.publish(volume)?;
+        self.log.free_rest(volume, u32::MAX);
+        Ok(())
     }
 
     /// As much of a checkpoint as can be published.
@@ -139,6 +145,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         bytes: usize,
         more: u32,
     ) -> Result<(), Fault> {
+        self.log.free_rest(volume, FREED);
         let held = self.log.held(volume);
         let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
         let full = held.saturating_mul(LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
@@ -243,6 +250,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         closes: bool,
     ) -> Result<(), Fault> {
         self.blocks.before_publish(volume)?;
+        self.log.free_rest(volume, u32::MAX);
         let mut root = [0; crate::volume::STORE_ROOT];
         let len = self.encode_root(offset, &mut root);
         let root = root.get(..len).unwrap_or_default();

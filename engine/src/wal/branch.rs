@@ -3,9 +3,27 @@
 use super::Log;
 use super::index::Index;
 use super::record::{RECORD, epoch_seed, segment_identity};
+use crate::codec::SMALL;
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, Seal, SegmentHeader};
 use crate::volume::{Buffer, Copy, Fault, Volume};
+
+/// Segments that a log has let go of: from this one back to those with a life of `kept` or less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain {
+    pub(super) at: Link,
+    pub(super) kept: u32,
+    /// How many they are.
+    pub(super) segments: u32,
+}
+
+impl Chain {
+    pub(super) const NONE: Self = Self { at: Link::NONE, kept: 0, segments: 0 };
+
+    fn is_empty(&self) -> bool {
+        self.at.is_none() || self.at.life <= self.kept
+    }
+}
 
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Begins the epoch of this session, durable on return: by a record behind the end of the last segment where that
@@ -111,21 +129,52 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     pub(super) fn free_chain<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        mut at: Link,
+        at: Link,
         kept: u32,
     ) {
+        self.free_some(volume, Chain { at, kept, ..Chain::NONE }, u32::MAX);
+    }
+
+    /// Frees so many of the segments that a checkpoint has released; whether there were any. One read for each.
+    pub(crate) fn free_rest<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        most: u32,
+    ) -> bool {
+        let Some(chain) = self.rest() else { return false };
+        let at = self.free_some(volume, chain, most);
+        self.released.fill(Chain { at, segments: chain.segments.saturating_sub(most), ..chain });
+        true
+    }
+
+    /// The segments that a checkpoint has released and that are not free yet, if there are any.
+    pub(super) fn rest(&self) -> Option<Chain> {
+        self.released.first().copied().filter(|chain| !chain.is_empty())
+    }
+
+    /// Frees so many segments of a chain, on 32 bits all of them. One read for each. Returns where the rest begins.
+    pub(super) fn free_some<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        mut chain: Chain,
+        most: u32,
+    ) -> Link {
         let mut header = SegmentHeader::default();
-        while !at.is_none() && at.life > kept {
+        let mut left = most;
+        while !chain.is_empty() && (SMALL || left != 0) {
+            let at = chain.at;
             volume.free_segment(at);
             if at == self.last.at {
                 // It may never have been written, and is known.
                 header.copy_from(&self.last);
             } else if volume.read_header(at, &mut header) == Copy::None {
                 // Damaged: what is behind it stays out of use until the next open.
-                break;
+                return Link::NONE;
             }
-            at = header.previous;
+            chain.at = header.previous;
+            left = left.wrapping_sub(1);
         }
+        chain.at
     }
 
     /// Makes of the header of one segment that of the next in the chain, as far as its place goes: links, ordinal, trail.

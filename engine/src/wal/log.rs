@@ -1,12 +1,13 @@
 //! One log, open.
 
+use super::branch::Chain;
 use super::index::Index;
 use super::record::{Head, RECORD};
 use super::recover::Recovery;
 use super::sync::Pace;
 use super::walk::Unwritten;
 use super::{Error, SyncStrategy};
-use crate::codec::{Checksum, align_up};
+use crate::codec::{Checksum, SMALL, align_up};
 use crate::device::{BlockDevice, Geometry};
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
@@ -71,6 +72,8 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) open: Option<(u32, Head, Checksum)>,
     pub(super) report: Report,
     pub(super) pace: Pace,
+    /// What a checkpoint has released and is not free yet; on 32 bits all is free at once.
+    pub(super) released: [Chain; if SMALL { 0 } else { 1 }],
     /// Changes when a cursor's place may have gone.
     pub(super) turn: u32,
     pub(super) index: Index<SLOTS>,
@@ -183,6 +186,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             durable: 0,
             turn: 0,
             pace: Pace::default(),
+            released: [Chain::NONE; _],
             report: Report::default(),
         }
     }
@@ -315,7 +319,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Info, Error<D::Error>> {
-        let segments = self.held(volume);
+        let segments = self.held(volume).saturating_add(self.rest().map_or(0, |rest| rest.segments));
         let left = if self.full || self.last.at.is_none() {
             0
         } else {

@@ -1,6 +1,7 @@
 //! What a store asks of the log that it stands on: entries made of parts and entries read in parts, with no buffer that holds
 //! a whole one, and the checkpoint.
 
+use super::branch::Chain;
 use super::record::Head;
 use super::release::Released;
 use super::{Cursor, Log};
@@ -106,7 +107,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     }
 
     /// Commits, sets the store's root, and releases the segments that hold only entries before `offset`, if there are any:
-    /// all of that by exactly one publish. What was written to blocks before is durable, too.
+    /// all of that by exactly one publish. What was written to blocks before is durable, too. They are
+    /// [free](Self::free_rest) later, at once on 32 bits and where other logs may wait for room.
     ///
     /// If the log is damaged so that the segment of `offset` can't be found, nothing is released; a later checkpoint may.
     pub(crate) fn checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
@@ -114,7 +116,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
         root: &[u8],
-    ) -> Result<Released, Fault> {
+    ) -> Result<(), Fault> {
         self.make_durable(volume)?;
         let mut head = SegmentHeader::default();
         let frees = match self.plan_release(volume, offset, &mut head) {
@@ -124,7 +126,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume.set_store_root(root);
         let release = frees.then(|| self.drop_before(volume, &head));
         volume.publish()?;
-        Ok(release.map_or(Released::default(), |release| self.free_released(volume, release)))
+        if let Some((at, kept, Released { segments, .. })) = release {
+            match self.released.first_mut() {
+                Some(rest) if volume.roots.logs.len() == 1 => *rest = Chain { at, kept, segments },
+                _ => self.free_chain(volume, at, kept),
+            }
+        }
+        Ok(())
     }
 
     /// Before a publish that names blocks: all entries are durable, and all blocks that were written. The roots say so.
