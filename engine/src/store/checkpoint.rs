@@ -250,7 +250,6 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         closes: bool,
     ) -> Result<(), Fault> {
         self.blocks.before_publish(volume)?;
-        self.log.free_rest(volume, u32::MAX);
         let mut root = [0; crate::volume::STORE_ROOT];
         let len = self.encode_root(offset, &mut root);
         let root = root.get(..len).unwrap_or_default();

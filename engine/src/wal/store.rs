@@ -116,8 +116,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
         root: &[u8],
-    ) -> Result<(), Fault> {
+    ) -> Result<Released, Fault> {
         self.make_durable(volume)?;
+        self.free_rest(volume, u32::MAX);
         let mut head = SegmentHeader::default();
         let frees = match self.plan_release(volume, offset, &mut head) {
             Err(Fault::Damaged) => false,
@@ -126,13 +127,14 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume.set_store_root(root);
         let release = frees.then(|| self.drop_before(volume, &head));
         volume.publish()?;
-        if let Some((at, kept, Released { segments, .. })) = release {
-            match self.released.first_mut() {
-                Some(rest) if volume.roots.logs.len() == 1 => *rest = Chain { at, kept, segments },
-                _ => self.free_chain(volume, at, kept),
+        let Some((at, kept, released)) = release else { return Ok(Released::default()) };
+        match self.released.first_mut() {
+            Some(rest) if volume.roots.logs.len() == 1 => {
+                *rest = Chain { at, kept, segments: released.segments };
             }
+            _ => self.free_chain(volume, at, kept),
         }
-        Ok(())
+        Ok(released)
     }
 
     /// Before a publish that names blocks: all entries are durable, and all blocks that were written. The roots say so.
@@ -157,6 +159,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         root: &[u8],
     ) -> Result<(), Fault> {
         self.make_durable(volume)?;
+        self.free_rest(volume, u32::MAX);
         // What was reserved is given up: so the superblock says that no segment can be this log's.
         volume.next_life = volume.next_life.max(volume.roots.lives);
         let (dead, end, none_yet) = (self.last.at, self.end, volume.next_life);
