@@ -222,3 +222,29 @@ fn pages_are_written_late_and_many_at_once() {
     assert!(full > 0.8, "{full:.2} of the log was in use");
     assert!(pages > 500 && writes * 16 < pages, "{pages} pages in {writes} writes");
 }
+
+/// A publish may release a hundred segments of the log. They are given back by the changes that follow.
+#[test]
+fn a_put_reads_little_however_much_of_the_log_it_releases() {
+    let ram = Counted::new(Ram::new(vec![0; 8 << 20], Geometry::blocks(0, 512)));
+    let options = FormatOptions {
+        block_size: 4096,
+        segment_size: 4096,
+        pool_size: 128 * 4096,
+        ..FormatOptions::default()
+    };
+    let mut volume = Volume::<_, _>::format(ram, vec![0; 8192], &options).unwrap();
+    let mut store = Store::<Tree, _>::create(&mut volume, 0, tree(4096, 400), vec![0; 8192]).unwrap();
+    let (mut rng, mut most, mut released, mut held) = (Rng(9), 0, 0, 0);
+    for _ in 0..20_000 {
+        volume.device_mut().reset();
+        store.put(&mut volume, &(rng.next() % 3000).to_be_bytes(), &[7; 60]).unwrap();
+        let (reads, info) = (volume.device().counts().reads, store.info(&mut volume).unwrap());
+        most = most.max(reads.saturating_sub(2 * u64::from(info.index.depth)));
+        released += u32::from(info.log.segments < held);
+        held = info.log.segments;
+    }
+    println!("at most {most} reads beside two for each level; {released} puts gave segments back");
+    assert!(most <= 8, "a put has read {most} times beside twice the way");
+    assert!(released > 200, "{released} puts gave segments back");
+}

@@ -12,11 +12,14 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Stores `value` under `key`, instead of the one that was there. Durable after the next [`commit`](Self::commit).
     ///
     /// Device operations: the log's (none, until its buffer is full); a read for each page of the way to the leaf that is not
-    /// in the pool, and (not on 32 bits) for the two neighbours of a leaf that is full; a write for each dirty page that makes room for one; and
-    /// while a checkpoint is under way, writes of up to `depth + 8` pages, and once its publish. A value too long for a leaf is
-    /// written once more, to blocks of its own. For a value within a page of a B-tree that is at most `2 depth + 8` reads,
-    /// `3 depth + 12` pages written, and six syncs: three of the publish, two where the log goes on in another segment, and
-    /// one for the first entry after an open.
+    /// in the pool, and (not on 32 bits) for the two neighbours of a leaf that is full; a write for each dirty page that makes
+    /// room for one; while a checkpoint is under way, writes of up to `depth + 8` pages, those that stand together with one
+    /// call, and once its publish; and after it two reads, until all is free that it has released of the log (at once on 32
+    /// bits and where the volume has other logs: a read for each segment). A value too long for a leaf is written once more,
+    /// to blocks of its own.
+    ///
+    /// For a value within a page of a B-tree that is at most `2 depth + 8` reads, `3 depth + 12` pages written, and six syncs:
+    /// three of the publish, two where the log goes on in another segment, and one for the first entry after an open.
     pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
