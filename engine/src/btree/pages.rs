@@ -127,7 +127,8 @@ impl Tree<'_> {
         }
         match ground.write_blocks(first, pages.get(..run.len()).unwrap_or_default()) {
             Ok(()) => {}
-            Err(Fault::Device) => return Ok(0),
+            // Where that is the end of all writing, it is told as what it is.
+            Err(Fault::Device) if !ground.is_poisoned() => return Ok(0),
             Err(fault) => return Err(fault),
         }
         for ((at, crc), block) in run.iter().zip(first..) {

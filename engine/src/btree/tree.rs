@@ -187,10 +187,12 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         true
     }
 
-    fn is_due(&self, log: u32, left: u32, blocks: bool) -> bool {
+    fn is_due(&self, log: u32, left: impl FnOnce() -> u32, blocks: bool) -> bool {
         // The later, the fewer pages are written in all. But the changes that are left must be able to pay for what is dirty.
-        let must = SMALL || log > LOG_FULL / 8 * 7 || left.saturating_mul(PAID / 2) < self.state.info.dirty;
-        log > LOG_FULL / 2 && must || blocks
+        // Small images do without.
+        let must =
+            || SMALL || log > LOG_FULL / 8 * 7 || left().saturating_mul(PAID / 2) < self.state.info.dirty;
+        log > LOG_FULL / 2 && must() || blocks
     }
 
     fn position(&mut self, end: u64) -> u64 {

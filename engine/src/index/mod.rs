@@ -409,7 +409,7 @@ pub trait Index {
     ) -> Result<(), Fault>;
     /// Whether changes should pay for a checkpoint now. `log`: how full it is, `LOG_FULL` being wholly; `left`: so many more
     /// changes like this one go into it, for sure; `blocks`: there are few.
-    fn is_due(&self, log: u32, left: u32, blocks: bool) -> bool;
+    fn is_due(&self, log: u32, left: impl FnOnce() -> u32, blocks: bool) -> bool;
     /// Writes at most so many pages. Returns whether what is on the device now may be published.
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault>;
     /// What is not on the device: pages, or pairs. A publish may leave some.

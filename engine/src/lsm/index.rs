@@ -262,7 +262,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.view().skip(ground, place, key, forward)
     }
 
-    fn is_due(&self, log: u32, _: u32, _: bool) -> bool {
+    fn is_due(&self, log: u32, _: impl FnOnce() -> u32, _: bool) -> bool {
         let is_full = match self.state.options.shape {
             Shape::Sweep => self.sweep_is_due(log),
             Shape::Levels { .. } => {

@@ -5,7 +5,6 @@
 //! every change pays for more pages than it makes dirty, that moment comes.
 
 use super::{Error, Index, Store};
-use crate::codec::SMALL;
 use crate::device::BlockDevice;
 use crate::index::LOG_FULL;
 use crate::volume::{Buffer, Fault, Volume};
@@ -101,6 +100,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
+        self.log.free_rest(volume, u32::MAX);
         if !self.is_ahead() {
             return Ok(());
         }
@@ -157,15 +157,15 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         }
         if !self.writing {
             let blocks_are_due = self.blocks.available() < self.room / 2;
-            // Other logs are left their half, as are small images, which do without this: none is left for the store then.
-            let mut left = 0;
-            if !SMALL && volume.roots.logs.len() == 1 {
+            // Other logs are left their half: to the store, none is left then.
+            let left = || {
+                let alone = volume.roots.logs.len() == 1;
                 let room = u64::from(free).wrapping_mul(volume.format.segment.into());
                 // Each may be committed by itself, and then fills a unit.
                 let unit = u64::from(volume.format.geometry.write_unit);
                 let each = (bytes as u64).saturating_add(unit).checked_div(changes.into()).unwrap_or(0);
-                left = room.checked_div(each).unwrap_or(0).min(u32::MAX.into()) as u32;
-            }
+                if alone { room.checked_div(each).unwrap_or(0).min(u32::MAX.into()) as u32 } else { 0 }
+            };
             self.writing = self.index.is_due(log, left, blocks_are_due) && self.is_ahead();
         }
         let pages = self.index.pace(changes, log).saturating_add(more);
