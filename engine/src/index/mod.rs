@@ -26,14 +26,15 @@ impl Kind {
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::BTree => 1,
-            Self::Lsm => 3,
+            Self::Lsm => 4,
         }
     }
 
-    pub(crate) const fn of(number: u8) -> Option<Self> {
+    pub(crate) const fn of(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::BTree),
-            3 => Some(Self::Lsm),
+            // Of version 3, tables have pages of another kind, which are read as well.
+            3 | 4 => Some(Self::Lsm),
             _ => None,
         }
     }

@@ -1,26 +1,19 @@
 //! Writes a table: pairs in, pages out, each as soon as it is full.
 //!
-//! Memory for it: a page of pairs, the index page, the page of the filter, and room for a key.
+//! Memory for it: a page of pairs, the index page, the page of the filter, and room for two keys.
 
 use heapless::Vec;
 
 use super::filter::{self, Hash, LINE, Owner};
 use super::list::{Table, prefix};
+use super::page::{self, Key};
 use crate::codec::align_up;
 use crate::index::Ground;
-use crate::node::{self, Cell, Pointer, Value};
+use crate::node::{self, Cell, Pointer};
 use crate::volume::Fault;
 
 /// Pages that a builder needs.
 pub(super) const PAGES: usize = 3;
-/// What stands for a value where a key was deleted: a length that no value has.
-const TOMBSTONE: Value<'static> =
-    Value::Overflow { len: u32::MAX, first: Pointer { block: u32::MAX, crc: u32::MAX } };
-
-/// The cell of a pair, or of a tombstone.
-pub(super) fn cell<'a>(key: &'a [u8], value: Option<&'a [u8]>) -> Cell<'a> {
-    Cell::Leaf { key, value: value.map_or(TOMBSTONE, Value::Inline) }
-}
 
 /// The table that is being written.
 #[derive(Debug, Default)]
@@ -34,8 +27,11 @@ pub(super) struct Progress {
     erased: u32,
     /// Its block can't be erased or written.
     pub(super) bad: bool,
-    /// Bytes of the key that was passed last.
+    /// Where the next pair goes in its page.
+    end: usize,
+    /// Bytes of the key that was passed last, and of the one that is staged.
     last: usize,
+    staged: usize,
     /// Pages that were written in all.
     pub(super) written: u64,
 }
@@ -44,7 +40,7 @@ pub(super) struct Progress {
 pub(super) struct Builder<'a> {
     /// [`PAGES`] of them.
     pub(super) pages: &'a mut [u8],
-    /// For the longest key.
+    /// For the longest key, twice: the one that was passed last, and the one that is staged.
     pub(super) key: &'a mut [u8],
     pub(super) size: usize,
     pub(super) progress: &'a mut Progress,
@@ -71,11 +67,30 @@ impl Builder<'_> {
         key > self.key.get(..self.progress.last).unwrap_or_default()
     }
 
-    /// Notes that everything up to this key is done with.
-    pub(super) fn pass(&mut self, key: &[u8]) {
-        if let Some(place) = self.key.get_mut(..key.len()) {
-            place.copy_from_slice(key);
-            self.progress.last = key.len();
+    /// Copies a key that is in two pieces: so it is what is staged.
+    pub(super) fn copy(&mut self, key: Key<'_>) -> &[u8] {
+        self.stage(key);
+        self.staged()
+    }
+
+    /// Keeps a key, of which there will be a pair.
+    pub(super) fn stage(&mut self, key: Key<'_>) {
+        let half = self.key.len() / 2;
+        self.progress.staged = key.copy(self.key.get_mut(half..).unwrap_or_default());
+    }
+
+    pub(super) fn staged(&self) -> &[u8] {
+        let staged = self.key.get(self.key.len() / 2..).unwrap_or_default();
+        staged.get(..self.progress.staged).unwrap_or_default()
+    }
+
+    /// Notes that everything up to the staged key is done with.
+    pub(super) fn pass(&mut self) {
+        let (last, staged) = self.key.split_at_mut_checked(self.key.len() / 2).unwrap_or_default();
+        let len = self.progress.staged;
+        if let (Some(last), Some(staged)) = (last.get_mut(..len), staged.get(..len)) {
+            last.copy_from_slice(staged);
+            self.progress.last = len;
         }
     }
 
@@ -111,68 +126,71 @@ impl Builder<'_> {
             bad: false,
             pairs: 0,
             erased: unit,
+            end: 0,
             last: self.progress.last,
+            staged: self.progress.staged,
             written: self.progress.written,
         };
         let generation = table.generation;
-        node::init(self.page(0), 0, generation);
+        self.progress.end = page::init(self.page(0), generation);
         node::init(self.page(1), 1, generation);
         self.page(2).fill(0);
         Ok(())
     }
 
-    /// Adds a pair, or a tombstone; its key is greater than the one that was [passed](Self::pass) last. `false`: the table is full, and has not taken it.
-    pub(super) fn add<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        scratch: &mut [u8],
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<bool, Fault> {
-        let cell = cell(key, value);
-        let leaf = self.page(0);
-        let count = node::count(leaf);
-        let fits = count != 0 && node::insert(leaf, scratch, count, &cell);
-        if !fits {
-            if count != 0 {
+    /// Adds a pair of the [staged](Self::stage) key, or a tombstone; the key is greater than the one that was [passed](Self::pass) last. `false`: the table is full, and has not taken it.
+    pub(super) fn add<G: Ground>(&mut self, ground: &mut G, value: Option<&[u8]>) -> Result<bool, Fault> {
+        let is_first = self.progress.pairs == 0;
+        if is_first || !self.push(value) {
+            if !is_first {
                 // Another page of pairs, those of the filter and the index, and this one.
                 let pages = self.progress.table.pages.saturating_add(4);
                 let most = (ground.block_size() as usize).checked_div(self.size).unwrap_or(0) as u32;
-                if pages > most || !self.open_page(scratch, key) {
+                if pages > most || !self.open_page() {
                     return Ok(false);
                 }
                 self.flush(ground)?;
             } else {
-                self.progress.table.prefix = prefix(key);
-                self.open_page(scratch, key);
+                self.progress.table.prefix = prefix(self.staged());
+                self.open_page();
             }
             let generation = self.progress.table.generation;
-            let leaf = self.page(0);
-            node::init(leaf, 0, generation);
-            if !node::insert(leaf, scratch, 0, &cell) {
+            self.progress.end = page::init(self.page(0), generation);
+            if !self.push(value) {
                 return Err(Fault::OutOfRange);
             }
         }
         let lines = self.progress.table.lines;
         if lines != 0 {
-            filter::add(self.page(2), lines, Hash::of(key));
+            let hash = Hash::of(self.staged());
+            filter::add(self.page(2), lines, hash);
         }
-        self.progress.table.last = (prefix(key) >> 48) as u32;
+        self.progress.table.last = (prefix(self.staged()) >> 48) as u32;
         self.progress.pairs = self.progress.pairs.wrapping_add(1);
         Ok(true)
     }
 
-    /// A line of the index for the page that begins with `key`; whether there was room.
-    fn open_page(&mut self, scratch: &mut [u8], key: &[u8]) -> bool {
-        let last = self.progress.last;
+    /// The pair of the staged key into the page of pairs; whether there was room.
+    fn push(&mut self, value: Option<&[u8]>) -> bool {
+        let key = self.key.get(self.key.len() / 2..).unwrap_or_default();
+        let key = key.get(..self.progress.staged).unwrap_or_default();
+        let page = self.pages.get_mut(..self.size).unwrap_or_default();
+        page::push(page, &mut self.progress.end, key, value)
+    }
+
+    /// A line of the index for the page that begins with the staged key; whether there was room.
+    fn open_page(&mut self) -> bool {
+        let (last, staged) = self.key.split_at_checked(self.key.len() / 2).unwrap_or_default();
+        let last = last.get(..self.progress.last).unwrap_or_default();
+        let key = staged.get(..self.progress.staged).unwrap_or_default();
         let start = self.size;
         let Some(index) = self.pages.get_mut(start..start.wrapping_mul(2)) else { return false };
         let count = node::count(index);
         // The first one is whole, so that the table knows its first key.
-        let from =
-            if count == 0 { key } else { node::separator(self.key.get(..last).unwrap_or_default(), key) };
+        let from = if count == 0 { key } else { node::separator(last, key) };
         let child = Pointer { block: count as u32, crc: 0 };
-        node::insert(index, scratch, count, &Cell::Child { key: from, child })
+        // Nothing is inserted in front of cells here, so the page is never rearranged.
+        node::insert(index, &mut [], count, &Cell::Child { key: from, child })
     }
 
     /// Writes the page of pairs.

@@ -1,5 +1,6 @@
 //! Merges as the shell sees them: which one comes next, a step of it, and what a step must not do at once.
 
+use core::cmp::Ordering;
 use core::ops::Bound;
 
 use super::builder::Builder;
@@ -47,6 +48,11 @@ impl<M: Kind> Tree<'_, M> {
     pub(super) fn step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
         self.finish_bulk(ground)?;
         let erases = ground.erases();
+        if self.is_cramped(ground) {
+            self.tables.list.edits.forget();
+            (self.state.unwritten, self.state.unpublished) = (true, true);
+            self.state.pending = MOST_PENDING;
+        }
         if !self.state.unwritten {
             self.state.owes = false;
             let full = self.memtable.state.len() != 0;
@@ -119,6 +125,15 @@ impl<M: Kind> Tree<'_, M> {
         Ok(self.state.ready || pages == u32::MAX)
     }
 
+    /// There is one block, which the next table would take, and then the manifest finds none if it must go to another: as the first one of
+    /// a session must. So that is written now, and its publish gives back the one before.
+    fn is_cramped<G: Ground>(&self, ground: &G) -> bool {
+        let is_ahead = self.state.job.is_some() || self.memtable.state.len() != 0;
+        let is_idle = !self.state.unwritten && !self.builder.progress.active;
+        let is_last = ground.available() == self.blocks_beyond().wrapping_add(1);
+        is_ahead && is_idle && is_last && !self.state.manifest.has_room(self.state.block)
+    }
+
     fn write_manifest<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
         let Inner { manifest, draft, .. } = &mut *self.state;
         let is_whole = self.tables.write_manifest(ground, manifest, draft, pages)?;
@@ -157,7 +172,8 @@ impl<M: Kind> Tree<'_, M> {
         {
             let table = self.tables.list.get(run.start.wrapping_add(next));
             let last = self.tables.last_key(ground, &table)?;
-            place = next.wrapping_add(u32::from(key > self.tables.key(last)));
+            let is_behind = self.tables.key(last).cmp(key.into()) == Ordering::Less;
+            place = next.wrapping_add(u32::from(is_behind));
         }
         // A small rest of a table goes with what is behind it, and what is behind all tables into the last one, if that is not full.
         if let Some(before) = place.checked_sub(1) {
@@ -235,7 +251,8 @@ impl<M: Kind> Tree<'_, M> {
         let table = self.tables.list.get(run.start.wrapping_add(before));
         let last = self.tables.last_key(ground, &table)?;
         let key = self.tables.key(last);
-        self.builder.pass(key);
+        self.builder.stage(key);
+        self.builder.pass();
         Ok(Some(key.len()))
     }
 

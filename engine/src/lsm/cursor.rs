@@ -8,14 +8,15 @@ use core::cmp::Ordering;
 use core::ops::Bound;
 
 use super::filter::Hash;
-use super::find::{At, Spot, Tables, value_of};
+use super::find::{At, Spot, Tables};
 use super::list::Run;
 use super::memtable::Kind;
+use super::page::{self, Key};
 use super::scan::{MEMTABLE, Stand};
 use super::tree::{Tree, copy};
+use crate::codec::SMALL;
 use crate::index::{Ground, Hint, Place};
 use crate::node;
-use crate::pool::NONE;
 use crate::volume::Fault;
 
 /// Where the next pair is.
@@ -115,6 +116,10 @@ impl<M: Kind> Tree<'_, M> {
             scan.memtable = M::step(&self.memtable, at, forward);
         }
         let mut nearest = scan.memtable.map(Next::Memtable);
+        let mut nearest_head = match &nearest {
+            Some(nearest) if !SMALL => self.key_of(nearest).prefix(),
+            _ => 0,
+        };
         let mut here = MEMTABLE;
         for number in 0..self.tables.list.runs.len() {
             let run = self.tables.list.run(number);
@@ -140,15 +145,23 @@ impl<M: Kind> Tree<'_, M> {
                 }
                 *passed |= bit;
                 let next = self.tables.behind(ground, run, found, forward);
-                at = Ok(next.map(|at| Stand { at, frame: NONE }));
+                at = Ok(next.map(Stand::unread));
             };
             if let Some(place) = self.state.scan.runs.get_mut(number) {
                 *place = stand;
             }
-            let Some(Stand { at, frame }) = stand else { continue };
-            let spot = Spot { frame, cell: at.cell };
+            let Some(Stand { spot, .. }) = stand else { continue };
+            let head = match self.state.scan.heads.get_mut(number) {
+                Some(head) if leads_on && (before | *passed) & bit == 0 => *head,
+                Some(head) => {
+                    *head = self.tables.key(spot).prefix();
+                    *head
+                }
+                None => 0,
+            };
             let order = nearest.as_ref().map(|nearest| {
-                let order = self.tables.key(spot).cmp(self.key_of(nearest));
+                let order = head.cmp(&nearest_head);
+                let order = order.then_with(|| self.tables.key(spot).cmp(self.key_of(nearest)));
                 if forward { order } else { order.reverse() }
             });
             if order == Some(Ordering::Equal) {
@@ -160,16 +173,18 @@ impl<M: Kind> Tree<'_, M> {
                     self.tables.pool.unpin(frame);
                 }
                 self.tables.pool.pin(spot.frame);
-                nearest = Some(Next::Run(number, spot));
+                (nearest, nearest_head) = (Some(Next::Run(number, spot)), head);
             }
         }
         self.state.scan.here = here;
         Ok(nearest)
     }
 
-    fn key_of(&self, next: &Next) -> &[u8] {
+    fn key_of(&self, next: &Next) -> Key<'_> {
         match next {
-            Next::Memtable(at) => self.memtable.record(*at).map(|record| record.key).unwrap_or_default(),
+            Next::Memtable(at) => {
+                self.memtable.record(*at).map(|record| record.key).unwrap_or_default().into()
+            }
             Next::Run(_, spot) => self.tables.key(*spot),
         }
     }
@@ -187,7 +202,7 @@ impl<M: Kind> Tree<'_, M> {
         let Some(next) = next else { return Ok(None) };
         let value = match &next {
             Next::Memtable(at) => self.memtable.record(*at).map(|record| record.value),
-            Next::Run(_, spot) => value_of(self.tables.pool.page(spot.frame), spot.cell),
+            Next::Run(_, spot) => self.tables.value(*spot),
         };
         let mut len = match value {
             Some(Some(value)) => Some(copy(ground, value, out, 0, 0)?.len),
@@ -195,8 +210,8 @@ impl<M: Kind> Tree<'_, M> {
             None => return Err(ground.damaged(0)),
         };
         let (hint, above) = (place.hint, place.above);
-        place.go_to(Bound::Excluded(()), self.key_of(&next), memory);
-        (place.hint, place.above) = (hint, above);
+        let kept = self.key_of(&next).copy(memory);
+        *place = Place { bound: Bound::Excluded(()), len: kept, hint, above, ..Place::START };
         // A newer version may be where nothing can be read.
         if let Next::Run(newest, _) = next
             && passed != 0
@@ -267,18 +282,19 @@ impl<M: Kind> Tree<'_, M> {
 impl Tables<'_> {
     /// The same pair, with its page in the pool.
     fn stand<G: Ground>(&mut self, ground: &mut G, stand: Stand) -> Result<Stand, Fault> {
-        if self.stands(ground, stand).is_some() {
+        if let Some(spot) = self.stands(ground, stand) {
             // Or it would be evicted while other runs go on.
-            self.pool.touch(stand.frame);
+            self.pool.touch(spot.frame);
             return Ok(stand);
         }
-        Ok(Stand { frame: self.spot(ground, stand.at)?.frame, ..stand })
+        Ok(Stand { spot: self.spot(ground, stand.at)?, ..stand })
     }
 
     /// The cell of a pair, in the pool.
     pub(super) fn spot<G: Ground>(&mut self, ground: &mut G, at: At) -> Result<Spot, Fault> {
         let table = self.list.get(at.table);
-        Ok(Spot { frame: self.leaf(ground, &table, at.page)?, cell: at.cell })
+        let frame = self.leaf(ground, &table, at.page)?;
+        Ok(self.in_frame(frame, at.cell))
     }
 
     fn seek_bound<G: Ground>(
@@ -359,7 +375,7 @@ impl Tables<'_> {
                 || found == wanted && {
                     let table = self.list.get(at);
                     match self.first_key(ground, &table) {
-                        Ok(spot) => self.key(spot) <= key,
+                        Ok(spot) => self.key(spot).cmp(key.into()) != Ordering::Greater,
                         // Nobody knows: then this is the damage.
                         Err(_) => return at,
                     }
@@ -397,7 +413,7 @@ impl Tables<'_> {
         let table = self.list.get(at);
         // If it can't be read either, that is found when it is.
         let cells =
-            self.leaf(ground, &table, page).map_or(1, |frame| node::count(self.pool.page(frame)) as u32);
+            self.leaf(ground, &table, page).map_or(1, |frame| page::count(self.pool.page(frame)) as u32);
         Some(At { table: at, page, cell: cells.wrapping_sub(1) })
     }
 }

@@ -1,12 +1,15 @@
 //! Pages of tables: into the pool, proved; and where in a run a key is.
 
+use core::cmp::Ordering;
+
 use super::builder::page_id;
 use super::filter::{self, Hash, LINE, Owner};
 use super::list::{List, Run, Table, prefix};
+use super::page::{self, Key, Position};
 use super::scan::Stand;
 use crate::index::Ground;
-use crate::node::{self, Value};
-use crate::pool::{NONE, Pool};
+use crate::node;
+use crate::pool::Pool;
 use crate::volume::Fault;
 
 /// With less frames than this, a filter's line is read alone instead of its page.
@@ -18,11 +21,11 @@ pub(super) struct Tables<'a> {
     pub(super) list: List<'a>,
 }
 
-/// A cell of a page in the pool.
+/// A pair of a page in the pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot {
     pub(super) frame: u32,
-    pub(super) cell: u32,
+    pub(super) position: Position,
 }
 
 /// A pair of a run: the table by its number in the list, and the page and the cell in it.
@@ -31,14 +34,6 @@ pub(super) struct At {
     pub(super) table: u32,
     pub(super) page: u32,
     pub(super) cell: u32,
-}
-
-/// What a cell says: a value, or that the key was deleted.
-pub(super) fn value_of(page: &[u8], cell: u32) -> Option<Option<&[u8]>> {
-    match node::value(page, cell as usize)? {
-        Value::Inline(bytes) => Some(Some(bytes)),
-        Value::Overflow { .. } => Some(None),
-    }
 }
 
 impl Tables<'_> {
@@ -126,19 +121,32 @@ impl Tables<'_> {
     /// Where the first key of a table is that no merge has taken.
     pub(super) fn first_key<G: Ground>(&mut self, ground: &mut G, table: &Table) -> Result<Spot, Fault> {
         if (table.page, table.cell) == (0, 0) {
-            return Ok(Spot { frame: self.index(ground, table)?, cell: 0 });
+            let frame = self.index(ground, table)?;
+            return Ok(self.in_frame(frame, 0));
         }
-        Ok(Spot { frame: self.leaf(ground, table, table.page)?, cell: table.cell })
+        let frame = self.leaf(ground, table, table.page)?;
+        Ok(self.in_frame(frame, table.cell))
     }
 
     /// Where the last key of a table is.
     pub(super) fn last_key<G: Ground>(&mut self, ground: &mut G, table: &Table) -> Result<Spot, Fault> {
         let frame = self.leaf(ground, table, table.pages.wrapping_sub(1))?;
-        Ok(Spot { frame, cell: (node::count(self.pool.page(frame)) as u32).wrapping_sub(1) })
+        let last = (page::count(self.pool.page(frame)) as u32).wrapping_sub(1);
+        Ok(self.in_frame(frame, last))
     }
 
-    pub(super) fn key(&self, spot: Spot) -> &[u8] {
-        node::key(self.pool.page(spot.frame), spot.cell as usize)
+    /// A pair of the page in this frame.
+    pub(super) fn in_frame(&self, frame: u32, cell: u32) -> Spot {
+        Spot { frame, position: page::position(self.pool.page(frame), cell as usize) }
+    }
+
+    pub(super) fn key(&self, spot: Spot) -> Key<'_> {
+        page::key(self.pool.page(spot.frame), spot.position)
+    }
+
+    /// What the pair says: a value, or that the key was deleted.
+    pub(super) fn value(&self, spot: Spot) -> Option<Option<&[u8]>> {
+        page::value(self.pool.page(spot.frame), spot.position)
     }
 
     /// How many tables of a run begin with this key or a smaller one; with `strictly`, only with a smaller one.
@@ -162,8 +170,10 @@ impl Tables<'_> {
             } else if found == wanted {
                 let table = self.list.get(at);
                 let spot = self.first_key(ground, &table)?;
-                let first = self.key(spot);
-                first < key || !strictly && first == key
+                match self.key(spot).cmp(key.into()) {
+                    Ordering::Equal => !strictly,
+                    order => order == Ordering::Less,
+                }
             } else {
                 found < wanted
             };
@@ -227,8 +237,8 @@ impl Tables<'_> {
         let index = self.index(ground, &table)?;
         let page = node::child_index(self.pool.page(index), key) as u32;
         let frame = self.leaf_below(ground, &table, index, page)?;
-        let found = node::search(self.pool.page(frame), key);
-        Ok(found.ok().map(|cell| Spot { frame, cell: cell as u32 }))
+        let (_, position, is_there) = page::search(self.pool.page(frame), key);
+        Ok(is_there.then_some(Spot { frame, position }))
     }
 
     /// The first pair of a run with a key greater than this one, or not less with `or_equal`; backwards, the last one with a
@@ -241,7 +251,6 @@ impl Tables<'_> {
         or_equal: bool,
         forward: bool,
     ) -> Result<Option<Stand>, Fault> {
-        let unread = |at: At| Stand { at, frame: NONE };
         let Some(key) = key else {
             if run.len == 0 {
                 return Ok(None);
@@ -249,12 +258,12 @@ impl Tables<'_> {
             let at = if forward { run.start } else { run.end().wrapping_sub(1) };
             let table = self.list.get(at);
             if forward {
-                return Ok(Some(unread(At { table: at, page: table.page, cell: table.cell })));
+                return Ok(Some(Stand::unread(At { table: at, page: table.page, cell: table.cell })));
             }
             let page = table.pages.wrapping_sub(1);
             let frame = self.leaf(ground, &table, page)?;
-            let cell = (node::count(self.pool.page(frame)) as u32).wrapping_sub(1);
-            return Ok(Some(Stand { at: At { table: at, page, cell }, frame }));
+            let cell = (page::count(self.pool.page(frame)) as u32).wrapping_sub(1);
+            return Ok(Some(Stand { at: At { table: at, page, cell }, spot: self.in_frame(frame, cell) }));
         };
         // Cells up to here are before the place: those with smaller keys, and the one with this key if it is passed, too.
         let strictly = forward == or_equal;
@@ -262,7 +271,7 @@ impl Tables<'_> {
             // All of the run is behind the place.
             let table = self.list.get(run.start);
             let first = At { table: run.start, page: table.page, cell: table.cell };
-            return Ok((forward && run.len != 0).then_some(unread(first)));
+            return Ok((forward && run.len != 0).then_some(Stand::unread(first)));
         };
         let at = run.start.wrapping_add(number);
         let table = self.list.get(at);
@@ -271,21 +280,20 @@ impl Tables<'_> {
         // Where a page begins with the key, it need not be read to know that all before is before.
         let at_border =
             strictly && page > table.page && node::key(self.pool.page(index), page as usize) == key;
-        let (mut place, mut frame) = (At { table: at, page, cell: 0 }, NONE);
+        let mut place = At { table: at, page, cell: 0 };
         if !at_border {
-            frame = self.leaf_below(ground, &table, index, page)?;
-            let before = match node::search(self.pool.page(frame), key) {
-                Ok(cell) if strictly => cell,
-                Ok(cell) => cell.wrapping_add(1),
-                Err(cell) => cell,
-            };
+            let frame = self.leaf_below(ground, &table, index, page)?;
+            let (cell, position, is_there) = page::search(self.pool.page(frame), key);
+            let before = cell.wrapping_add(usize::from(is_there && !strictly));
             place.cell = before as u32;
-            if forward && before < node::count(self.pool.page(frame)) {
-                return Ok(Some(Stand { at: place, frame }));
+            if forward && before < page::count(self.pool.page(frame)) {
+                let page = self.pool.page(frame);
+                let position = if before == cell { position } else { page::next(page, position, before) };
+                return Ok(Some(Stand { at: place, spot: Spot { frame, position } }));
             }
         }
         let found = if forward { self.settle(ground, run, place)? } else { self.back(ground, run, place)? };
-        Ok(found.map(|at| Stand { at, frame }))
+        Ok(found.map(Stand::unread))
     }
 
     /// This place, or if it is behind the last pair of a page, the first one of the next.
@@ -297,7 +305,7 @@ impl Tables<'_> {
     ) -> Result<Option<At>, Fault> {
         let table = self.list.get(place.table);
         let frame = self.leaf(ground, &table, place.page)?;
-        if (place.cell as usize) < node::count(self.pool.page(frame)) {
+        if (place.cell as usize) < page::count(self.pool.page(frame)) {
             return Ok(Some(place));
         }
         let page = place.page.wrapping_add(1);
@@ -333,7 +341,7 @@ impl Tables<'_> {
         if place.cell == 0 {
             place.page = place.page.wrapping_sub(1);
             let frame = self.leaf(ground, &table, place.page)?;
-            place.cell = node::count(self.pool.page(frame)) as u32;
+            place.cell = page::count(self.pool.page(frame)) as u32;
         }
         Ok(Some(At { cell: place.cell.wrapping_sub(1), ..place }))
     }

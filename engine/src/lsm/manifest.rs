@@ -31,6 +31,8 @@ pub(super) const HEAD: usize = 2;
 const TRIES: u32 = 4;
 /// With so many free blocks more than two states would take, edits go on in another block.
 const FEW: u32 = 16;
+/// By what a few edits of the manifest may make it longer.
+const ROOM_FOR_EDITS: u32 = 256;
 
 /// Where the newest state is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,6 +71,14 @@ impl Manifest {
     /// The same, when the root has said no more than these.
     pub(super) fn unread(self) -> Self {
         Self { last: self.block.wrapping_sub(1), ..self }
+    }
+
+    /// What is written next, be it a state, needs no other block, or there is none yet. A block that has no room for two states does not count: there each
+    /// goes to another.
+    pub(super) fn has_room(&self, block: u32) -> bool {
+        let next = self.state.saturating_add(ROOM_FOR_EDITS);
+        let is_own = self.end != 0 || self.block == 0;
+        is_own && (self.end.saturating_add(next) <= block || self.state.saturating_add(next) > block)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How large pages are, and how the lent memory is divided.
 //!
 //! ```text
-//!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ a key ┤
+//!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ two keys ┤
 //! ```
 //! As many frames as there are records for; the memtable has what is left.
 
@@ -84,7 +84,7 @@ impl Layout {
             memtable: 0,
             list,
             edits: EDITS,
-            key: node::max_key(size),
+            key: node::max_key(size).saturating_mul(2),
         }
     }
 

@@ -9,15 +9,17 @@
 //! tables with their blocks, and of the table at the line its beginning. Until then nothing has changed for a reader. What
 //! is published after a commit is whole, wherever a cut comes: each key is in the target or still in the sources.
 
+use core::cmp::Ordering;
+
 use heapless::Vec;
 
 use super::builder::{Builder, page_id};
 use super::figures::Merges;
-use super::find::{Tables, value_of};
+use super::find::{Spot, Tables};
 use super::list::{MAX_RUNS, prefix};
 use super::memtable::{Kind, Memtable};
+use super::page::{self, Key, Position};
 use crate::index::{Damage, Ground};
-use crate::node;
 use crate::pool::NONE;
 use crate::volume::Fault;
 
@@ -35,15 +37,23 @@ pub(super) struct Source {
     pub(super) table: u32,
     pub(super) page: u32,
     pub(super) cell: u32,
-    /// The page there, while a step is under way.
+    /// The page there, while a step is under way, and the pair in it.
     frame: u32,
+    position: Position,
     head: u64,
 }
 
 impl Source {
     /// A run from one of its tables on.
     pub(super) fn new(run: usize, table: u32) -> Self {
-        Self { run, from: table, table, page: 0, cell: 0, frame: NONE, head: 0 }
+        let position = Position::default();
+        Self { run, from: table, table, page: 0, cell: 0, frame: NONE, position, head: 0 }
+    }
+}
+
+impl Source {
+    fn spot(&self) -> Spot {
+        Spot { frame: self.frame, position: self.position }
     }
 }
 
@@ -160,14 +170,19 @@ impl<M: Kind> Merge<'_, M> {
                 return Ok(Progress::Paused);
             }
             // The least key, and the newest source that has it.
-            let mut least: Option<(usize, u64, &[u8])> = None;
+            let mut least: Option<(usize, u64, Spot)> = None;
             for (at, source) in self.job.sources.iter().enumerate() {
                 if source.frame == NONE {
                     continue;
                 }
-                let key = node::key(self.tables.pool.page(source.frame), source.cell as usize);
-                if least.is_none_or(|(_, head, other)| (source.head, key) < (head, other)) {
-                    least = Some((at, source.head, key));
+                let is_less = least.is_none_or(|(_, head, other)| match source.head.cmp(&head) {
+                    Ordering::Equal => {
+                        self.tables.key(source.spot()).cmp(self.tables.key(other)) == Ordering::Less
+                    }
+                    order => order == Ordering::Less,
+                });
+                if is_less {
+                    least = Some((at, source.head, source.spot()));
                 }
             }
             self.memtable.load(ground, fresh)?;
@@ -177,20 +192,21 @@ impl<M: Kind> Merge<'_, M> {
                     self.commit(ground)?;
                     return Ok(Progress::Done);
                 }
-                (Some(record), least) if least.is_none_or(|(_, _, key)| record.key <= key) => {
-                    (record.key, record.value, true)
+                (Some(record), least) if least.is_none_or(|least| self.is_up_to(record.key, least)) => {
+                    (Key::from(record.key), record.value, true)
                 }
-                (_, Some((at, _, key))) => {
+                (_, Some((at, _, spot))) => {
                     let source = self.job.sources.get(at).copied().unwrap_or(Source::new(0, 0));
-                    let Some(value) = value_of(self.tables.pool.page(source.frame), source.cell) else {
+                    let Some(value) = self.tables.value(spot) else {
                         let run = self.tables.list.run(source.run);
                         let table = self.tables.list.get(run.start.wrapping_add(source.table));
                         return Err(ground.damaged(table.block));
                     };
-                    (key, value, false)
+                    (self.tables.key(spot), value, false)
                 }
                 (Some(_), None) => return Ok(Progress::Paused),
             };
+            self.builder.stage(key);
             let is_kept = value.is_some() || !self.job.bottom;
             if is_kept {
                 if !self.builder.progress.active {
@@ -206,28 +222,27 @@ impl<M: Kind> Merge<'_, M> {
                     self.job.seen = self.seen;
                 }
                 let written = self.builder.progress.written;
-                // Nothing is inserted in front of cells here, so no page is ever rearranged.
-                if !self.builder.add(ground, &mut [], key, value)? {
+                if !self.builder.add(ground, value)? {
                     self.commit(ground)?;
                     return Ok(Progress::Table);
                 }
                 let written = self.builder.progress.written.wrapping_sub(written) as u32;
                 self.work = self.work.saturating_add(written);
             }
+            let key = self.builder.staged();
             self.job.passed = Some(key.len());
             // All versions of the key are passed together.
             let mut passed: Vec<usize, MAX_RUNS> = Vec::new();
             let head = prefix(key);
             for (at, source) in self.job.sources.iter().enumerate() {
-                let is_same = source.frame != NONE
-                    && source.head == head
-                    && node::key(self.tables.pool.page(source.frame), source.cell as usize) == key;
+                let is_same =
+                    source.frame != NONE && source.head == head && self.tables.key(source.spot()).is(key);
                 if is_same {
                     let _ = passed.push(at);
                 }
             }
             let is_same = is_fresh || record.as_ref().is_some_and(|record| record.key == key);
-            self.builder.pass(key);
+            self.builder.pass();
             let versions =
                 passed.len().saturating_add(usize::from(is_same)).saturating_sub(usize::from(is_kept));
             self.merged.pairs_dropped = self.merged.pairs_dropped.saturating_add(versions as u64);
@@ -245,6 +260,14 @@ impl<M: Kind> Merge<'_, M> {
         }
     }
 
+    /// Whether a key of the memtable comes before that of a source, or is the same.
+    fn is_up_to(&self, key: &[u8], (_, head, spot): (usize, u64, Spot)) -> bool {
+        match prefix(key).cmp(&head) {
+            Ordering::Equal => self.tables.key(spot).cmp(key.into()) != Ordering::Less,
+            order => order == Ordering::Less,
+        }
+    }
+
     /// The page where a source stands, pinned; behind the last pair of a page that of the next.
     fn load<G: Ground>(&mut self, ground: &mut G, at: usize) -> Result<(), Fault> {
         let Some(mut source) = self.job.sources.get(at).copied() else { return Ok(()) };
@@ -258,7 +281,8 @@ impl<M: Kind> Merge<'_, M> {
                 (source.table, source.page, source.cell) = (source.table.wrapping_add(1), 0, 0);
                 continue;
             }
-            if source.frame == NONE {
+            let is_read = source.frame == NONE;
+            if is_read {
                 match self.tables.leaf(ground, &table, source.page) {
                     Ok(frame) => source.frame = frame,
                     Err(Fault::Damaged | Fault::Device) if self.job.lenient => {
@@ -280,8 +304,14 @@ impl<M: Kind> Merge<'_, M> {
                 self.job.left = self.job.left.saturating_sub(1);
             }
             let page = self.tables.pool.page(source.frame);
-            if (source.cell as usize) < node::count(page) {
-                source.head = prefix(node::key(page, source.cell as usize));
+            if (source.cell as usize) < page::count(page) {
+                let cell = source.cell as usize;
+                source.position = if is_read {
+                    page::position(page, cell)
+                } else {
+                    page::next(page, source.position, cell)
+                };
+                source.head = page::key(page, source.position).prefix();
                 break;
             }
             self.tables.pool.unpin(core::mem::replace(&mut source.frame, NONE));

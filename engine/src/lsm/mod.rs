@@ -32,6 +32,7 @@ mod memory;
 mod memtable;
 mod merge;
 mod pace;
+mod page;
 mod policy;
 mod scan;
 mod tree;

@@ -14,15 +14,24 @@ use core::ops::Bound;
 use super::find::{At, Spot, Tables};
 use super::list::{MAX_RUNS, Run};
 use super::memtable::{self, Kind, Memtable};
+use super::page::{self, Key, Position};
+use crate::codec::SMALL;
 use crate::index::{Ground, Place};
-use crate::node;
+use crate::pool::NONE;
 use crate::volume::Fault;
 
-/// A pair of a run, and a frame that may have its page.
+/// A pair of a run, and a frame that may have its page, with where it is in that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stand {
     pub(super) at: At,
-    pub(super) frame: u32,
+    pub(super) spot: Spot,
+}
+
+impl Stand {
+    /// Its page is still to be read.
+    pub(super) fn unread(at: At) -> Self {
+        Self { at, spot: Spot { frame: NONE, position: Position::default() } }
+    }
 }
 
 /// The memtable's bit, where runs have theirs by number.
@@ -39,11 +48,20 @@ pub(super) struct Scan {
     /// `None`: there is nothing more.
     pub(super) memtable: Option<memtable::At>,
     pub(super) runs: [Option<Stand>; MAX_RUNS],
+    /// The first bytes of the keys at which they stand: mostly these tell which is the nearest. Not where memory is small.
+    pub(super) heads: [u64; if SMALL { 0 } else { MAX_RUNS }],
 }
 
 impl Scan {
     pub(super) const fn new() -> Self {
-        Self { is_known: false, forward: true, here: 0, memtable: None, runs: [None; MAX_RUNS] }
+        Self {
+            is_known: false,
+            forward: true,
+            here: 0,
+            memtable: None,
+            runs: [None; MAX_RUNS],
+            heads: [0; _],
+        }
     }
 
     /// Something has changed.
@@ -65,21 +83,27 @@ impl Scan {
             return false;
         }
         let here = match self.memtable {
-            Some(at) if self.here & MEMTABLE != 0 => memtable.record(at).map(|record| record.key),
+            Some(at) if self.here & MEMTABLE != 0 => memtable.record(at).map(|record| Key::from(record.key)),
             _ => {
                 let stand = self.runs.get(self.here.trailing_zeros() as usize).copied().flatten();
                 stand.and_then(|stand| tables.stands(ground, stand)).map(|spot| tables.key(spot))
             }
         };
-        here == Some(key)
+        here.is_some_and(|here| here.is(key))
     }
 }
 
 impl Tables<'_> {
     /// The cell of a pair, if its page is where it was.
-    pub(super) fn stands<G: Ground>(&self, ground: &G, Stand { at, frame }: Stand) -> Option<Spot> {
+    pub(super) fn stands<G: Ground>(&self, ground: &G, Stand { at, spot }: Stand) -> Option<Spot> {
         let id = self.id_of(ground, at);
-        (self.pool.frame(frame).block == id).then_some(Spot { frame, cell: at.cell })
+        (self.pool.frame(spot.frame).block == id).then_some(spot)
+    }
+
+    /// No merge has taken this pair.
+    fn is_left(&self, at: At) -> bool {
+        let table = self.list.get(at.table);
+        (at.page, at.cell) >= (table.page, table.cell)
     }
 
     /// The pair behind this one, or before it.
@@ -90,13 +114,18 @@ impl Tables<'_> {
         stand: Stand,
         forward: bool,
     ) -> Result<Option<Stand>, Fault> {
-        let next = At { cell: stand.at.cell.wrapping_add(1), ..stand.at };
-        let found = match self.stands(ground, stand) {
-            _ if !forward => self.back(ground, run, stand.at)?,
-            Some(spot) if (next.cell as usize) < node::count(self.pool.page(spot.frame)) => Some(next),
-            _ => self.settle(ground, run, next)?,
-        };
+        let beside = if forward { stand.at.cell.wrapping_add(1) } else { stand.at.cell.wrapping_sub(1) };
+        let at = At { cell: beside, ..stand.at };
         // Mostly it is on the same page.
-        Ok(found.map(|at| Stand { at, ..stand }))
+        if let Some(Spot { frame, position }) = self.stands(ground, stand) {
+            let (page, cell) = (self.pool.page(frame), beside as usize);
+            if cell < page::count(page) && (forward || self.is_left(at)) {
+                let position =
+                    if forward { page::next(page, position, cell) } else { page::position(page, cell) };
+                return Ok(Some(Stand { at, spot: Spot { frame, position } }));
+            }
+        }
+        let found = if forward { self.settle(ground, run, at)? } else { self.back(ground, run, stand.at)? };
+        Ok(found.map(Stand::unread))
     }
 }

@@ -1,9 +1,11 @@
 //! The tree as a whole: its memory, and its operations.
 
+use core::cmp::Ordering;
+
 use super::builder::{self, Builder};
 use super::figures::Merges;
 use super::filter::Hash;
-use super::find::{Tables, value_of};
+use super::find::Tables;
 use super::list::{Edits, List, Runs, prefix, tables};
 use super::manifest::Manifest;
 use super::memory::Layout;
@@ -331,7 +333,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
                 return Ok(true);
             }
             let last = self.tables.last_key(ground, &table)?;
-            if key <= self.tables.key(last) {
+            if self.tables.key(last).cmp(key.into()) != Ordering::Less {
                 return Ok(true);
             }
         }
@@ -366,19 +368,21 @@ impl<M: memtable::Kind> Tree<'_, M> {
             let level = self.outlook(false, u32::MAX).last();
             self.tables.list.clear();
             self.tables.list.insert_run(0, level);
-            self.builder.pass(&[]);
+            self.builder.stage((&[][..]).into());
+            self.builder.pass();
         }
         if !self.builder.is_behind(key) {
             return Ok(false);
         }
         self.note(key, Some(value));
+        self.builder.stage(key.into());
         for _ in 0..2 {
             if !self.builder.progress.active {
                 let keys = (self.state.block / self.state.pair.max(1)).max(1);
                 self.builder.begin(ground, keys, self.state.options.bits_per_key.into())?;
             }
-            if self.builder.add(ground, &mut [], key, Some(value))? {
-                self.builder.pass(key);
+            if self.builder.add(ground, Some(value))? {
+                self.builder.pass();
                 return Ok(true);
             }
             self.finish_bulk(ground)?;
@@ -404,7 +408,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
             let run = self.tables.list.run(number);
             let Some(spot) = self.tables.find(ground, run, key, hash)? else { continue };
             let reads = self.tables.pool.state.info.misses.wrapping_sub(before) as u32;
-            let Some(value) = value_of(self.tables.pool.page(spot.frame), spot.cell) else {
+            let Some(value) = self.tables.value(spot) else {
                 let id = self.tables.pool.frame(spot.frame).block;
                 let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1);
                 return Err(ground.damaged(id / (pages as u32).max(1)));

@@ -1,11 +1,13 @@
 //! What is damaged: found, and on demand dropped.
 
+use core::cmp::Ordering;
+
 use super::filter::Hash;
-use super::find::value_of;
 use super::list::Table;
 use super::manifest::Manifest;
 use super::memtable::Kind;
 use super::merge::{Job, Progress, Source};
+use super::page;
 use super::tree::Tree;
 use crate::index::{Damage, Ground, Verified};
 use crate::node;
@@ -113,21 +115,25 @@ impl<M: Kind> Tree<'_, M> {
             let (index, leaf) = (index?, frame);
             let (low, high) = (page as usize, (page as usize).saturating_add(1));
             let bytes = self.tables.pool.page(leaf);
-            let count = node::count(bytes);
+            let count = page::count(bytes);
             let first = if page == table.page { table.cell as usize } else { 0 };
             in_order &= first < count;
-            in_order &= node::key(bytes, 0) >= node::key(self.tables.pool.page(index), low);
+            let border = |page: usize| node::key(self.tables.pool.page(index), page).into();
+            let key = |cell: usize| page::key(bytes, page::position(bytes, cell));
+            in_order &= key(0).cmp(border(low)) != Ordering::Less;
             if high < table.pages as usize {
-                let border = node::key(self.tables.pool.page(index), high);
-                in_order &= node::key(bytes, count.saturating_sub(1)) < border;
+                in_order &= key(count.saturating_sub(1)).cmp(border(high)) == Ordering::Less;
             }
             for cell in 0..count {
-                in_order &= value_of(bytes, cell as u32).is_some();
-                in_order &= cell == 0 || node::key(bytes, cell.wrapping_sub(1)) < node::key(bytes, cell);
+                in_order &= page::value(bytes, page::position(bytes, cell)).is_some();
+                in_order &= cell == 0 || key(cell.wrapping_sub(1)).cmp(key(cell)) == Ordering::Less;
+                // As a search finds it, too.
+                in_order &= page::search(bytes, self.builder.copy(key(cell)))
+                    == (cell, page::position(bytes, cell), true);
             }
             found.pages = found.pages.saturating_add(1);
             found.tree_pages = found.tree_pages.saturating_add(1);
-            found.used = found.used.saturating_add(node::used(bytes) as u64).saturating_add(16);
+            found.used = found.used.saturating_add(page::used(bytes) as u64).saturating_add(16);
             found.pairs = found.pairs.saturating_add(count.saturating_sub(first) as u64);
             in_order &= self.verify_filter(ground, table, frame, first)?;
         }
@@ -142,8 +148,9 @@ impl<M: Kind> Tree<'_, M> {
         frame: u32,
         first: usize,
     ) -> Result<bool, Fault> {
-        for cell in first..node::count(self.tables.pool.page(frame)) {
-            let hash = Hash::of(node::key(self.tables.pool.page(frame), cell));
+        for cell in first..page::count(self.tables.pool.page(frame)) {
+            let key = self.tables.key(self.tables.in_frame(frame, cell as u32));
+            let hash = Hash::of(self.builder.copy(key));
             self.tables.pool.pin(frame);
             let passes = self.tables.may_have(ground, table, hash);
             self.tables.pool.unpin(frame);

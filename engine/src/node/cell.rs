@@ -143,7 +143,7 @@ const fn length_size(length: usize) -> usize {
 
 /// The length at the start of `bytes`, and what is behind it.
 #[inline]
-pub(super) fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+pub(crate) fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     match bytes {
         [low, rest @ ..] if *low < 128 => Some((usize::from(*low), rest)),
         [low, high, rest @ ..] => Some((usize::from(*high) << 7 | usize::from(*low & 127), rest)),
@@ -152,7 +152,8 @@ pub(super) fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Writes `length`, and hands out what is behind it.
-pub(super) fn write_length(bytes: &mut [u8], length: usize) -> &mut [u8] {
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+pub(crate) fn write_length(bytes: &mut [u8], length: usize) -> &mut [u8] {
     if length < 128 {
         write_bytes(bytes, &[length as u8])
     } else {
@@ -161,7 +162,7 @@ pub(super) fn write_length(bytes: &mut [u8], length: usize) -> &mut [u8] {
 }
 
 /// Writes `value`, and hands out what is behind it.
-fn write_bytes<'a>(bytes: &'a mut [u8], value: &[u8]) -> &'a mut [u8] {
+pub(crate) fn write_bytes<'a>(bytes: &'a mut [u8], value: &[u8]) -> &'a mut [u8] {
     match bytes.split_at_mut_checked(value.len()) {
         Some((place, rest)) => {
             place.copy_from_slice(value);

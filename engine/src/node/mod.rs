@@ -56,7 +56,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cell::{Cell, Pointer, Value, child_size, pair_size};
+pub(crate) use cell::{Cell, Pointer, Value, child_size, pair_size, read_length, write_bytes, write_length};
 pub(crate) use change::{insert, move_cells, overwrite, remove, replace_inline, set_child, value_mut};
 pub(crate) use check::{is_ordered, is_sound, seal};
 pub(crate) use search::{child, child_index, key, pair, search, value};
@@ -155,19 +155,19 @@ fn heap(page: &[u8]) -> usize {
 }
 
 /// Where slot `i` is.
-const fn slot(i: usize) -> usize {
+pub(crate) const fn slot(i: usize) -> usize {
     i.wrapping_mul(SLOT).wrapping_add(HEADER)
 }
 
 /// The two bytes at `at`; 0 if they are not there.
 #[cfg_attr(target_pointer_width = "32", inline(never))]
-fn half_at(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn half_at(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |half| u16::from_le_bytes(*half).into())
 }
 
 /// Writes the low two bytes of `value`: so 65536, the end of the largest page, becomes 0.
 #[cfg_attr(target_pointer_width = "32", inline(never))]
-fn set_half(bytes: &mut [u8], at: usize, value: usize) {
+pub(crate) fn set_half(bytes: &mut [u8], at: usize, value: usize) {
     if let Some(half) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *half = (value as u16).to_le_bytes();
     }

@@ -150,7 +150,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// What the volume says of the store on it; `None`: there is none.
     pub fn root<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> Option<Root> {
         let head = Head::of(volume)?;
-        Some(Root { kind: Kind::of(head.kind as u8), log: head.log as u16, checkpoint: head.position })
+        Some(Root { kind: Kind::of(head.kind), log: head.log as u16, checkpoint: head.position })
     }
 
     /// Makes an empty store, durable on return, on a volume that was formatted with a block size; and the log with this id
@@ -252,7 +252,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let (mut head, mut bytes) = (Head::default(), root_bytes(volume));
         let mut fields = Varints::read(&mut bytes);
         head.fields(&mut fields);
-        if head.kind != u32::from(I::KIND.number()) {
+        if Kind::of(head.kind) != Some(I::KIND) {
             return Err(volume.medium.fault(Fault::OtherKind, head.kind));
         }
         let blocks_are_whole = self.blocks.decode(&mut fields);

@@ -91,13 +91,13 @@ fn a_stamped_pair_is_a_pair() {
 fn lengths_come_back_in_the_bytes_they_need() {
     for length in (0..300).chain(16_000..16_500).chain(32_700..32_768) {
         let mut bytes = [0xEE; 3];
-        cell::write_length(&mut bytes, length);
-        let (back, rest) = cell::read_length(&bytes).unwrap();
+        write_length(&mut bytes, length);
+        let (back, rest) = read_length(&bytes).unwrap();
         assert_eq!((back, rest.len()), (length, if length < 128 { 2 } else { 1 }));
         assert_eq!(bytes[2], 0xEE);
     }
-    assert_eq!(cell::read_length(&[]), None);
-    assert_eq!(cell::read_length(&[128]), None, "the second byte is missing");
+    assert_eq!(read_length(&[]), None);
+    assert_eq!(read_length(&[128]), None, "the second byte is missing");
 }
 
 #[test]
