@@ -247,4 +247,13 @@ fn a_put_reads_little_however_much_of_the_log_it_releases() {
     println!("at most {most} reads beside two for each level; {released} puts gave segments back");
     assert!(most <= 8, "a put has read {most} times beside twice the way");
     assert!(released > 200, "{released} puts gave segments back");
+    // Who asks for a checkpoint has all of them at once, and where nothing else is left to do, too: another log may wait for them.
+    while !store.checkpoint_step(&mut volume).unwrap() {}
+    assert!(volume.info().free_segments < 127);
+    for n in 0..2_u64 {
+        store.checkpoint(&mut volume).unwrap();
+        let held = store.info(&mut volume).unwrap().log.segments;
+        assert_eq!((held, volume.info().free_segments), (1, 127));
+        store.put(&mut volume, &n.to_be_bytes(), b"new").unwrap();
+    }
 }

@@ -24,7 +24,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     }
 
     /// A part of a checkpoint: some pages, and when no page is dirty any more, the publish. Returns whether it is done. For a
-    /// quiet moment, so that later changes need not pay.
+    /// quiet moment, so that later changes need not pay. Segments of the log that it releases are given back by further calls and changes,
+    /// some by each; by [`checkpoint`](Self::checkpoint) all at once.
     pub fn checkpoint_step<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
