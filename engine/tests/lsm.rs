@@ -20,7 +20,7 @@ const FRAMES: usize = 40;
 fn tree(runs: u8) -> Tree {
     let shape = Shape::Levels { levels: 2, runs, last: 1, ratio: 4 };
     let options = Options { shape, ..Options::default() };
-    Lsm::new(vec![0; 400 << 10], vec![Frame::default(); FRAMES], options)
+    Lsm::new(vec![0; 406 << 10], vec![Frame::default(); FRAMES], options)
 }
 
 fn made(runs: u8) -> (Vol, Kv) {

@@ -1,6 +1,8 @@
-//! Writes a table: pairs in, pages out, each as soon as it is full.
+//! Writes a table: pairs in, pages out, as soon as there is no memory for more of them.
 //!
-//! Memory for it: a page of pairs, the index page, the page of the filter, and room for two keys.
+//! ```text
+//!   ├ index ┤ filter ┤ pairs ┤ ... ┤      pages; of pairs one, or where there is plenty of memory some more, written in one go
+//! ```
 
 use heapless::Vec;
 
@@ -14,6 +16,10 @@ use crate::volume::Fault;
 
 /// Pages that a builder needs.
 pub(super) const PAGES: usize = 3;
+/// Which of them are what; the rest are pages of pairs.
+const INDEX: usize = 0;
+const FILTER: usize = 1;
+const PAIRS: usize = 2;
 
 /// The table that is being written.
 #[derive(Debug, Default)]
@@ -27,18 +33,20 @@ pub(super) struct Progress {
     erased: u32,
     /// Its block can't be erased or written.
     pub(super) bad: bool,
+    /// Pages of pairs that are full and not written yet.
+    held: usize,
     /// Where the next pair goes in its page.
     end: usize,
     /// Bytes of the key that was passed last, and of the one that is staged.
     last: usize,
     staged: usize,
-    /// Pages that were written in all.
+    /// Pages that were completed in all.
     pub(super) written: u64,
 }
 
 /// The builder at work, with its memory.
 pub(super) struct Builder<'a> {
-    /// [`PAGES`] of them.
+    /// [`PAGES`] of them, or more.
     pub(super) pages: &'a mut [u8],
     /// For the longest key, twice: the one that was passed last, and the one that is staged.
     pub(super) key: &'a mut [u8],
@@ -55,11 +63,9 @@ impl Builder<'_> {
         self.pages.get_mut(start..start.wrapping_add(self.size)).unwrap_or_default()
     }
 
-    /// The page of pairs, the index page, and the page of the filter.
-    fn split(&mut self) -> (&mut [u8], &mut [u8], &mut [u8]) {
-        let (leaf, rest) = self.pages.split_at_mut_checked(self.size).unwrap_or_default();
-        let (index, filter) = rest.split_at_mut_checked(self.size).unwrap_or_default();
-        (leaf, index, filter)
+    /// The page that pairs go into.
+    fn leaf(&mut self) -> &mut [u8] {
+        self.page(self.progress.held.wrapping_add(PAIRS))
     }
 
     /// Whether a key is greater than the one that was passed last. No key is empty.
@@ -126,15 +132,16 @@ impl Builder<'_> {
             bad: false,
             pairs: 0,
             erased: unit,
+            held: 0,
             end: 0,
             last: self.progress.last,
             staged: self.progress.staged,
             written: self.progress.written,
         };
         let generation = table.generation;
-        self.progress.end = page::init(self.page(0), generation);
-        node::init(self.page(1), 1, generation);
-        self.page(2).fill(0);
+        self.progress.end = page::init(self.leaf(), generation);
+        node::init(self.page(INDEX), 1, generation);
+        self.page(FILTER).fill(0);
         Ok(())
     }
 
@@ -155,7 +162,7 @@ impl Builder<'_> {
                 self.open_page();
             }
             let generation = self.progress.table.generation;
-            self.progress.end = page::init(self.page(0), generation);
+            self.progress.end = page::init(self.leaf(), generation);
             if !self.push(value) {
                 return Err(Fault::OutOfRange);
             }
@@ -163,7 +170,7 @@ impl Builder<'_> {
         let lines = self.progress.table.lines;
         if lines != 0 {
             let hash = Hash::of(self.staged());
-            filter::add(self.page(2), lines, hash);
+            filter::add(self.page(FILTER), lines, hash);
         }
         self.progress.table.last = (prefix(self.staged()) >> 48) as u32;
         self.progress.pairs = self.progress.pairs.wrapping_add(1);
@@ -174,7 +181,8 @@ impl Builder<'_> {
     fn push(&mut self, value: Option<&[u8]>) -> bool {
         let key = self.key.get(self.key.len() / 2..).unwrap_or_default();
         let key = key.get(..self.progress.staged).unwrap_or_default();
-        let page = self.pages.get_mut(..self.size).unwrap_or_default();
+        let from = self.progress.held.wrapping_add(PAIRS).wrapping_mul(self.size);
+        let page = self.pages.get_mut(from..from.wrapping_add(self.size)).unwrap_or_default();
         page::push(page, &mut self.progress.end, key, value)
     }
 
@@ -183,8 +191,7 @@ impl Builder<'_> {
         let (last, staged) = self.key.split_at_checked(self.key.len() / 2).unwrap_or_default();
         let last = last.get(..self.progress.last).unwrap_or_default();
         let key = staged.get(..self.progress.staged).unwrap_or_default();
-        let start = self.size;
-        let Some(index) = self.pages.get_mut(start..start.wrapping_mul(2)) else { return false };
+        let Some(index) = self.pages.get_mut(..self.size) else { return false };
         let count = node::count(index);
         // The first one is whole, so that the table knows its first key.
         let from = if count == 0 { key } else { node::separator(last, key) };
@@ -193,31 +200,38 @@ impl Builder<'_> {
         node::insert(index, &mut [], count, &Cell::Child { key: from, child })
     }
 
-    /// Writes the page of pairs.
+    /// Completes the page of pairs, and writes it with those before it if there is no memory for another.
     fn flush<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
         let page = self.progress.table.pages;
-        let crc = self.write(ground, 0, page, true)?;
-        let (_, index, _) = self.split();
-        node::set_child(index, page as usize, Pointer { block: page, crc });
+        let next = self.progress.held.wrapping_add(PAIRS);
+        let crc = self.seal(ground, next, page);
+        node::set_child(self.page(INDEX), page as usize, Pointer { block: page, crc });
         self.progress.table.pages = page.wrapping_add(1);
+        self.progress.held = self.progress.held.wrapping_add(1);
+        if next.wrapping_add(2).wrapping_mul(self.size) > self.pages.len() {
+            self.write_pairs(ground)?;
+        }
         Ok(())
     }
 
-    /// Writes one of the builder's pages as page number `to` of the table.
-    fn write<G: Ground>(&mut self, ground: &mut G, from: usize, to: u32, seal: bool) -> Result<u32, Fault> {
-        let size = self.size;
-        let at = to.wrapping_mul(size as u32);
-        let block = self.progress.table.block;
-        let id = page_id(ground, size, block, to);
+    fn write_pairs<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        let held = core::mem::take(&mut self.progress.held);
+        let first = self.progress.table.pages.wrapping_sub(held as u32);
+        self.write(ground, PAIRS, first, held.wrapping_mul(self.size))
+    }
+
+    /// The checksum of one of the builder's pages, as page number `to` of the table.
+    fn seal<G: Ground>(&mut self, ground: &mut G, page: usize, to: u32) -> u32 {
+        let id = page_id(ground, self.size, self.progress.table.block, to);
         let volume_id = ground.volume_id();
-        let lines = (self.progress.table.lines as usize).wrapping_mul(LINE);
-        let unit = ground.write_unit() as usize;
-        let page = self.page(from);
-        let (crc, len) = if seal {
-            (node::seal(page, volume_id, id), size)
-        } else {
-            (0, align_up(lines as u32, unit as u32) as usize)
-        };
+        self.progress.written = self.progress.written.wrapping_add(1);
+        node::seal(self.page(page), volume_id, id)
+    }
+
+    /// Writes `len` bytes, from one of the builder's pages on, to page number `to` of the table.
+    fn write<G: Ground>(&mut self, ground: &mut G, from: usize, to: u32, len: usize) -> Result<(), Fault> {
+        let at = to.wrapping_mul(self.size as u32);
+        let block = self.progress.table.block;
         let erase = ground.erase_unit();
         let end = at.wrapping_add(len as u32);
         if erase != 0 && end > self.progress.erased {
@@ -227,25 +241,30 @@ impl Builder<'_> {
             erased?;
             self.progress.erased = to;
         }
-        let written = ground.write_part(block, at, self.page(from).get(..len).unwrap_or_default());
+        let from = from.wrapping_mul(self.size);
+        let data = self.pages.get(from..from.wrapping_add(len)).unwrap_or_default();
+        let written = ground.write_part(block, at, data);
         self.progress.bad = written.is_err();
-        written?;
-        self.progress.written = self.progress.written.wrapping_add(1);
-        Ok(crc)
+        written
     }
 
     /// Completes the table. At least one pair was added.
     pub(super) fn finish<G: Ground>(&mut self, ground: &mut G) -> Result<Table, Fault> {
         self.flush(ground)?;
+        if self.progress.held != 0 {
+            self.write_pairs(ground)?;
+        }
         let Table { block, generation, lines, pages, .. } = self.progress.table;
         if lines != 0 {
             let owner = Owner { volume_id: ground.volume_id(), block, generation };
-            let (_, _, filter) = self.split();
-            filter::seal(filter.get_mut(..(lines as usize).wrapping_mul(LINE)).unwrap_or_default(), owner);
-            self.write(ground, 2, pages, false)?;
+            let len = (lines as usize).wrapping_mul(LINE);
+            filter::seal(self.page(FILTER).get_mut(..len).unwrap_or_default(), owner);
+            self.progress.written = self.progress.written.wrapping_add(1);
+            self.write(ground, FILTER, pages, align_up(len as u32, ground.write_unit()) as usize)?;
         }
         let index = self.progress.table.index();
-        self.progress.table.crc = self.write(ground, 1, index, true)?;
+        self.progress.table.crc = self.seal(ground, INDEX, index);
+        self.write(ground, INDEX, index, self.size)?;
         self.progress.active = false;
         Ok(self.progress.table)
     }

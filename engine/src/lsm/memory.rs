@@ -1,7 +1,7 @@
 //! How large pages are, and how the lent memory is divided.
 //!
 //! ```text
-//!   ├ builder: 3 pages ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ two keys ┤
+//!   ├ builder: 3 pages or more ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ two keys ┤
 //! ```
 //! As many frames as there are records for; the memtable has what is left.
 
@@ -9,6 +9,7 @@ use super::builder;
 use super::list::{EDITS, TABLE};
 use super::memtable::{Kind, Places};
 use super::tree::Lsm;
+use crate::codec::SMALL;
 use crate::device::Geometry;
 use crate::node;
 use crate::pool::Frames;
@@ -21,6 +22,9 @@ pub(super) struct Layout {
     pub(super) pages: Pages,
     /// A page.
     pub(super) size: usize,
+    pub(super) builder: usize,
+    /// Pages may be written many at once: nothing is to be erased.
+    pub(super) many: bool,
     pub(super) pool: usize,
     pub(super) memtable: usize,
     pub(super) list: usize,
@@ -38,6 +42,9 @@ pub(super) struct Pages {
 /// The least bytes of a page, and the most if units are not larger.
 const LEAST: u32 = 512;
 const MOST: u32 = 4096;
+/// A page more for the builder for so many that there is room for beside the frames, and no more than so many.
+const MUCH: usize = 64;
+const MORE: usize = 15;
 /// A table has no more pages than it can count; and some, or it would be hardly more than its index and its filter.
 const COUNT: core::ops::RangeInclusive<u32> = 8..=256;
 
@@ -80,6 +87,8 @@ impl Layout {
         Self {
             pages: Pages::default(),
             size,
+            builder: builder::PAGES.saturating_mul(size),
+            many: !SMALL && geometry.erase_unit == 0,
             pool: frames.saturating_add(1).saturating_mul(size),
             memtable: 0,
             list,
@@ -89,7 +98,7 @@ impl Layout {
     }
 
     fn total(&self) -> usize {
-        let pages = builder::PAGES.saturating_mul(self.size).saturating_add(self.pool);
+        let pages = self.builder.saturating_add(self.pool);
         let rest = self.edits.saturating_add(self.key);
         pages.saturating_add(self.memtable).saturating_add(self.list).saturating_add(rest)
     }
@@ -123,7 +132,12 @@ impl Layout {
         let rest = bytes.checked_sub(self.total().saturating_sub(self.list))?;
         // What is not remembered makes a whole manifest.
         self.edits = (rest / 64).clamp(EDITS, 16 * EDITS);
-        let rest = rest.saturating_sub(self.edits.saturating_sub(EDITS));
+        let mut rest = rest.saturating_sub(self.edits.saturating_sub(EDITS));
+        if self.many {
+            let more = (rest / self.size.max(1) / MUCH).min(MORE).saturating_mul(self.size);
+            self.builder = self.builder.saturating_add(more);
+            rest = rest.saturating_sub(more);
+        }
         self.list = self.list.min(rest / 3) / TABLE * TABLE;
         self.memtable = rest.saturating_sub(self.list);
         let enough = self.memtable >= M::least(self.size, division) && frames >= M::FRAMES;

@@ -219,10 +219,9 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
     }
 
     pub(super) fn view(&mut self) -> Tree<'_, M> {
-        let Layout { size, pool, memtable, list, edits, key, .. } = self.state.layout;
+        let Layout { size, builder, pool, memtable, list, edits, key, .. } = self.state.layout;
         let bytes = self.pages.as_mut();
-        let (builder, rest) =
-            bytes.split_at_mut_checked(builder::PAGES.wrapping_mul(size)).unwrap_or_default();
+        let (builder, rest) = bytes.split_at_mut_checked(builder).unwrap_or_default();
         let (pages, rest) = rest.split_at_mut_checked(pool).unwrap_or_default();
         let (chunks, rest) = rest.split_at_mut_checked(memtable).unwrap_or_default();
         let (tables, rest) = rest.split_at_mut_checked(list).unwrap_or_default();
