@@ -25,11 +25,11 @@ const CURSOR: usize = 48;
 /// What an application asks of its settings. The logger calls these in the course of a run.
 pub trait Settings {
     /// At the start.
-    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>>;
+    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure>;
     /// Now and then.
-    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>>;
+    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure>;
     /// At the end.
-    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>>;
+    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure>;
 }
 
 /// For a board that has none.
@@ -37,15 +37,15 @@ pub trait Settings {
 pub struct NoSettings;
 
 impl Settings for NoSettings {
-    fn open<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn open<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure> {
         Ok(())
     }
 
-    fn change<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn change<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure> {
         Ok(())
     }
 
-    fn close<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn close<D: BlockDevice>(&mut self, _: &mut Disk<'_, D>) -> Result<(), Failure> {
         Ok(())
     }
 }
@@ -92,7 +92,7 @@ impl<'m, I: Index> StoredSettings<'m, I> {
 
     /// Opens the store, or makes it.
     #[inline(never)]
-    fn start<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn start<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         let State::Lent(index, log) = core::mem::replace(&mut self.store, State::Closed) else {
             return Ok(());
         };
@@ -111,7 +111,7 @@ impl<'m, I: Index> StoredSettings<'m, I> {
 
     /// Looks at all settings, and finds out which start this is.
     #[inline(never)]
-    fn look<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn look<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
         let mut value = [0; 8];
         let last = match store.get(volume, BOOT, &mut value)? {
@@ -132,7 +132,7 @@ impl<'m, I: Index> StoredSettings<'m, I> {
 
     /// Says what the settings have become.
     #[inline(never)]
-    fn sum_up<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn sum_up<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
         check_all(store, volume, self.plan.longest)?;
         let _info = store.info(volume)?;
@@ -149,7 +149,7 @@ impl<'m, I: Index> StoredSettings<'m, I> {
 }
 
 impl<I: Index> Settings for StoredSettings<'_, I> {
-    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn open<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         if volume.info().blocks == 0 {
             info!("settings have no room on this volume");
             return Ok(());
@@ -159,7 +159,7 @@ impl<I: Index> Settings for StoredSettings<'_, I> {
     }
 
     #[inline(never)]
-    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn change<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
         if self.done >= STEPS {
             return Ok(());
@@ -185,7 +185,7 @@ impl<I: Index> Settings for StoredSettings<'_, I> {
     }
 
     #[inline(never)]
-    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure<D::Error>> {
+    fn close<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         self.sum_up(volume)?;
         match core::mem::replace(&mut self.store, State::Closed) {
             State::Open(store) => match store.close(volume) {
@@ -204,7 +204,7 @@ fn take_step<D: BlockDevice, I: Index>(
     volume: &mut Disk<'_, D>,
     stamp: Stamp,
     changes: &[Option<Change>; CHANGES],
-) -> Result<(), Failure<D::Error>> {
+) -> Result<(), Failure> {
     if let [Some(change), None, None] = changes {
         let mut value = [0; VALUE];
         match change.value(stamp, &mut value) {
@@ -232,7 +232,7 @@ fn check_step<D: BlockDevice, I: Index>(
     volume: &mut Disk<'_, D>,
     stamp: Stamp,
     changes: &[Option<Change>; CHANGES],
-) -> Result<(), Failure<D::Error>> {
+) -> Result<(), Failure> {
     for change in changes.iter().flatten() {
         let mut value = [0; VALUE];
         let found = store.get(volume, change.key(), &mut value)?;
@@ -250,7 +250,7 @@ fn check_all<D: BlockDevice, I: Index>(
     store: &mut Opened<'_, I>,
     volume: &mut Disk<'_, D>,
     longest: usize,
-) -> Result<u32, Failure<D::Error>> {
+) -> Result<u32, Failure> {
     let (mut cursor, mut value, mut pairs) = (store.cursor([0; CURSOR]), [0; VALUE], 0_u32);
     while let Some(len) = store.next(volume, &mut cursor, &mut value)? {
         value
