@@ -80,6 +80,7 @@ impl Geometry {
     }
 
     /// The unit in which space can be given to different owners: a write to one never harms another.
+    #[inline(never)]
     pub const fn block(&self) -> u32 {
         let least = if self.read_unit > self.write_unit { self.read_unit } else { self.write_unit };
         if self.erase_unit > least { self.erase_unit } else { least }

@@ -38,16 +38,18 @@ impl Segments {
         bits.get_mut((segment / 8) as usize)
     }
 
-    pub(crate) fn is_used(&mut self, lent: &mut [u8], segment: u32) -> bool {
+    #[cfg(test)]
+    fn is_used(&mut self, lent: &mut [u8], segment: u32) -> bool {
         segment >= self.count || self.byte(lent, segment).is_none_or(|byte| *byte & (1 << (segment % 8)) != 0)
     }
 
     pub(crate) fn set(&mut self, lent: &mut [u8], segment: u32, used: bool) {
-        if segment >= self.count || self.is_used(lent, segment) == used {
-            return;
-        }
-        if let Some(byte) = self.byte(lent, segment) {
-            *byte ^= 1 << (segment % 8);
+        let bit = 1 << (segment % 8);
+        if segment < self.count
+            && let Some(byte) = self.byte(lent, segment)
+            && (*byte & bit != 0) != used
+        {
+            *byte ^= bit;
             self.used = if used { self.used.saturating_add(1) } else { self.used.saturating_sub(1) };
         }
     }
@@ -57,8 +59,9 @@ impl Segments {
         for _ in 0..self.count {
             let segment = if self.rotor < self.count { self.rotor } else { 0 };
             self.rotor = segment.saturating_add(1);
-            if !self.is_used(lent, segment) {
-                self.set(lent, segment, true);
+            let before = self.used;
+            self.set(lent, segment, true);
+            if self.used != before {
                 return Some(segment);
             }
         }

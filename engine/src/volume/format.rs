@@ -311,10 +311,11 @@ pub(crate) fn home_size(geometry: &Geometry) -> u32 {
 #[inline(never)]
 pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
-    address: u64,
+    address: u32,
     format: &mut Format,
 ) -> Result<(), Fault> {
     let mut bytes = [0; FORMAT_RECORD];
+    let address = u64::from(address);
     if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
         return Err(Fault::NotFormatted);
     }
@@ -336,7 +337,7 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
         return first;
     }
     let home = home_size(&medium.geometry());
-    let second = read_format(medium, u64::from(home), format);
+    let second = read_format(medium, home, format);
     if second != Err(Fault::NotFormatted) {
         return second;
     }
@@ -356,7 +357,8 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
 }
 
 /// What can't be read has none.
-fn has_magic<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>, address: u64) -> bool {
+fn has_magic<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>, address: u32) -> bool {
+    let address = u64::from(address);
     let mut magic = [0; MAGIC.len()];
     address < medium.geometry().capacity && medium.read(address, &mut magic, 0).is_ok() && magic == MAGIC
 }

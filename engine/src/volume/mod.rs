@@ -317,7 +317,7 @@ fn probe<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Option<
     let mut format = Format::none();
     let mut home = 0;
     loop {
-        match read_format(medium, u64::from(home), &mut format) {
+        match read_format(medium, home, &mut format) {
             Ok(()) if home == 0 || home == format.home => return Ok(Some(format.geometry)),
             Ok(()) | Err(Fault::NotFormatted) => {}
             Err(fault) => return Err(fault),

@@ -134,7 +134,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         // One read brings all of the home, if the buffer holds it.
         let _ = self.medium.piece(u64::from(start), 1, self.format.home);
         let mut format = Format::none();
-        let formatted = read_format(&mut self.medium, u64::from(start), &mut format).is_ok();
+        let formatted = read_format(&mut self.medium, start, &mut format).is_ok();
         let mut publish = PublishHeader::default();
         let (mut newest, mut newest_at, mut newest_end) = (0, 0, at);
         // Behind the last granule that holds anything, and whether that is a publish.
