@@ -29,8 +29,8 @@ pub(crate) struct Medium<D: BlockDevice, B> {
     erases: u32,
     /// Nobody waits for an erase.
     pub(crate) quiet: bool,
-    /// A read has failed since somebody asked.
-    missed: bool,
+    /// Reads that have failed since somebody asked.
+    missed: u32,
     /// What the last fault was about: bytes that are needed, or a segment.
     pub(crate) detail: u32,
     /// The device's last error, until somebody asks for it.
@@ -51,7 +51,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             poisoned: false,
             erases: 0,
             quiet: false,
-            missed: false,
+            missed: 0,
             detail: 0,
             failed: None,
             device,
@@ -130,15 +130,15 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         })
     }
 
-    /// Whether a read has failed since this was last asked; what can't be read counts as damaged then. But if what was
+    /// How many reads have failed since this was last asked; what can't be read counts as damaged then. But if what was
     /// read at open can't be read now, it is the device that no longer answers.
-    pub(crate) fn has_missed(&mut self) -> Result<bool, Fault> {
+    pub(crate) fn missed(&mut self) -> Result<u32, Fault> {
         let missed = core::mem::take(&mut self.missed);
-        if missed {
+        if missed != 0 {
             let home = u64::from(super::format::home_size(&self.geometry));
             self.forget();
-            if self.piece(0, 128, 0).is_err() {
-                self.piece(home, 128, 0)?;
+            if self.piece(0, 128, 0).is_none() {
+                self.piece(home, 128, 0).ok_or(Fault::Device)?;
             }
         }
         Ok(missed)
@@ -209,25 +209,25 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// Bytes from `address` on, at least one and at most `want`, out of the buffer. What is not in it yet is read with up
-    /// to `ahead` bytes, as many as fit, that serve the next calls.
+    /// to `ahead` bytes, as many as fit, that serve the next calls. `None`: the device failed, or ends before.
     #[inline(never)]
-    pub(crate) fn piece(&mut self, address: u64, want: u32, ahead: u32) -> Result<&[u8], Fault> {
-        let skip = address.wrapping_sub(self.cached);
+    pub(crate) fn piece(&mut self, address: u64, want: u32, ahead: u32) -> Option<&[u8]> {
+        let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX) as usize;
         // Less than a head is not taken in two: who looks for one goes on a few bytes behind, and would have them read again.
-        let is_cut = want <= HEAD && skip.saturating_add(want.into()) > self.held as u64;
-        if skip >= self.held as u64 || is_cut && ahead > want && self.geometry.read_unit < HEAD {
-            self.fill(address, want, ahead)?;
+        let is_cut = want <= HEAD && skip.saturating_add(want as usize) > self.held;
+        if skip >= self.held || is_cut && ahead > want && self.geometry.read_unit < HEAD {
+            self.fill(address, want, ahead).ok()?;
         }
         let from = self.place_of(address);
         let end = from.saturating_add(want as usize).min(self.held);
-        Ok(self.buffer.as_ref().get(from..end).unwrap_or_default())
+        self.buffer.as_ref().get(from..end)
     }
 
     /// Fills `out` from any address.
     #[inline(never)]
     pub(crate) fn read(&mut self, mut address: u64, mut out: &mut [u8], ahead: u32) -> Result<(), Fault> {
         while !out.is_empty() {
-            let piece = self.piece(address, out.len() as u32, ahead)?;
+            let piece = self.piece(address, out.len() as u32, ahead).ok_or(Fault::Device)?;
             // Never more than was asked for. In this form the compiler sees that the lengths are equal: no panic.
             let Some((now, rest)) = out.split_at_mut_checked(piece.len()) else { return Ok(()) };
             now.copy_from_slice(piece);
@@ -242,7 +242,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         let mut done = 0;
         while done < len {
             let left = len.saturating_sub(done);
-            let piece = self.piece(address.wrapping_add(u64::from(done)), left, left)?;
+            let piece = self.piece(address.wrapping_add(u64::from(done)), left, left).ok_or(Fault::Device)?;
             sum = sum.bytes(piece);
             done = done.wrapping_add(piece.len() as u32);
         }
@@ -289,7 +289,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
                 return done;
             }
         }
-        self.missed = true;
+        self.missed = self.missed.saturating_add(1);
         done
     }
 
@@ -299,7 +299,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     pub(crate) fn is_blank(&mut self, mut address: u64, mut len: u32, zero: bool) -> bool {
         let mut like = None;
         while len > 0 {
-            let Ok(piece) = self.piece(address, len, len) else { return false };
+            let Some(piece) = self.piece(address, len, len) else { return false };
             let first = piece.first().copied().unwrap_or(0xFF);
             let like = *like.get_or_insert(if zero && first == 0 { 0 } else { 0xFF });
             if piece.iter().any(|byte| *byte != like) {

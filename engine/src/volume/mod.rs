@@ -135,7 +135,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         let mut volume = Self::new(device, buffer);
         let done = volume.load().and_then(|()| volume.try_scan(u32::MAX));
         match done {
-            Ok(_) => {
+            Ok(()) => {
                 trace!("volume: {}", volume.info());
                 Ok(volume)
             }

@@ -33,10 +33,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// (or of one read unit) for each segment; none if the superblock says that all of them are free, and the device is not
     /// erased.
     pub fn scan(&mut self, segments: u32) -> Result<bool, Error<D::Error>> {
-        self.try_scan(segments).map_err(|fault| self.explain(fault))
+        match self.try_scan(segments) {
+            Ok(()) => Ok(self.scanned == self.segments.count()),
+            Err(fault) => Err(self.explain(fault)),
+        }
     }
 
-    pub(super) fn try_scan(&mut self, segments: u32) -> Result<bool, Fault> {
+    pub(super) fn try_scan(&mut self, segments: u32) -> Result<(), Fault> {
         let count = self.segments.count();
         // On flash the last life that was given says where the next search begins, so that wear is spread.
         if self.scanned == 0 && !self.format.geometry.must_erase() && self.is_pool_free() {
@@ -46,7 +49,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         loop {
             while self.scanned < count {
                 if left == 0 {
-                    return Ok(false);
+                    return Ok(());
                 }
                 left = left.wrapping_sub(1);
                 self.note_segment(self.scanned);
@@ -57,7 +60,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 self.settle_log(index);
             }
             self.settle_claims();
-            let missed = self.medium.has_missed()?;
+            let missed = self.medium.missed()? != 0;
             if !missed || self.missed {
                 self.missed = missed;
                 break;
@@ -72,7 +75,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         for segment in &self.roots.retired {
             self.segments.set(self.medium.behind(), u32::from(*segment), true);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Whether the superblock alone proves that no log holds a segment: those of a log have lives from its head's on, and none
@@ -280,10 +283,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Goes back from `header` over the segment at `lost`, the one before it, of which neither copy of the header is left.
-    /// Trail and ordinal tell the one before that from what a truncation left. Returns the offset up to which its entries
+    /// Trail and ordinal tell the one before that from what a truncation left. `end`: the offset up to which its entries
     /// count, as far as its seal tells. Reads the header of every segment of the pool.
     #[inline(never)]
-    pub(crate) fn leap(&mut self, lost: Link, header: &mut SegmentHeader) -> Option<u64> {
+    pub(crate) fn leap(&mut self, lost: Link, header: &mut SegmentHeader, end: &mut u64) -> bool {
         let mut before = SegmentHeader::default();
         for segment in 0..self.segments.count() {
             if self.first_header(segment, &mut before)
@@ -296,10 +299,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 header.copy_from(&before);
                 let mut seal = Seal::default();
                 let sealed = self.read_seal(before.at, true, &mut seal) && seal.next == lost;
-                return Some(if sealed { seal.end } else { before.first });
+                *end = if sealed { seal.end } else { before.first };
+                return true;
             }
         }
-        None
+        false
     }
 
     /// Takes a free segment, to be named by `at`, and gives it its next life, if more than `kept` are free. On flash its

@@ -90,7 +90,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             if !self.publish_at(address, 0, &mut publish) {
                 continue;
             }
-            if attempt == 0 && self.medium.has_missed()? {
+            if attempt == 0 && self.medium.missed()? != 0 {
                 continue;
             }
             let len = u32::from(publish.len);
@@ -115,8 +115,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
         // Nothing whole in either home, or a device that no longer answers. As long as the second home is not one of this
         // volume, the first publish was not made: a cut has ended the formatting.
-        let missed = self.medium.has_missed()?;
-        let begun = !missed && matches!(self.homes.next, [_, 0]);
+        let missed = self.medium.missed()?;
+        let begun = missed == 0 && matches!(self.homes.next, [_, 0]);
         if begun {
             Err(Fault::NotFormatted)
         } else {

@@ -39,7 +39,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_payloads(volume, &[payload], &[]).map_err(|fault| self.explain(volume, fault))
+        let first = self.end;
+        self.append_payloads(volume, &[payload], &[])
+            .map(|()| first)
+            .map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends one entry with a word of the caller's beside it: a term, a time. It takes 8 bytes more.
@@ -50,7 +53,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         payload: &[u8],
     ) -> Result<u64, Error<D::Error>> {
         let user = user.to_le_bytes();
-        self.append_payloads(volume, &[payload], &user).map_err(|fault| self.explain(volume, fault))
+        let first = self.end;
+        self.append_payloads(volume, &[payload], &user)
+            .map(|()| first)
+            .map_err(|fault| self.explain(volume, fault))
     }
 
     /// Appends entries of which after a cut either all are there or none, and returns the offset of the first. They may
@@ -60,7 +66,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
     ) -> Result<u64, Error<D::Error>> {
-        self.append_payloads(volume, payloads, &[]).map_err(|fault| self.explain(volume, fault))
+        let first = self.end;
+        self.append_payloads(volume, payloads, &[])
+            .map(|()| first)
+            .map_err(|fault| self.explain(volume, fault))
     }
 
     #[inline(never)]
@@ -69,7 +78,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         payloads: &[&[u8]],
         user: &[u8],
-    ) -> Result<u64, Fault> {
+    ) -> Result<(), Fault> {
         self.append_all(volume, payloads.iter().map(core::slice::from_ref), user)
     }
 
@@ -79,10 +88,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         entries: impl Iterator<Item: AsRef<[&'a [u8]]>> + Clone,
         user: &[u8],
-    ) -> Result<u64, Fault> {
+    ) -> Result<(), Fault> {
         self.check(volume)?;
         self.make_room(volume, entries.clone(), user)?;
-        let first = self.end;
         let mut entries = entries;
         let mut next = entries.next();
         while let Some(parts) = next {
@@ -93,7 +101,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 return Err(error);
             }
         }
-        Ok(first)
+        Ok(())
     }
 
     /// Whether anything may be written.

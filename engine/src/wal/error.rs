@@ -102,8 +102,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             Fault::Full => {
                 // Releasing helps as soon as the first segment holds nothing that is kept.
                 let mut header = SegmentHeader::default();
-                match self.locate(volume, self.start, &mut header) {
-                    Ok(bound) => Error::Full { release_before: (bound < self.end).then_some(bound) },
+                let mut bound = 0;
+                match self.locate(volume, self.start, &mut header, &mut bound) {
+                    Ok(()) => Error::Full { release_before: (bound < self.end).then_some(bound) },
                     Err(fault) => self.explain(volume, fault),
                 }
             }

@@ -66,10 +66,11 @@ impl<const SLOTS: usize> Index<SLOTS> {
         }
     }
 
-    /// The last slot at or before the `nth` entry, and which entry it is of.
-    pub(crate) fn find(&self, nth: u32) -> Option<(u32, Slot)> {
-        let at = nth_slot(nth, self.used, self.stride)?;
-        self.words.get(at as usize).map(|word| (at << (self.stride & 31), Slot::decode(*word)))
+    /// The last slot at or before the `nth` entry, in its encoding; `nth` becomes the entry that it is of.
+    pub(crate) fn find(&self, nth: &mut u32) -> Option<u32> {
+        let at = nth_slot(*nth, self.used, self.stride)?;
+        *nth = at << (self.stride & 31);
+        self.words.get(at as usize).copied()
     }
 
     pub(crate) fn words(&self) -> &[u32] {
@@ -94,14 +95,15 @@ mod tests {
     fn finds_the_nearest_slot_however_many_entries_there_are() {
         for entries in [1_u32, 15, 16, 17, 31, 32, 33, 100, 5000] {
             let mut index = Index::<16>::new();
-            assert_eq!(index.find(0), None);
+            assert_eq!(index.find(&mut 0), None);
             for nth in 0..entries {
                 index.note(nth, Slot { position: 56 + nth * 40, epochs: nth / 100 });
             }
             let apart = 1 << index.stride();
             assert!(apart * 8 <= entries.max(8) * 2, "{entries} entries, stride {apart}");
             for nth in 0..entries {
-                let (of, slot) = index.find(nth).unwrap();
+                let mut of = nth;
+                let slot = index.find(&mut of).map(Slot::decode).unwrap();
                 assert!(of <= nth && nth - of < apart, "{nth} of {entries}: {of}");
                 assert_eq!(slot, Slot { position: 56 + of * 40, epochs: of / 100 });
             }

@@ -67,13 +67,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<Entry, Error<D::Error>> {
         let mut cursor = self.cursor(offset);
         match self.try_next(volume, &mut cursor, out, true) {
-            Ok(true) => Ok(cursor.entry()),
-            Ok(false) => Err(self.explain(volume, Fault::OutOfRange)),
+            Ok(()) => Ok(cursor.entry()),
             Err(fault) => Err(self.explain_at(volume, &mut cursor, fault)),
         }
     }
 
     /// A cursor at `offset`. Whether there is such an entry, [`next`](Self::next) says.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn cursor(&self, offset: u64) -> Cursor {
         Cursor { offset, walk: Walk::default(), bound: 0, known: false, turn: self.turn }
     }
@@ -89,9 +89,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
     ) -> Result<Option<Entry>, Error<D::Error>> {
+        if cursor.offset == self.end {
+            return Ok(None);
+        }
         match self.try_next(volume, cursor, out, true) {
-            Ok(true) => Ok(Some(cursor.entry())),
-            Ok(false) => Ok(None),
+            Ok(()) => Ok(Some(cursor.entry())),
             Err(fault) => Err(self.explain_at(volume, cursor, fault)),
         }
     }
@@ -114,8 +116,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Error::Corrupt { address: volume.address(segment, position), offset: Some(cursor.offset) }
     }
 
-    /// Passes over the entry at the cursor, which can then tell it; `false` at the end of the log. What does not fit into
-    /// `out` is left out, or, if it `must_fit`, not passed over.
+    /// Passes over the entry at the cursor, which can then tell it. What does not fit into `out` is left out, or, if it
+    /// `must_fit`, not passed over.
     #[inline(never)]
     pub(super) fn try_next<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
@@ -123,12 +125,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
         must_fit: bool,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         let offset = cursor.offset;
-        if offset == self.end {
-            return Ok(false);
-        }
-        if offset < self.start || offset > self.end {
+        if offset < self.start || offset >= self.end {
             return Err(Fault::OutOfRange);
         }
         if !cursor.known || cursor.turn != self.turn || offset >= cursor.bound {
@@ -151,7 +150,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             }
             // Again, from the start of the segment, and past all damage.
             let mut header = SegmentHeader::default();
-            self.locate(volume, offset, &mut header)?;
+            self.locate(volume, offset, &mut header, &mut cursor.bound)?;
             walk.begin(&volume.format, &header);
             prove = Some(header.window);
         }
@@ -166,10 +165,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         done?;
         walk.pass();
         cursor.offset = walk.offset;
-        Ok(true)
+        Ok(())
     }
 
-    /// Finds the segment that holds `offset`, and the offset at which the next one begins. Follows the chain of headers
+    /// Finds the segment that holds `offset`, and in `bound` the offset at which the next one begins. Follows the chain of headers
     /// back from the last segment, over jumps; where a segment is lost, to the one before it.
     #[inline(never)]
     pub(super) fn locate<D: BlockDevice, V: Buffer, const N: usize>(
@@ -177,14 +176,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         offset: u64,
         header: &mut SegmentHeader,
-    ) -> Result<u64, Fault> {
+        bound: &mut u64,
+    ) -> Result<(), Fault> {
         header.copy_from(&self.last);
         let mut behind = SegmentHeader::default();
-        let mut bound = self.end;
+        *bound = self.end;
         while header.first > offset {
             let mut link = header.jump;
             if link.is_none() || header.jump_first <= offset {
-                (link, bound) = (header.previous, header.first);
+                (link, *bound) = (header.previous, header.first);
             }
             behind.copy_from(header);
             if volume.read_header(link, header) != Copy::None {
@@ -196,12 +196,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 header.jump = Link::NONE;
                 continue;
             }
-            match volume.leap(link, header) {
-                Some(end) if !link.is_none() && (header.first > offset || offset < end) => bound = end,
-                _ => return Err(volume.medium.fault(Fault::Damaged, link.segment)),
+            let leapt = volume.leap(link, header, bound);
+            if link.is_none() || !leapt || header.first <= offset && offset >= *bound {
+                return Err(volume.medium.fault(Fault::Damaged, link.segment));
             }
         }
-        Ok(bound)
+        Ok(())
     }
 
     /// Takes the cursor to a place at or before its offset in the segment that holds it, by the index.
@@ -213,45 +213,46 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         let mut header = SegmentHeader::default();
         cursor.known = false;
-        cursor.bound = self.locate(volume, cursor.offset, &mut header)?;
+        self.locate(volume, cursor.offset, &mut header, &mut cursor.bound)?;
         (cursor.known, cursor.turn) = (true, self.turn);
         let walk = &mut cursor.walk;
         walk.begin(&volume.format, &header);
-        let nth = header.nth(cursor.offset);
+        let mut nth = header.nth(cursor.offset);
         let slot = if header.at == self.last.at && !self.full {
-            self.index.find(nth)
+            self.index.find(&mut nth)
         } else {
-            self.stored_slot(volume, header.at, nth)
+            self.stored_slot(volume, header.at, &mut nth)
         };
-        if let Some((of, slot)) = slot
+        if let Some(slot) = slot.map(Slot::decode)
             && slot.position >= walk.position
             && slot.position < volume.format.segment
         {
             walk.position = slot.position;
-            walk.offset = header.first.wrapping_add(u64::from(of));
+            walk.offset = header.first.wrapping_add(u64::from(nth));
             walk.set_epoch(header.epoch.wrapping_add(slot.epochs));
         }
         Ok(())
     }
 
-    /// The slot for the `nth` entry of a sealed segment. It is not proved here: what it leads to is.
+    /// The slot for the `nth` entry of a sealed segment, in its encoding; `nth` becomes the entry that it is of. It is not proved here: what it leads to is.
     #[inline(never)]
     fn stored_slot<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         at: Link,
-        nth: u32,
-    ) -> Option<(u32, Slot)> {
+        nth: &mut u32,
+    ) -> Option<u32> {
         let mut seal = Seal::default();
         if !volume.read_seal(at, false, &mut seal) {
             return None;
         }
-        let nth = nth_slot(nth, seal.slots, seal.stride)?;
-        let back = u32::from(seal.slots).wrapping_sub(nth).wrapping_mul(4).wrapping_add(SEAL as u32);
+        let slot = nth_slot(*nth, seal.slots, seal.stride)?;
+        let back = u32::from(seal.slots).wrapping_sub(slot).wrapping_mul(4).wrapping_add(SEAL as u32);
         let position = volume.format.segment.checked_sub(back)?;
         let mut word = [0; 4];
         volume.medium.read(volume.address(at.segment, position), &mut word, 0).ok()?;
-        Some((nth << (seal.stride & 31), Slot::decode(u32::from_le_bytes(word))))
+        *nth = slot << (seal.stride & 31);
+        Some(u32::from_le_bytes(word))
     }
 
     /// Moves `walk` to the record of `offset`. [`Fault::Damaged`]: it can't be found.

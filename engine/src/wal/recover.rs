@@ -216,8 +216,10 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         steps: u32,
     ) -> Result<bool, Error<D::Error>> {
-        let done = self.progress.step(&mut self.log, volume, steps);
-        done.map_err(|fault| self.log.explain(volume, fault))
+        match self.progress.step(&mut self.log, volume, steps) {
+            Ok(()) => Ok(self.progress.phase == Phase::Done),
+            Err(fault) => Err(self.log.explain(volume, fault)),
+        }
     }
 
     /// The recovered log, to read from and append to.
@@ -293,15 +295,15 @@ impl Progress {
         log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
         steps: u32,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         for _ in 0..steps {
             match self.phase {
                 Phase::Start => self.start(log, volume)?,
-                Phase::Done => return Ok(true),
+                Phase::Done => break,
                 _ => self.once(log, volume)?,
             }
         }
-        Ok(self.phase == Phase::Done)
+        Ok(())
     }
 
     #[inline(never)]
@@ -387,7 +389,7 @@ impl Progress {
         log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        let missed = volume.medium.has_missed()?;
+        let missed = volume.medium.missed()? != 0;
         if missed && !self.again {
             // What can't be read may be torn, and then it counts as never written. So it must not be a passing failure.
             self.again = true;
@@ -432,7 +434,9 @@ impl Progress {
         log: &mut Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        while !self.step(log, volume, u32::MAX)? {}
+        while self.phase != Phase::Done {
+            self.step(log, volume, u32::MAX)?;
+        }
         trace!("log {=u16}: {=u64} to {=u64}, {}", log.id, log.start, log.end, log.report);
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Entries away: from the front, from the back, or all of them.
 
+use super::branch::Chain;
 use super::{Error, Log};
 use crate::device::BlockDevice;
-use crate::space::{Link, SegmentHeader};
+use crate::space::SegmentHeader;
 use crate::volume::{Buffer, Fault, Volume};
 
 /// What a release has freed.
@@ -36,25 +37,27 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<Released, Fault> {
         volume.medium.check()?;
         let mut head = SegmentHeader::default();
-        if !self.plan_release(volume, offset, &mut head)? {
+        self.plan_release(volume, offset, &mut head)?;
+        if !self.is_behind_start(&head) {
             return Ok(Released::default());
         }
         self.note(volume)?;
-        let release = self.drop_before(volume, &head);
+        let entries = head.first.saturating_sub(self.start);
+        let dropped = self.drop_before(volume, &head);
         volume.publish()?;
-        let released = self.free_released(volume, release);
+        let released = self.free_released(volume, dropped, entries);
         trace!("log {=u16}: {}", self.id, released);
         Ok(released)
     }
 
-    /// Finds the segment that will be the first; `false` if that frees none.
+    /// Finds the segment that will be the first; where that frees none, it is not [behind](Self::is_behind_start) the start.
     #[inline(never)]
     pub(super) fn plan_release<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
         head: &mut SegmentHeader,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Fault> {
         if offset > self.end {
             return Err(Fault::OutOfRange);
         }
@@ -62,10 +65,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             self.try_commit(volume)?;
         }
         if offset <= self.start || self.last.at.is_none() {
-            return Ok(false);
+            return Ok(());
         }
-        self.locate(volume, offset, head)?;
-        Ok(head.first > self.start)
+        self.locate(volume, offset, head, &mut 0)?;
+        Ok(())
+    }
+
+    /// Whether the log would begin later with this segment.
+    pub(super) fn is_behind_start(&self, head: &SegmentHeader) -> bool {
+        head.first > self.start
     }
 
     /// Notes in the roots that the log begins with `head`; returns what can be freed after the publish.
@@ -74,29 +82,26 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
         head: &SegmentHeader,
-    ) -> (Link, u32, Released) {
-        let segment = u64::from(volume.format.segment);
-        let Some(root) = volume.root_mut(self.id) else { return (Link::NONE, 0, Released::default()) };
+    ) -> Chain {
+        let Some(root) = volume.root_mut(self.id) else { return Chain::NONE };
         let kept = root.head_life.saturating_sub(1);
         let segments = head.ordinal.saturating_sub(root.head_ordinal);
-        let released = Released {
-            entries: head.first.saturating_sub(self.start),
-            segments,
-            bytes: u64::from(segments).wrapping_mul(segment),
-        };
         root.begin_with(head);
         self.start = head.first;
         self.turn = self.turn.wrapping_add(1);
-        (head.previous, kept, released)
+        Chain { at: head.previous, kept, segments }
     }
 
+    /// Frees after the publish what was dropped before it, with so many entries.
     pub(super) fn free_released<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        (from, kept, released): (Link, u32, Released),
+        dropped: Chain,
+        entries: u64,
     ) -> Released {
-        self.free_chain(volume, from, kept);
-        released
+        self.free_chain(volume, dropped.at, dropped.kept);
+        let bytes = u64::from(dropped.segments).wrapping_mul(u64::from(volume.format.segment));
+        Released { entries, segments: dropped.segments, bytes }
     }
 
     /// Drops the entries after `offset`, durably: nothing of them ever comes back. The log goes on at `offset + 1` in a
@@ -127,7 +132,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         self.try_commit(volume)?;
         let mut place = SegmentHeader::default();
-        self.locate(volume, end, &mut place)?;
+        self.locate(volume, end, &mut place, &mut 0)?;
         if place.first < end {
             self.place_after(volume, &mut place);
         }

@@ -5,6 +5,7 @@
 //! log's entries before the offset. So there is always one whole snapshot, of any size, in any number of chunks, with no
 //! more memory than one write buffer.
 
+use super::branch::Chain;
 use super::release::Released;
 use super::{Error, Log};
 use crate::device::BlockDevice;
@@ -145,8 +146,8 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
             return Err(Fault::OutOfRange);
         }
         let (mut log_head, mut chunk_head) = (SegmentHeader::default(), SegmentHeader::default());
-        let frees_entries = log.plan_release(volume, offset, &mut log_head)?;
-        let frees_chunks = self.chunks.plan_release(volume, self.first, &mut chunk_head)?;
+        log.plan_release(volume, offset, &mut log_head)?;
+        self.chunks.plan_release(volume, self.first, &mut chunk_head)?;
         self.chunks.try_commit(volume)?;
         log.note(volume)?;
         self.chunks.note(volume)?;
@@ -154,14 +155,16 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         if let Some(root) = volume.root_mut(log.id) {
             root.snapshot = Some(SnapshotRoot { offset, first: self.first, chunks });
         }
-        let entries = frees_entries.then(|| log.drop_before(volume, &log_head));
-        let chunks = frees_chunks.then(|| self.chunks.drop_before(volume, &chunk_head));
+        let entries = log_head.first.saturating_sub(log.start());
+        let dropped = log.is_behind_start(&log_head).then(|| log.drop_before(volume, &log_head));
+        let chunks =
+            self.chunks.is_behind_start(&chunk_head).then(|| self.chunks.drop_before(volume, &chunk_head));
         volume.publish()?;
-        if let Some(freed) = chunks {
-            self.chunks.free_released(volume, freed);
+        if let Some(Chain { at, kept, .. }) = chunks {
+            self.chunks.free_chain(volume, at, kept);
         }
         self.first = self.chunks.end();
-        Ok(entries.map_or(Released::default(), |freed| log.free_released(volume, freed)))
+        Ok(dropped.map_or(Released::default(), |dropped| log.free_released(volume, dropped, entries)))
     }
 
     /// Closes it like a log: see [`Log::close`].

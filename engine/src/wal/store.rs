@@ -1,9 +1,7 @@
 //! What a store asks of the log that it stands on: entries made of parts and entries read in parts, with no buffer that holds
 //! a whole one, and the checkpoint.
 
-use super::branch::Chain;
 use super::record::Head;
-use super::release::Released;
 use super::{Cursor, Log};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
@@ -41,7 +39,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         parts: [&[u8]; 3],
     ) -> Result<u64, Fault> {
-        self.append_all(volume, Entries::One(Some(parts)), &[])
+        let first = self.end;
+        self.append_all(volume, Entries::One(Some(parts)), &[]).map(|()| first)
     }
 
     /// Appends what was staged as `{ length u32, bytes }*` as one batch, like [`append_batch`](Self::append_batch), and returns
@@ -51,7 +50,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         staged: &[u8],
     ) -> Result<u64, Fault> {
-        self.append_all(volume, Entries::Staged(staged), &[])
+        let first = self.end;
+        self.append_all(volume, Entries::Staged(staged), &[]).map(|()| first)
     }
 
     /// Proves the entry at the cursor, copies as much of it to `out` as fits, and moves on; the rest of it can then be had by
@@ -64,8 +64,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         cursor: &mut Cursor,
         out: &mut [u8],
     ) -> Result<Option<usize>, Fault> {
-        let passed = self.try_next(volume, cursor, out, false)?;
-        Ok(passed.then(|| cursor.walk.found.head.len() as usize))
+        if cursor.offset() == self.end {
+            return Ok(None);
+        }
+        self.try_next(volume, cursor, out, false)?;
+        Ok(Some(cursor.walk.found.head.len() as usize))
     }
 
     /// Reads bytes, from the one numbered `from` on, of the entry that the cursor has passed last. They are read from the
@@ -110,31 +113,32 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// all of that by exactly one publish. What was written to blocks before is durable, too. They are
     /// [free](Self::free_rest) later, at once on 32 bits and where other logs may wait for room.
     ///
-    /// If the log is damaged so that the segment of `offset` can't be found, nothing is released; a later checkpoint may.
+    /// If the log is damaged so that the segment of `offset` can't be found, nothing is released; a later checkpoint may. Returns how many segments were.
     pub(crate) fn checkpoint<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
         offset: u64,
         root: &[u8],
-    ) -> Result<Released, Fault> {
+    ) -> Result<u32, Fault> {
         self.make_durable(volume)?;
         self.free_rest(volume, u32::MAX);
         let mut head = SegmentHeader::default();
         let frees = match self.plan_release(volume, offset, &mut head) {
             Err(Fault::Damaged) => false,
-            planned => planned?,
+            planned => {
+                planned?;
+                self.is_behind_start(&head)
+            }
         };
         volume.set_store_root(root);
         let release = frees.then(|| self.drop_before(volume, &head));
         volume.publish()?;
-        let Some((at, kept, released)) = release else { return Ok(Released::default()) };
+        let Some(dropped) = release else { return Ok(0) };
         match self.released.first_mut() {
-            Some(rest) if volume.roots.logs.len() == 1 => {
-                *rest = Chain { at, kept, segments: released.segments };
-            }
-            _ => self.free_chain(volume, at, kept),
+            Some(rest) if volume.roots.logs.len() == 1 => *rest = dropped,
+            _ => self.free_chain(volume, dropped.at, dropped.kept),
         }
-        Ok(released)
+        Ok(dropped.segments)
     }
 
     /// Before a publish that names blocks: all entries are durable, and all blocks that were written. The roots say so.

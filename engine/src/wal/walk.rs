@@ -104,7 +104,7 @@ impl Walk {
         }
         let left = end.saturating_sub(position);
         let address = volume.address(self.segment, position);
-        volume.medium.piece(address, want.min(left), left)
+        volume.medium.piece(address, want.min(left), left).ok_or(Fault::Device)
     }
 
     /// Takes `len` bytes from `position` on: all of them into `sum`, if there is one, and the first of them into `out`.

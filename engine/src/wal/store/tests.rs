@@ -224,7 +224,7 @@ fn a_checkpoint_is_one_publish_and_all_of_it_or_nothing_comes_back() {
                 at_least = said.len() - 1;
                 assert_eq!(volume.info().generation, generation + 1);
                 assert_eq!(volume.device().syncs, syncs + 1 + volume.info().homes);
-                assert_eq!(log.start(), start + released.entries);
+                assert_eq!(log.start() > start, released > 0);
                 assert!(log.start() <= offset && log.durable() == log.end());
                 assert_eq!(volume.store_root(), root);
                 Ok(())
@@ -266,11 +266,11 @@ fn a_checkpoint_of_a_damaged_log_releases_nothing_and_counts() {
         }
     }
     let generation = volume.info().generation;
-    assert_eq!(log.checkpoint(&mut volume, 10, b"root"), Ok(Released::default()));
+    assert_eq!(log.checkpoint(&mut volume, 10, b"root"), Ok(0));
     assert_eq!((volume.info().generation, volume.store_root()), (generation + 1, &b"root"[..]));
     let end = log.end();
-    let released = log.checkpoint(&mut volume, end, b"later").unwrap();
-    assert!(released.segments == 4 && released.entries > 20, "{released:?}");
+    assert_eq!((log.start(), log.checkpoint(&mut volume, end, b"later")), (0, Ok(4)));
+    assert!(log.start() > 20, "{}", log.start());
     assert_eq!(log.checkpoint(&mut volume, end + 1, b"never"), Err(Fault::OutOfRange));
 }
 
