@@ -33,6 +33,16 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
+    pub(crate) const NONE: Self = Self {
+        header: SegmentHeader::NONE,
+        end: 0,
+        next: Link::NONE,
+        epoch: 0,
+        slots: 0,
+        stride: 0,
+        window: 0,
+    };
+
     /// Continues the checksum of a seal over its slots.
     pub(crate) fn sum(volume_id: u32, segment: u32) -> Checksum {
         Checksum::new().word(volume_id).word(segment)

@@ -63,6 +63,20 @@ fn checksum(volume_id: u32, segment: u32, body: &[u8]) -> u32 {
 }
 
 impl SegmentHeader {
+    /// Of no segment.
+    pub(crate) const NONE: Self = Self {
+        log: 0,
+        at: Link::NONE,
+        epoch: 0,
+        first: 0,
+        ordinal: 0,
+        previous: Link::NONE,
+        jump: Link::NONE,
+        jump_first: 0,
+        window: 0,
+        trail: 0,
+    };
+
     /// Becomes a copy of `other`: one copy of this code in the image instead of one wherever a header is kept.
     #[inline(never)]
     pub(crate) fn copy_from(&mut self, other: &Self) {

@@ -205,7 +205,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.first_header(at.segment, header) && header.at == at {
             return Copy::First;
         }
-        let mut seal = Seal::default();
+        let mut seal = Seal::NONE;
         if self.read_seal(at, false, &mut seal) {
             header.copy_from(&seal.header);
             return Copy::Second;
@@ -241,7 +241,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// header itself may: of two writes in a row, the second went to the place of the first.
     #[inline(never)]
     pub(crate) fn next_header(&mut self, at: Link, log: u16, header: &mut SegmentHeader) -> bool {
-        let mut seal = Seal::default();
+        let mut seal = Seal::NONE;
         if self.read_seal(at, true, &mut seal) {
             header.copy_from(&seal.header);
             (header.previous, header.jump) = (at, Link::NONE);
@@ -297,7 +297,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 && before.trail_after().wrapping_add(lost.mark()) & TRAIL == header.trail
             {
                 header.copy_from(&before);
-                let mut seal = Seal::default();
+                let mut seal = Seal::NONE;
                 let sealed = self.read_seal(before.at, true, &mut seal) && seal.next == lost;
                 *end = if sealed { seal.end } else { before.first };
                 return true;

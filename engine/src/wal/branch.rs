@@ -118,7 +118,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let written = volume.format.geometry.must_erase()
             && at < self.erased
             && !volume.medium.is_blank(address, area, false);
-        if self.bad || written || volume.read_seal(self.last.at, false, &mut Seal::default()) {
+        let mut seal = Seal::NONE;
+        if self.bad || written || volume.read_seal(self.last.at, false, &mut seal) {
             return Ok(());
         }
         self.write_seal(volume, Link::NONE)?;

@@ -97,6 +97,10 @@ pub struct Report {
     pub unreadable: bool,
 }
 
+impl Report {
+    const NONE: Self = Self { clean: false, replayed: 0, damaged: 0, cut: None, unreadable: false };
+}
+
 /// A log in figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -185,9 +189,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             end: 0,
             durable: 0,
             turn: 0,
-            pace: Pace::default(),
+            pace: Pace::NEW,
             released: [Chain::NONE; _],
-            report: Report::default(),
+            report: Report::NONE,
         }
     }
 

@@ -75,7 +75,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// A cursor at `offset`. Whether there is such an entry, [`next`](Self::next) says.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub fn cursor(&self, offset: u64) -> Cursor {
-        Cursor { offset, walk: Walk::default(), bound: 0, known: false, turn: self.turn }
+        Cursor { offset, walk: Walk::NONE, bound: 0, known: false, turn: self.turn }
     }
 
     /// Reads the entry at the cursor into the start of `out` and moves on; `None` at the end of the log, where later
@@ -242,7 +242,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         at: Link,
         nth: &mut u32,
     ) -> Option<u32> {
-        let mut seal = Seal::default();
+        let mut seal = Seal::NONE;
         if !volume.read_seal(at, false, &mut seal) {
             return None;
         }

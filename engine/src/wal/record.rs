@@ -51,6 +51,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    pub(crate) const NONE: Self = Self { word: 0, len: 0 };
+
     /// The head of an entry, with or without a user word.
     pub(crate) fn entry(user: bool, len: u32, window: u8, more: bool, offset: u64) -> Self {
         let kind = if user { USER_ENTRY } else { ENTRY };

@@ -43,24 +43,22 @@ struct Scan {
 }
 
 impl Scan {
-    fn new() -> Self {
-        Self {
-            header: SegmentHeader::default(),
-            walk: Walk::default(),
-            window: 0,
-            committed: false,
-            progressed: false,
-            records: 0,
-            lost: 0,
-            batch: None,
-            whole: false,
-            stray: false,
-            dirty: false,
-            bare: false,
-            search: None,
-            done: false,
-        }
-    }
+    const NEW: Self = Self {
+        header: SegmentHeader::NONE,
+        walk: Walk::NONE,
+        window: 0,
+        committed: false,
+        progressed: false,
+        records: 0,
+        lost: 0,
+        batch: None,
+        whole: false,
+        stray: false,
+        dirty: false,
+        bare: false,
+        search: None,
+        done: false,
+    };
 
     /// To the start of the segment of `header`, as if nothing had been read.
     #[inline(never)]
@@ -158,6 +156,8 @@ enum Phase {
     Tail,
     /// A segment before it, which may share its window.
     Back,
+    /// All is read.
+    Read,
     Done,
 }
 
@@ -185,15 +185,19 @@ struct Progress {
 }
 
 /// The end of a log in its last segment.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct End {
     position: u32,
-    /// The last record ended its window.
-    committed: bool,
+    /// The last record did not end its window.
+    open: bool,
     /// Whole records were cut.
     cut: bool,
     /// The next unit holds something.
     dirty: bool,
+}
+
+impl End {
+    const NEW: Self = Self { position: 0, open: false, cut: false, dirty: false };
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
@@ -202,7 +206,7 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
         log: Log<B, SLOTS>,
         volume: &mut Volume<D, V, N>,
     ) -> Result<Self, Error<D::Error>> {
-        let mut recovery = Self { log, progress: Progress::new() };
+        let mut recovery = Self { log, progress: Progress::NEW };
         match recovery.progress.start(&mut recovery.log, volume) {
             Ok(()) => Ok(recovery),
             Err(fault) => Err(recovery.log.explain(volume, fault)),
@@ -235,18 +239,16 @@ impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
 }
 
 impl Progress {
-    fn new() -> Self {
-        Self {
-            phase: Phase::Start,
-            scan: Scan::new(),
-            other: SegmentHeader::default(),
-            whole: false,
-            end: End { committed: true, ..End::default() },
-            floor: 0,
-            dead: Link::NONE,
-            again: false,
-        }
-    }
+    const NEW: Self = Self {
+        phase: Phase::Start,
+        scan: Scan::NEW,
+        other: SegmentHeader::NONE,
+        whole: false,
+        end: End::NEW,
+        floor: 0,
+        dead: Link::NONE,
+        again: false,
+    };
 
     fn start<D: BlockDevice, V: Buffer, B: Buffer, const N: usize, const SLOTS: usize>(
         &mut self,
@@ -299,6 +301,7 @@ impl Progress {
         for _ in 0..steps {
             match self.phase {
                 Phase::Start => self.start(log, volume)?,
+                Phase::Read => self.settle(log, volume)?,
                 Phase::Done => break,
                 _ => self.once(log, volume)?,
             }
@@ -376,10 +379,10 @@ impl Progress {
             log.last = SegmentHeader::default();
             log.end = self.floor;
             log.report.damaged = 0;
-            self.end = End { committed: true, ..End::default() };
+            self.end = End::NEW;
         }
-        self.phase = Phase::Done;
-        self.settle(log, volume)
+        self.phase = Phase::Read;
+        Ok(())
     }
 
     /// All is read: where does the log end, and where does it go on?
@@ -390,11 +393,12 @@ impl Progress {
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
         let missed = volume.medium.missed()? != 0;
+        self.phase = Phase::Done;
         if missed && !self.again {
             // What can't be read may be torn, and then it counts as never written. So it must not be a passing failure.
             self.again = true;
             self.whole = false;
-            self.end = End { committed: true, ..End::default() };
+            self.end = End::NEW;
             log.index = Index::new();
             log.report = Report::default();
             log.last = SegmentHeader::default();
@@ -448,7 +452,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        Progress::new().finish(self, volume)
+        let mut progress = Progress::NEW;
+        progress.finish(self, volume)
     }
 
     /// Makes this the log with another id, before it is recovered.
@@ -468,8 +473,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         // somebody else was interrupted.
         self.full |= scan.bare || position == SEGMENT_HEADER as u32;
         let cut = scan.batch.is_some() || scan.stray;
-        let committed = scan.committed && scan.batch.is_none();
-        End { position, committed, cut, dirty: scan.dirty }
+        let open = !scan.committed || scan.batch.is_some();
+        End { position, open, cut, dirty: scan.dirty }
     }
 
     /// Finds out where the next epoch can begin, behind the end of the log at `position`.
@@ -477,12 +482,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn resume<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        End { position, committed, cut, dirty }: End,
+        End { position, open, cut, dirty }: End,
     ) {
         let geometry = volume.format.geometry;
         let segment = self.last.at.segment;
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = cut || !self.report.clean && (dirty || !committed);
+        let mut torn = cut || !self.report.clean && (dirty || open);
         if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
@@ -496,7 +501,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 }
                 at = at.wrapping_add(len);
             }
-            if visible > position || !committed {
+            if visible > position || open {
                 resume = align_up(visible, PAGE.max(geometry.write_unit));
             }
             torn |= visible > position;

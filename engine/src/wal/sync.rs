@@ -49,6 +49,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    pub(super) const NEW: Self = Self { strategy: SyncStrategy::Always, entries: 0, bytes: 0, since: None };
+
     pub(super) fn add(&mut self, bytes: usize) {
         self.entries = self.entries.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes as u32);

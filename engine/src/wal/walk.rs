@@ -38,6 +38,17 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    const NONE: Self = Self {
+        head: Head::NONE,
+        crc: 0,
+        word: 0,
+        user: [0; 8],
+        body: Checksum::of_state(0),
+        position: 0,
+        offset: 0,
+        epoch: 0,
+    };
+
     pub(crate) fn user(&self) -> Option<u64> {
         (self.head.user_len() != 0).then_some(u64::from_le_bytes(self.user))
     }
@@ -61,6 +72,19 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
+    /// Before [`begin`](Self::begin). A constant of zeros, like all that recovery begins with: so it takes one call to make.
+    pub(crate) const NONE: Self = Self {
+        segment: 0,
+        position: 0,
+        offset: 0,
+        epoch: 0,
+        identity: Checksum::of_state(0),
+        seed: Checksum::of_state(0),
+        limit: 0,
+        write_unit: 0,
+        found: Record::NONE,
+    };
+
     /// To the first record of a segment.
     #[inline(never)]
     pub(crate) fn begin(&mut self, format: &Format, header: &SegmentHeader) {
