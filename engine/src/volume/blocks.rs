@@ -205,7 +205,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> BlockRegion for Volume<D, B, 
 
     fn load(&mut self, block: u32, position: u32) -> Result<&[u8], Fault> {
         let address = self.block_address(block, position, UNIT as usize)?;
-        self.medium.view(address, UNIT).map(|view| &*view)
+        self.medium.view(address, UNIT).map(|view| &*view).ok_or(Fault::Device)
     }
 
     fn scratch(&mut self) -> &mut [u8] {

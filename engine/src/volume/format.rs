@@ -314,13 +314,14 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     address: u32,
     format: &mut Format,
 ) -> Result<(), Fault> {
-    let mut bytes = [0; FORMAT_RECORD];
     let address = u64::from(address);
     if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
         return Err(Fault::NotFormatted);
     }
-    medium.read(address, &mut bytes, 0)?;
-    match format.decode(&mut bytes) {
+    // Fewer bytes: a unit behind the first can't be read.
+    let view = medium.view(address, FORMAT_RECORD as u32);
+    let bytes = view.and_then(|view| view.first_chunk_mut()).ok_or(Fault::Device)?;
+    match format.decode(bytes) {
         Some(OLDEST_VERSION..=FORMAT_VERSION) if format.is_possible() => Ok(()),
         Some(OLDEST_VERSION..=FORMAT_VERSION) | None => Err(Fault::NotFormatted),
         Some(version) => Err(medium.fault(Fault::Version, u32::from(version))),

@@ -61,7 +61,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     /// Whether device and buffer fit each other; from here on the buffer is used.
     pub(crate) fn check_loan(&mut self) -> Result<(), Fault> {
         self.geometry.check().map_err(|_| Fault::Impossible)?;
-        let needed = align_up(64, self.unit());
+        let needed = align_up(super::format::FORMAT_RECORD as u32, self.unit());
         if self.set_apart(0) < needed as usize {
             return Err(self.fault(Fault::Memory, needed));
         }
@@ -249,14 +249,17 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         Ok(sum)
     }
 
-    /// Reads `len` bytes into the buffer as one piece. They are fewer if they don't fit into it.
-    pub(crate) fn view(&mut self, address: u64, len: u32) -> Result<&mut [u8], Fault> {
-        self.forget();
-        self.fill(address, len, 0)?;
+    /// `len` bytes in the buffer as one piece, read into it if they are not there. They are fewer if they don't fit into it,
+    /// or some of them can't be read. `None`: the device failed.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(crate) fn view(&mut self, address: u64, len: u32) -> Option<&mut [u8]> {
+        let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX);
+        if skip.saturating_add(len) as usize > self.held {
+            self.fill(address, len, 0).ok()?;
+        }
         let from = self.place_of(address);
-        let view = self.buffer.as_mut().get_mut(from..self.held).unwrap_or_default();
-        let len = view.len().min(len as usize);
-        Ok(view.get_mut(..len).unwrap_or_default())
+        let end = from.saturating_add(len as usize).min(self.held);
+        self.buffer.as_mut().get_mut(from..end)
     }
 
     /// Where in the scratch a place is that [`view`](Self::view) has shown.

@@ -94,7 +94,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 continue;
             }
             let len = u32::from(publish.len);
-            let bytes = self.medium.view(u64::from(address), len)?;
+            let bytes = self.medium.view(u64::from(address), len).ok_or(Fault::Device)?;
             if bytes.len() < len as usize {
                 return Err(self.medium.fault(Fault::Memory, len));
             }
