@@ -4,13 +4,15 @@
 //!   blocks:  0 ............. used once or oftener ............. frontier ..... never used ..... count
 //!
 //!   fill:    unit ─> unit ─> unit ─> unit         freed blocks go on top, in units of up to 124 numbers
-//!                           └ as of the last publish: from here down they may be given out
+//!                           └ settled: from here down they are drained next
 //!   drain:   unit ─> unit                         blocks are taken from the top
 //! ```
 //! Freed blocks wait in RAM, and go to the device as a unit on top of *fill* when there are many of them, or when the store
-//! is about to publish. Blocks are taken from *drain*; when that is empty, the published part of fill becomes drain. So a
-//! free block is used once before any other is used twice, and nothing is given out that the last durable root names. The
-//! units stand in blocks of the same region; a block of which all units were drained is freed like any other.
+//! is about to publish. Blocks are taken from *drain*; when that is empty, the lower part of fill becomes drain, about half of all
+//! that is free. So nothing is given out that the last durable root names, and a free block is used once before one that was freed
+//! much later. (Were all of fill drained, what was freed last would come first. Blocks that live as long as each other, as the
+//! tables of a sweep do, would soon be of two kinds, of which one is used twice as often.) The units stand in blocks of the
+//! same region; a block of which all units were drained is freed like any other.
 //!
 //! What was allocated and freed between two publishes is known only here, and a cut takes it back: the root of the last
 //! publish says all. On flash a unit is only ever written into a block that this session has erased: behind what a cut has
@@ -35,7 +37,7 @@ const FRESH: usize = 8;
 /// Blocks that are tried for a unit, if they can't be erased or written.
 const TRIES: usize = 4;
 /// Numbers of drain's top unit that are kept at hand.
-const WINDOW: usize = 16;
+const WINDOW: usize = 13;
 
 /// What the list asks of the volume that it is on.
 pub(crate) trait BlockRegion {
@@ -100,20 +102,24 @@ impl Stack {
 pub(crate) const BLOCKS_ROOT: usize = 5 + 2 * (4 * 5 + 1) + 2 + 2 * 5;
 
 /// See the module.
+// In memory in this order: what is small comes first, within reach of the short instructions of small cores.
+#[repr(C)]
 #[derive(Clone)]
 pub(crate) struct Blocks {
-    count: u32,
-    frontier: u32,
     fill: Stack,
-    /// Of `fill` what the last publish knows.
+    /// Of `fill` what becomes `drain` next: the units at its lower end. The last publish knows them.
     settled: Stack,
     drain: Stack,
     /// The unit under drain's top, if that is open.
     below: UnitLink,
     /// Numbers of drain's top unit that were not taken yet. 0: it was not opened yet.
     left: u32,
-    /// The last ones of these.
-    window: Vec<u32, WINDOW>,
+    /// Numbers in `fill` that the last publish knows.
+    known: u32,
+    frontier: u32,
+    count: u32,
+    retired: u32,
+    lost: u32,
     /// The block of drain's top unit holds units of `fill`, too.
     shared: bool,
     /// The lowest unit above `settled` stands in the same block as the top one in it.
@@ -122,11 +128,11 @@ pub(crate) struct Blocks {
     open: bool,
     /// A publish of this session is durable.
     proved: bool,
-    waiting: Vec<u32, NUMBERS>,
     /// Allocated since the last publish, and free again.
     fresh: Vec<u32, FRESH>,
-    retired: u32,
-    lost: u32,
+    /// The last numbers of drain's top unit that were not taken yet.
+    window: Vec<u32, WINDOW>,
+    waiting: Vec<u32, NUMBERS>,
 }
 
 impl Blocks {
@@ -137,6 +143,7 @@ impl Blocks {
             frontier: 0,
             fill: Stack::default(),
             settled: Stack::default(),
+            known: 0,
             drain: Stack::default(),
             below: UnitLink::default(),
             left: 0,
@@ -172,7 +179,7 @@ impl Blocks {
     #[must_use]
     pub(crate) fn decode(&mut self, fields: &mut Varints<'_>) -> bool {
         self.fields(fields);
-        self.settled = self.fill;
+        (self.settled, self.known) = (self.fill, self.fill.numbers);
         self.frontier <= self.count
             && self.fill.is_possible(self.count)
             && self.drain.is_possible(self.count)
@@ -215,7 +222,7 @@ impl Blocks {
     /// Blocks that may be taken before the next publish.
     #[inline(never)]
     fn pool(&self) -> u32 {
-        let stacks = self.settled.numbers.wrapping_add(self.drain.numbers);
+        let stacks = self.known.wrapping_add(self.drain.numbers);
         let fresh = self.fresh.len() as u32;
         self.count.wrapping_sub(self.frontier).wrapping_add(stacks).wrapping_add(fresh)
     }
@@ -226,7 +233,7 @@ impl Blocks {
     #[inline(never)]
     pub(crate) fn available(&self) -> u32 {
         // Of each unit that is drained a block may have to be freed.
-        let units = self.settled.units.wrapping_add(self.drain.units);
+        let units = self.fill.units.wrapping_add(self.drain.units);
         let flushes = units.wrapping_add(self.waiting.len() as u32) / WAITING as u32;
         self.pool().saturating_sub(RESERVE.wrapping_add(flushes))
     }
@@ -234,7 +241,7 @@ impl Blocks {
     /// Gives out a block. It is not written, and on flash not erased. [`Fault::Full`]: there is none, but there may be after
     /// the next publish.
     ///
-    /// No device operation for 15 of 16 blocks, or one read; where many blocks are waiting, a write; the first of a session
+    /// No device operation for 12 of 13 blocks, or one read; where many blocks are waiting, a write; the first of a session
     /// after a cut costs a publish.
     pub(crate) fn allocate(&mut self, region: &mut impl BlockRegion) -> Result<u32, Fault> {
         if region.is_poisoned() {
@@ -307,8 +314,13 @@ impl Blocks {
 
     /// The root with what [`encode`](Self::encode) has said is durable in both homes: what was freed before can be given out.
     pub(crate) fn published(&mut self) {
-        self.settled = self.fill;
-        self.continues = false;
+        self.known = self.fill.numbers;
+        // It never grows beyond half of all that is free; newer ones gather on top of it, and come next as they are. How large it is
+        // is left to chance, or blocks that live as long as each other would keep their company.
+        let chance = self.fill.top.crc & 31;
+        if self.settled.numbers <= (self.pool() / 2) >> chance {
+            (self.settled, self.continues) = (self.fill, false);
+        }
         self.proved = true;
         // Only where there was no room to write them down: now no root names them.
         while !self.fresh.is_full()
@@ -409,12 +421,12 @@ impl Blocks {
         }
     }
 
-    /// What the last publish knows of `fill` becomes `drain`. `false`: nothing.
+    /// The lower part of `fill` becomes `drain`. `false`: there is none that the last publish knows.
     fn turn_over(&mut self) -> bool {
         if self.settled.units == 0 {
             return false;
         }
-        self.drain = core::mem::take(&mut self.settled);
+        self.drain = self.settled;
         self.left = 0;
         self.fill.units = self.fill.units.wrapping_sub(self.drain.units);
         self.fill.numbers = self.fill.numbers.wrapping_sub(self.drain.numbers);
@@ -424,6 +436,10 @@ impl Blocks {
             // Of what is in it, nothing will tell when its block is free: the next unit begins another one.
             (self.fill, self.open) = (Stack::default(), false);
         }
+        // Where units stand on top that the last publish does not know, those below them can't be reached.
+        let rest = self.known.wrapping_sub(self.drain.numbers);
+        self.settled = if rest == self.fill.numbers { self.fill } else { Stack::default() };
+        self.known = self.settled.numbers;
         true
     }
 
@@ -482,18 +498,14 @@ impl Blocks {
                 }
                 done => done?,
             }
-            while bad != 0
-                && let Some(block) = self.fresh.pop()
-            {
-                self.retire(block);
-                bad = bad.wrapping_sub(1);
-            }
+            self.retired = self.retired.wrapping_add(bad);
+            self.fresh.truncate(self.fresh.len().saturating_sub(bad as usize));
+            bad = 0;
             while all && let Some(block) = self.fresh.pop() {
                 self.put(block);
             }
             let id = region.volume_id();
-            let below = if self.fill.units == 0 { UnitLink::default() } else { self.fill.top };
-            let len = unit::encode(region.scratch(), id, &mut at, below, &self.waiting);
+            let len = unit::encode(region.scratch(), id, &mut at, self.fill.top, &self.waiting);
             match region.store(at.block, at.unit.wrapping_mul(size), len) {
                 // Not one write of this session was relied upon yet: it may be the place, and there are others. Should the
                 // device be to blame, the next write says so.
@@ -503,6 +515,10 @@ impl Blocks {
                     continue;
                 }
                 done => done?,
+            }
+            // All of what may be given out before the next publish must stay within reach.
+            if !all && self.known == self.fill.numbers {
+                self.settled = self.fill;
             }
             if self.fill.units == self.settled.units {
                 self.continues = self.settled.units != 0 && self.settled.top.block == at.block;
