@@ -218,7 +218,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let walk = &mut cursor.walk;
         walk.begin(&volume.format, &header);
         let mut nth = header.nth(cursor.offset);
-        let slot = if header.at == self.last.at && !self.full {
+        let slot = if nth == 0 {
+            None
+        } else if header.at == self.last.at && !self.full {
             self.index.find(&mut nth)
         } else {
             self.stored_slot(volume, header.at, &mut nth)

@@ -491,25 +491,21 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
-            let end = align_up(position, geometry.erase_unit).min(volume.format.segment);
-            let mut visible = position;
-            let mut at = position;
-            while at < end {
-                let len = 16.min(end.saturating_sub(at));
-                if !volume.medium.is_blank(volume.address(segment, at), len, false) {
-                    visible = at.wrapping_add(len);
+            let mut visible = align_up(position, geometry.erase_unit);
+            while visible != position {
+                let page = visible.saturating_sub(PAGE).max(position);
+                let address = volume.address(segment, page);
+                if !volume.medium.is_blank(address, visible.wrapping_sub(page), false) {
+                    break;
                 }
-                at = at.wrapping_add(len);
+                visible = page;
             }
-            if visible > position || open {
+            let is_burnt = visible > position;
+            if is_burnt || open {
                 resume = align_up(visible, PAGE.max(geometry.write_unit));
             }
-            torn |= visible > position;
-            self.erased = if resume & geometry.erase_unit.wrapping_sub(1) == 0 {
-                resume
-            } else {
-                align_up(resume, geometry.erase_unit)
-            };
+            torn |= is_burnt;
+            self.erased = align_up(resume, geometry.erase_unit);
         }
         if torn {
             self.report.cut = Some(volume.address(segment, position));

@@ -116,6 +116,7 @@ impl Walk {
         over: &Unwritten<'a>,
         position: u32,
         want: u32,
+        ahead: bool,
     ) -> Result<&'a [u8], Fault> {
         let mut end = volume.format.segment;
         if self.segment == over.segment {
@@ -128,7 +129,8 @@ impl Walk {
         }
         let left = end.saturating_sub(position);
         let address = volume.address(self.segment, position);
-        volume.medium.piece(address, want.min(left), left).ok_or(Fault::Device)
+        let behind = if ahead { left } else { 0 };
+        volume.medium.piece(address, want.min(left), behind).ok_or(Fault::Device)
     }
 
     /// Takes `len` bytes from `position` on: all of them into `sum`, if there is one, and the first of them into `out`.
@@ -146,7 +148,9 @@ impl Walk {
         let end = position.wrapping_add(len);
         while position < end {
             let left = end.wrapping_sub(position);
-            let piece = self.piece(volume, over, position, left)?;
+            // Of what is only summed, the next place to be looked at may be a part.
+            let ahead = sum.is_none() || !out.is_empty();
+            let piece = self.piece(volume, over, position, left, ahead)?;
             if piece.is_empty() {
                 break;
             }
