@@ -178,7 +178,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         // More than a table's worth of pairs that may be new, and hardly room for them.
         let grows = self.blocks_for_memtable() > self.least_free().wrapping_add(1);
         self.state.tight = sweeps && grows && available <= needed.wrapping_add(3);
-        if op.value.is_some() && (!sweeps || available >= needed.saturating_add(4)) {
+        if op.value.is_some() && (!sweeps || available >= needed.saturating_add(8)) {
             // What can't be read there must be known before the change is in the log.
             if M::IN_LOG {
                 M::find(&mut self.view().memtable, ground, op.key)?;
