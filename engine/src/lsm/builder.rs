@@ -139,7 +139,7 @@ impl Builder<'_> {
             written: self.progress.written,
         };
         let generation = table.generation;
-        self.progress.end = page::init(self.leaf(), generation);
+        // The page of pairs is begun with the first of them.
         node::init(self.page(INDEX), 1, generation);
         self.page(FILTER).fill(0);
         Ok(())

