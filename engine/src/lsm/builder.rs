@@ -31,7 +31,7 @@ pub(super) struct Progress {
     pub(super) pairs: u32,
     /// Where the block was erased up to.
     erased: u32,
-    /// Its block can't be erased or written.
+    /// Its block can't be erased or written: pages of it are missing, and it can only be given up.
     pub(super) bad: bool,
     /// Pages of pairs that are full and not written yet.
     held: usize,
@@ -147,6 +147,7 @@ impl Builder<'_> {
 
     /// Adds a pair of the [staged](Self::stage) key, or a tombstone; the key is greater than the one that was [passed](Self::pass) last. `false`: the table is full, and has not taken it.
     pub(super) fn add<G: Ground>(&mut self, ground: &mut G, value: Option<&[u8]>) -> Result<bool, Fault> {
+        self.check()?;
         let is_first = self.progress.pairs == 0;
         if is_first || !self.push(value) {
             if !is_first {
@@ -248,8 +249,14 @@ impl Builder<'_> {
         written
     }
 
+    /// A page that was not written is written by nobody. (A merge gives such a table up; who loads in bulk may go on.)
+    fn check(&self) -> Result<(), Fault> {
+        if self.progress.bad { Err(Fault::Device) } else { Ok(()) }
+    }
+
     /// Completes the table. At least one pair was added.
     pub(super) fn finish<G: Ground>(&mut self, ground: &mut G) -> Result<Table, Fault> {
+        self.check()?;
         self.flush(ground)?;
         if self.progress.held != 0 {
             self.write_pairs(ground)?;

@@ -33,7 +33,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
 }
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Load<'_, I, W, SLOTS> {
-    /// Adds a pair. After an error nothing was added, and the load may go on. Writes a page when the pool is full.
+    /// Adds a pair. After an error nothing was added, and the load may go on; but where the device has not written a page of an LSM tree,
+    /// all that follows is an error, too, and the load is to be dropped. Writes a page when the pool is full.
     pub fn push<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
