@@ -252,8 +252,11 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Logged {
     pub(crate) key: Range<usize>,
-    /// `None`: the key was deleted.
+    /// `None`: the key was deleted. It may end behind what is there.
     pub(crate) value: Option<Range<usize>>,
+    /// Where the value begins in its segment, and its checksum if not all of it is there.
+    pub(crate) at: u32,
+    pub(crate) crc: Option<u32>,
 }
 
 /// A log that has all segments it can have.
@@ -273,10 +276,14 @@ pub trait Ground {
     fn address(&self, block: u32) -> u64;
     /// Offset in the log of the operation that is being applied.
     fn offset(&self) -> u64;
-    /// Where in the log it is, for an index that [asks for it](Index::IN_LOG).
+    /// Where in the log it is, for an index that [asks for it](Index::reads_later).
     fn site(&self) -> Site;
-    /// Reads an operation of the log into `out`, all of it.
+    /// Where in the log the value of that operation is: segment, and position there.
+    fn value_site(&self, key: usize, value: usize) -> (u32, u32);
+    /// Reads an operation of the log into `out`: all of it, or its key, where `out` has less room; then twice that for the key.
     fn read_entry(&mut self, site: &Site, out: &mut [u8]) -> Result<Logged, Fault>;
+    /// Reads from any place in a segment of the log, unproved.
+    fn read_log(&mut self, segment: u32, at: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Reads a whole block.
     fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Writes a whole block that nothing durable names.
@@ -326,8 +333,6 @@ pub trait Index {
     const KIND: Kind;
     /// It paces its work by how full the log is, to the entry; and no change is to pay for two erases.
     const GOES_BY_LOG: bool = false;
-    /// It reads operations from the log long after they were applied.
-    const IN_LOG: bool = false;
 
     /// Makes the memory ready for blocks of this size, after [`read_root`](Self::read_root) or [`begin_empty`](Self::begin_empty).
     /// Returns bytes of pages and frames that would be enough if the memory is too little, or why blocks of this size won't do.
@@ -340,6 +345,10 @@ pub trait Index {
     fn write_root(&mut self, fields: &mut Varints<'_>);
     /// Reads what the root names and must be in memory.
     fn open<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault>;
+    /// Whether it reads the operation with a key and a value of these lengths from the log after it was applied.
+    fn reads_later(&self, _key: usize, _value: usize) -> bool {
+        false
+    }
     /// The longest key.
     fn max_key(&self) -> usize;
     /// The longest value of a key of this length, as far as that is for the index to say.

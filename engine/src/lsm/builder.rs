@@ -3,13 +3,15 @@
 //! ```text
 //!   ├ index ┤ filter ┤ pairs ┤ ... ┤      pages; of pairs one, or where there is plenty of memory some more, written in one go
 //! ```
+//! A [long value](super::value) is copied behind its pair, piece by piece; until all of it is there, nothing else can be added.
 
 use heapless::Vec;
 
 use super::filter::{self, Hash, LINE, Owner};
 use super::list::{Table, prefix};
 use super::page::{self, Key};
-use crate::codec::align_up;
+use super::value::{Long, Value};
+use crate::codec::{Checksum, align_down, align_up};
 use crate::index::Ground;
 use crate::node::{self, Cell, Pointer};
 use crate::volume::Fault;
@@ -29,8 +31,12 @@ pub(super) struct Progress {
     pub(super) table: Table,
     /// Pairs in it so far.
     pub(super) pairs: u32,
-    /// Where the block was erased up to.
+    /// Where the block was erased up to, and from where on.
     erased: u32,
+    erased_from: u32,
+    /// Where long values begin, and the one that is being copied.
+    pub(super) top: u32,
+    copied: Option<Copied>,
     /// Its block can't be erased or written: pages of it are missing, and it can only be given up.
     pub(super) bad: bool,
     /// Pages of pairs that are full and not written yet.
@@ -42,6 +48,16 @@ pub(super) struct Progress {
     staged: usize,
     /// Pages that were completed in all.
     pub(super) written: u64,
+}
+
+/// A long value on its way into the table.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    from: Long,
+    to: u32,
+    /// Bytes that are there, and their checksum.
+    done: u32,
+    sum: Checksum,
 }
 
 /// The builder at work, with its memory.
@@ -132,6 +148,9 @@ impl Builder<'_> {
             bad: false,
             pairs: 0,
             erased: unit,
+            erased_from: ground.block_size(),
+            top: ground.block_size(),
+            copied: None,
             held: 0,
             end: 0,
             last: self.progress.last,
@@ -146,15 +165,29 @@ impl Builder<'_> {
     }
 
     /// Adds a pair of the [staged](Self::stage) key, or a tombstone; the key is greater than the one that was [passed](Self::pass) last. `false`: the table is full, and has not taken it.
-    pub(super) fn add<G: Ground>(&mut self, ground: &mut G, value: Option<&[u8]>) -> Result<bool, Fault> {
+    ///
+    /// A long value is then to be [copied](Self::copy_long).
+    pub(super) fn add<G: Ground>(&mut self, ground: &mut G, value: Option<Value<'_>>) -> Result<bool, Fault> {
         self.check()?;
         let is_first = self.progress.pairs == 0;
+        let (mut top, mut value) = (self.progress.top, value);
+        // Another page of pairs, those of the filter and the index, and this one.
+        let pages = (self.progress.table.pages.saturating_add(4) as usize).saturating_mul(self.size) as u32;
+        let long = match &mut value {
+            Some(Value::Long(long)) => {
+                let from = *long;
+                top = align_down(top.saturating_sub(long.len).into(), ground.write_unit()) as u32;
+                if top < pages {
+                    return if is_first { Err(Fault::OutOfRange) } else { Ok(false) };
+                }
+                long.at = top;
+                Some(from)
+            }
+            _ => None,
+        };
         if is_first || !self.push(value) {
             if !is_first {
-                // Another page of pairs, those of the filter and the index, and this one.
-                let pages = self.progress.table.pages.saturating_add(4);
-                let most = (ground.block_size() as usize).checked_div(self.size).unwrap_or(0) as u32;
-                if pages > most || !self.open_page() {
+                if pages > top || !self.open_page() {
                     return Ok(false);
                 }
                 self.flush(ground)?;
@@ -175,11 +208,68 @@ impl Builder<'_> {
         }
         self.progress.table.last = (prefix(self.staged()) >> 48) as u32;
         self.progress.pairs = self.progress.pairs.wrapping_add(1);
+        if let Some(from) = long {
+            self.progress.top = top;
+            self.progress.copied = Some(Copied { from, to: top, done: 0, sum: Checksum::new() });
+            self.progress.table.has_long = true;
+        }
         Ok(true)
     }
 
+    /// Whether a long value is still to be copied.
+    pub(super) fn is_copying(&self) -> bool {
+        self.progress.copied.is_some()
+    }
+
+    /// Copies a part of the long value that was added last, by the `buffer`, a page, or erases what it needs. It comes from where it is, or
+    /// from `memory`, all of it.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(super) fn copy_long<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        buffer: &mut [u8],
+        memory: Option<&[u8]>,
+    ) -> Result<(), Fault> {
+        self.check()?;
+        let Some(mut copied) = self.progress.copied else { return Ok(()) };
+        let Copied { from, to, done, .. } = copied;
+        let table = self.progress.table.block;
+        let erase = ground.erase_unit();
+        if erase != 0 && to < self.progress.erased_from {
+            let first = (align_down(to.into(), erase) as u32).max(self.progress.erased);
+            let behind = core::mem::replace(&mut self.progress.erased_from, first);
+            if first < behind {
+                let erased = ground.erase_part(table, first, behind.wrapping_sub(first));
+                self.progress.bad = erased.is_err();
+                return erased;
+            }
+        }
+        let len = from.len.wrapping_sub(done).min(buffer.len() as u32);
+        let whole = align_up(len, ground.write_unit());
+        let buffer = buffer.get_mut(..whole as usize).filter(|buffer| !buffer.is_empty()).ok_or(Fault::OutOfRange)?;
+        let (piece, rest) = buffer.split_at_mut_checked(len as usize).unwrap_or_default();
+        rest.fill(0);
+        match memory {
+            Some(memory) => {
+                let memory = memory.get(done as usize..).unwrap_or_default().get(..piece.len());
+                piece.copy_from_slice(memory.ok_or(Fault::OutOfRange)?);
+            }
+            None => from.part(ground, done, piece)?,
+        }
+        copied.sum = copied.sum.bytes(piece);
+        copied.done = done.wrapping_add(len);
+        let is_whole = copied.done >= from.len;
+        if is_whole && copied.sum.finish() != from.crc {
+            return Err(from.damaged(ground));
+        }
+        let written = ground.write_part(table, to.wrapping_add(done), buffer);
+        self.progress.bad = written.is_err();
+        self.progress.copied = if is_whole { None } else { Some(copied) };
+        written
+    }
+
     /// The pair of the staged key into the page of pairs; whether there was room.
-    fn push(&mut self, value: Option<&[u8]>) -> bool {
+    fn push(&mut self, value: Option<Value<'_>>) -> bool {
         let key = self.key.get(self.key.len() / 2..).unwrap_or_default();
         let key = key.get(..self.progress.staged).unwrap_or_default();
         let from = self.progress.held.wrapping_add(PAIRS).wrapping_mul(self.size);
@@ -236,7 +326,8 @@ impl Builder<'_> {
         let erase = ground.erase_unit();
         let end = at.wrapping_add(len as u32);
         if erase != 0 && end > self.progress.erased {
-            let (from, to) = (self.progress.erased, align_up(end, erase));
+            // Long values may have had the rest of it erased.
+            let (from, to) = (self.progress.erased, align_up(end, erase).min(self.progress.erased_from));
             let erased = ground.erase_part(block, from, to.wrapping_sub(from));
             self.progress.bad = erased.is_err();
             erased?;
@@ -278,6 +369,7 @@ impl Builder<'_> {
 
     /// Gives the table up.
     pub(super) fn give_up<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
+        self.progress.copied = None;
         if core::mem::take(&mut self.progress.active) {
             let fresh = self.progress.table.generation == ground.generation();
             ground.free(self.progress.table.block, fresh)?;

@@ -73,7 +73,8 @@ impl<M: Kind> Tree<'_, M> {
                 }
                 Ok(Progress::Table) if !job.one => self.state.job = Some(job),
                 Ok(done) => {
-                    if done == Progress::Table {
+                    // Long values make tables full of few pages.
+                    if done == Progress::Table && !self.builder.progress.table.has_long {
                         self.state.full = self.builder.progress.table.pages;
                     }
                     self.state.packed = if job.memtable { 0 } else { job.place };
@@ -178,7 +179,8 @@ impl<M: Kind> Tree<'_, M> {
         // A small rest of a table goes with what is behind it, and what is behind all tables into the last one, if that is not full.
         if let Some(before) = place.checked_sub(1) {
             let table = self.tables.list.get(run.start.wrapping_add(before));
-            let is_full = table.pages.saturating_sub(table.page) >= self.state.most_pages();
+            let most = self.state.most_pages();
+            let is_full = table.left(most) >= most;
             if table.page > table.pages / 2 || place == run.len && !is_full {
                 place = before;
             }
@@ -225,8 +227,7 @@ impl<M: Kind> Tree<'_, M> {
         let most = self.state.most_pages();
         let run = self.tables.list.run(0);
         let left = |table: u32| {
-            let table = self.tables.list.get(run.start.wrapping_add(table));
-            table.pages.saturating_sub(table.page)
+            self.tables.list.get(run.start.wrapping_add(table)).left(most)
         };
         let pages: u32 = (0..run.len).map(left).sum();
         let last = run.len.saturating_sub(1);

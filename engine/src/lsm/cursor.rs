@@ -202,7 +202,7 @@ impl<M: Kind> Tree<'_, M> {
         let Some(next) = next else { return Ok(None) };
         let value = match &next {
             Next::Memtable(at) => self.memtable.record(*at).map(|record| record.value),
-            Next::Run(_, spot) => self.tables.value(*spot),
+            Next::Run(_, spot) => self.tables.value(ground, *spot),
         };
         let mut len = match value {
             Some(Some(value)) => Some(copy(ground, value, out, 0, 0)?.len),
@@ -275,7 +275,18 @@ impl<M: Kind> Tree<'_, M> {
                 }
             }
         }
-        Ok(())
+        // All pages are good: it is the value that is not.
+        let (mut pinned, mut passed) = (None, 0);
+        let next = self.nearest(ground, place, memory, forward, &mut pinned, &mut passed);
+        if let Ok(Some(next)) = &next {
+            let kept = self.key_of(next).copy(memory);
+            let (hint, above) = (place.hint, place.above);
+            *place = Place { bound: Bound::Excluded(()), len: kept, hint, above, ..Place::START };
+        }
+        if let Some(frame) = pinned {
+            self.tables.pool.unpin(frame);
+        }
+        next.map(|_| ())
     }
 }
 

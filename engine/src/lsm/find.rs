@@ -7,6 +7,7 @@ use super::filter::{self, Hash, LINE, Owner};
 use super::list::{List, Run, Table, prefix};
 use super::page::{self, Key, Position};
 use super::scan::Stand;
+use super::value::{Long, Value};
 use crate::index::Ground;
 use crate::node;
 use crate::pool::Pool;
@@ -145,8 +146,20 @@ impl Tables<'_> {
     }
 
     /// What the pair says: a value, or that the key was deleted.
-    pub(super) fn value(&self, spot: Spot) -> Option<Option<&[u8]>> {
-        page::value(self.pool.page(spot.frame), spot.position)
+    pub(super) fn value<G: Ground>(&self, ground: &G, spot: Spot) -> Option<Option<Value<'_>>> {
+        match page::value(self.pool.page(spot.frame), spot.position)? {
+            Some(Value::Long(long)) => {
+                let unit = self.block_of(ground, spot);
+                Some(Some(Value::Long(Long { unit, ..long })))
+            }
+            value => Some(value),
+        }
+    }
+
+    /// The block that the page of a pair is in.
+    pub(super) fn block_of<G: Ground>(&self, ground: &G, spot: Spot) -> u32 {
+        let pages = (ground.block_size() as usize).checked_div(self.size()).unwrap_or(1) as u32;
+        self.pool.frame(spot.frame).block / pages.max(1)
     }
 
     /// How many tables of a run begin with this key or a smaller one; with `strictly`, only with a smaller one.

@@ -6,10 +6,11 @@ use super::list::{TABLE, tables};
 use super::manifest::Manifest;
 use super::memory::Layout;
 use super::memtable;
-use super::pace::{PAGE, RESERVE};
+use super::pace::{PAGE, RESERVE, blocks_for_long};
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
-use crate::codec::Varints;
+use super::value::{Long, Value, longest_short};
+use crate::codec::{Checksum, Varints};
 use crate::device::Geometry;
 use crate::index::{
     Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
@@ -26,7 +27,6 @@ const LOOKED_UP: u32 = 8;
 impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     const KIND: Kind = Kind::Lsm;
     const GOES_BY_LOG: bool = true;
-    const IN_LOG: bool = M::IN_LOG;
 
     fn begin(&mut self, geometry: &Geometry, block: u32, division: &Division) -> Result<(), Unfit> {
         let pages = self.state.layout.pages;
@@ -88,10 +88,14 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         node::max_key(self.state.layout.size)
     }
 
+    fn reads_later(&self, key: usize, value: usize) -> bool {
+        M::IN_LOG || value > longest_short(self.state.layout.size, key)
+    }
+
     fn max_value(&self, key: usize) -> usize {
-        let most = M::max_pair(self.state.layout.size);
-        // The word before the value in the memtable, and lengths of two bytes.
-        most.saturating_sub(node::pair_size(key, 0)).saturating_sub(5)
+        // Beside the pages that a table has at least, and one more.
+        let pages = self.state.layout.size.saturating_mul(4);
+        (self.state.block as usize).saturating_sub(pages).max(longest_short(self.state.layout.size, key))
     }
 
     fn replay_buffer(&mut self) -> &mut [u8] {
@@ -107,20 +111,26 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         key: Range<usize>,
         value: Option<Range<usize>>,
     ) -> Result<(), Fault> {
+        let most = self.max_value(key.len());
         let mut tree = self.view();
         let size = tree.state.layout.size;
         let from = (tree.tables.pool.state.info.frames as usize).wrapping_mul(size);
         let (pages, buffer) = tree.tables.pool.pages.split_at_mut_checked(from).unwrap_or_default();
         tree.tables.pool.pages = pages;
+        let key_len = key.len();
+        let (before, rest) = buffer.split_at_mut_checked(key.end).unwrap_or_default();
+        let key = before.get(key.start..).unwrap_or_default();
         let value = match value {
             // What no store of this kind has written.
-            Some(place) if place.end > size || place.len() > M::max_pair(size) => {
-                return Err(ground.damaged(0));
+            Some(place) if place.len() > most => return Err(ground.damaged(0)),
+            Some(place) if place.len() > longest_short(size, key_len) => {
+                let sum = if M::IN_LOG { 0 } else { logged_sum(ground, place.clone(), rest)? };
+                let (unit, at) = ground.value_site(key_len, place.len());
+                Some(Value::Long(Long { len: place.len() as u32, crc: sum, in_log: true, unit, at }))
             }
-            Some(place) => Some(buffer.get(place).unwrap_or_default()),
+            Some(place) => Some(Value::Short(rest.get(..place.len()).unwrap_or_default())),
             None => None,
         };
-        let key = buffer.get(key).unwrap_or_default();
         let offset = ground.offset();
         if tree.is_merged(ground, key, offset)? {
             tree.state.seen = offset.wrapping_add(1);
@@ -164,8 +174,10 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.blocks_for_memtable().saturating_add(tables).saturating_add(1)
     }
 
-    fn blocks_for_value(&self, _: usize, _: usize) -> u32 {
-        0
+    fn blocks_for_value(&self, key: usize, value: usize) -> u32 {
+        let size = self.state.layout.size;
+        let is_long = value > longest_short(size, key);
+        if is_long { blocks_for_long(value as u64, self.state.block, size).saturating_add(1) } else { 0 }
     }
 
     fn spare(&self) -> u32 {
@@ -203,12 +215,12 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>, _: Promoted<'_>) -> Result<Effect, Fault> {
+        let mut tree = self.view();
         let value = match op.value {
-            Some(Input::Bytes(bytes)) => Some(bytes),
+            Some(Input::Bytes(bytes)) => Some(tree.logged(ground, op.key, bytes)),
             Some(Input::Logged { .. }) => return Err(ground.damaged(0)),
             None => None,
         };
-        let mut tree = self.view();
         let written = tree.builder.progress.written;
         tree.insert(ground, op.key, value)?;
         let writes = tree.builder.progress.written.wrapping_sub(written) as u32;
@@ -380,6 +392,19 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn prune<G: Ground>(&mut self, ground: &mut G, report: &mut dyn FnMut(Damage)) -> Result<(), Fault> {
         self.view().prune(ground, report)
     }
+}
+
+/// The checksum of a value of the entry that is being replayed, read by way of `buffer`.
+fn logged_sum<G: Ground>(ground: &mut G, value: Range<usize>, buffer: &mut [u8]) -> Result<u32, Fault> {
+    let (mut from, mut sum) = (value.start, Checksum::new());
+    while from < value.end {
+        let len = buffer.len().min(value.end.wrapping_sub(from));
+        let piece = buffer.get_mut(..len).filter(|piece| !piece.is_empty()).ok_or(Fault::OutOfRange)?;
+        ground.logged(from as u32, piece)?;
+        sum = sum.bytes(piece);
+        from = from.wrapping_add(len);
+    }
+    Ok(sum.finish())
 }
 
 fn root_fields(state: &mut Inner, fields: &mut Varints<'_>) {

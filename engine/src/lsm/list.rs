@@ -29,6 +29,8 @@ pub(super) struct Table {
     pub(super) merged: u32,
     /// The first two bytes of its last key.
     pub(super) last: u32,
+    /// Behind its pages are long values.
+    pub(super) has_long: bool,
     /// The first bytes of the first key that is left.
     pub(super) prefix: u64,
 }
@@ -37,6 +39,11 @@ impl Table {
     /// The number of its index page.
     pub(super) fn index(&self) -> u32 {
         self.pages.wrapping_add(u32::from(self.lines != 0))
+    }
+
+    /// Pages of pairs that no merge has taken; where long values are behind them, `most`, as many as there can be.
+    pub(super) fn left(&self, most: u32) -> u32 {
+        if self.has_long { most } else { self.pages.saturating_sub(self.page) }
     }
 
     /// Its record. It is read for every step, so no list of fields does both.
@@ -48,7 +55,7 @@ impl Table {
             self.crc,
             self.generation,
             self.merged,
-            halves(self.pages | self.lines << 8, self.page),
+            halves(self.pages | self.lines << 8, self.page | u32::from(self.has_long) << 15),
             halves(self.cell, self.last),
         ];
         for (place, value) in words.as_chunks_mut().0.iter_mut().zip(values) {
@@ -59,11 +66,12 @@ impl Table {
 
     /// As the manifest has it.
     pub(super) fn numbers(&mut self, fields: &mut Varints<'_>) {
+        let mut pages = self.pages | u32::from(self.has_long) << 8;
         for word in [
             &mut self.block,
             &mut self.crc,
             &mut self.generation,
-            &mut self.pages,
+            &mut pages,
             &mut self.lines,
             &mut self.page,
             &mut self.cell,
@@ -73,6 +81,7 @@ impl Table {
             fields.u32(word);
         }
         fields.u64(&mut self.prefix);
+        (self.pages, self.has_long) = (pages & 0xFF, pages >> 8 & 1 != 0);
     }
 
     #[cfg_attr(not(target_pointer_width = "32"), inline)]
@@ -85,7 +94,8 @@ impl Table {
             merged: word_at(record, 12),
             pages: counts & 0xFF,
             lines: counts >> 8 & 0xFF,
-            page: counts >> 16,
+            page: counts >> 16 & 0x7FFF,
+            has_long: counts >> 31 != 0,
             cell: cell & 0xFFFF,
             last: cell >> 16,
             prefix: record.last_chunk().map_or(0, |prefix| u64::from_le_bytes(*prefix)),

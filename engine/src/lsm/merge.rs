@@ -19,6 +19,7 @@ use super::find::{Spot, Tables};
 use super::list::{MAX_RUNS, prefix};
 use super::memtable::{Kind, Memtable};
 use super::page::{self, Key, Position};
+use super::value::Value;
 use crate::index::{Damage, Ground};
 use crate::pool::NONE;
 use crate::volume::Fault;
@@ -169,6 +170,11 @@ impl<M: Kind> Merge<'_, M> {
             if self.work >= pages || pages != u32::MAX && ground.erases() != erases {
                 return Ok(Progress::Paused);
             }
+            if self.builder.is_copying() {
+                self.builder.copy_long(ground, self.tables.pool.scratch(), None)?;
+                self.work = self.work.saturating_add(2);
+                continue;
+            }
             // The least key, and the newest source that has it.
             let mut least: Option<(usize, u64, Spot)> = None;
             for (at, source) in self.job.sources.iter().enumerate() {
@@ -197,7 +203,7 @@ impl<M: Kind> Merge<'_, M> {
                 }
                 (_, Some((at, _, spot))) => {
                     let source = self.job.sources.get(at).copied().unwrap_or(Source::new(0, 0));
-                    let Some(value) = self.tables.value(spot) else {
+                    let Some(value) = self.tables.value(ground, spot) else {
                         let run = self.tables.list.run(source.run);
                         let table = self.tables.list.get(run.start.wrapping_add(source.table));
                         return Err(ground.damaged(table.block));
@@ -207,7 +213,15 @@ impl<M: Kind> Merge<'_, M> {
                 (Some(_), None) => return Ok(Progress::Paused),
             };
             self.builder.stage(key);
-            let is_kept = value.is_some() || !self.job.bottom;
+            let mut is_kept = value.is_some() || !self.job.bottom;
+            if let Some(Value::Long(long)) = value
+                && self.job.lenient
+                && !long.is_sound(ground, &mut [0; 64])?
+            {
+                let at = u64::from(long.at);
+                (self.report)(Damage::Value { address: ground.address(long.unit).saturating_add(at) });
+                is_kept = false;
+            }
             if is_kept {
                 if !self.builder.progress.active {
                     if self.tables.list.len() >= self.tables.list.capacity() {
@@ -358,7 +372,9 @@ impl<M: Kind> Merge<'_, M> {
         }
         if let Some(mut table) = table {
             let pages = u64::from(table.index()).saturating_add(1);
+            let long = ground.block_size().saturating_sub(self.builder.progress.top);
             let written = pages.saturating_mul(self.tables.pool.state.page_size() as u64);
+            let written = written.saturating_add(long.into());
             self.merged.bytes_written = self.merged.bytes_written.saturating_add(written);
             self.merged.tables_out = self.merged.tables_out.saturating_add(1);
             table.merged = if self.job.memtable { self.job.seen as u32 } else { 0 };

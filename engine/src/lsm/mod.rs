@@ -6,7 +6,8 @@
 //!   run 1      ├ table ┤├ table ┤├ table ┤ ...     older: the same key may be in several runs, the newest counts
 //!
 //!   a table, in a block of its own:
-//!              ├ pairs ┤ pairs ┤ ... ┤ filter ┤ index ┤        pages; the index has the first key of each page of pairs
+//!              ├ pairs ┤ pairs ┤ ... ┤ filter ┤ index ┤ free ┤ long values ┤
+//!                                      pages; the index has the first key of each page of pairs
 //! ```
 //! The list of tables is in memory; on the device it is the manifest, which the root names. A table's record in it has the
 //! checksum of the table's index page, and that has those of the pages of pairs; so what a cut, a lost write or a flipped bit
@@ -36,6 +37,7 @@ mod page;
 mod policy;
 mod scan;
 mod tree;
+mod value;
 mod verify;
 
 pub use crate::pool::{Frame, Frames, PoolInfo};

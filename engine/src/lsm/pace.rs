@@ -22,6 +22,12 @@ const DUE: u32 = 247;
 /// With less of it in use, the log begins anew: it may be that a sweep has nothing of it in order.
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
+/// Blocks for long values of so many bytes in all: one of more than half a table leaves the rest of it to short ones.
+pub(super) fn blocks_for_long(bytes: u64, block: u32, page: usize) -> u32 {
+    let room = u64::from(block).saturating_sub((page as u64).saturating_mul(4)) / 2;
+    u32::try_from(bytes.div_ceil(room.max(1))).unwrap_or(u32::MAX)
+}
+
 impl Inner {
     /// Blocks that the manifest of so many tables takes beside its first.
     pub(super) fn blocks_beyond(&self, tables: u32) -> u32 {
@@ -36,6 +42,7 @@ impl Inner {
         let used = bytes / self.layout.size.max(1) as u32;
         let pages = (self.block as usize).checked_div(self.layout.size).unwrap_or(1) as u32;
         let new = used.saturating_add(more).div_ceil(pages.saturating_sub(4).max(1));
+        let new = new.saturating_add(blocks_for_long(memtable.long(), self.block, self.layout.size));
         let beyond = self.blocks_beyond(tables.saturating_add(new));
         new.saturating_add(LEAST_FREE).saturating_add(more).saturating_add(beyond)
     }
@@ -69,7 +76,7 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
 
     /// Changes in which a sweep goes round once: as many as there is room for in most of the log.
     fn round(&self) -> u64 {
-        (self.state.log_bytes / u64::from(self.state.pair.max(16).saturating_add(8)) / 16 * 15).max(1)
+        (self.state.log_bytes / u64::from(self.state.entry.max(16).saturating_add(8)) / 16 * 15).max(1)
     }
 
     /// A sweep that is ahead of its schedule does not rest: what is put meanwhile would have no order that it could follow.
@@ -98,7 +105,7 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         // Of a table its pairs are read and written, its filter and its index written, and those read.
         let most = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1) as u32;
         let table = self.state.full.min(most).saturating_add(2).saturating_mul(2 * PAGE);
-        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
+        let held = self.held(used.saturating_mul(part));
         let work = tables.saturating_mul(table).saturating_add(held.saturating_mul(PAGE));
         let mut each = 0;
         let over = self.fullness().checked_sub(DUE);
@@ -128,14 +135,26 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         each
     }
 
+    /// Pages of pairs of so many bytes, and of the long values of the memtable.
+    fn held(&self, bytes: u32) -> u32 {
+        let bytes = self.memtable.long().saturating_add(bytes.into());
+        (bytes / self.state.layout.size.max(1) as u64) as u32
+    }
+
     /// Pages for a change, of merges of whole runs: what is to be done, divided among the changes that there is room for until then.
     pub(super) fn merge_pace(&self) -> u32 {
         let (used, total) = self.memtable.room();
         let part = self.memtable.part(self.state.pair);
         let room = total.saturating_sub(used).saturating_mul(part);
-        let changes = (room / self.state.pair.max(16)).max(1);
+        let mut changes = (room / self.state.pair.max(16)).max(1);
+        if self.memtable.long() != 0 {
+            // The log may be full before the memtable is.
+            let log = u64::from(LOG_FULL.saturating_sub(self.state.log)).saturating_mul(self.state.log_bytes);
+            let entries = log / u64::from(LOG_FULL) / u64::from(self.state.entry.max(16));
+            changes = changes.min(entries.clamp(1, u32::MAX.into()) as u32);
+        }
         let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
-        let held = used.saturating_mul(part) / self.state.layout.size.max(1) as u32;
+        let held = self.held(used.saturating_mul(part));
         let work = left.saturating_add(u64::from(held).saturating_mul(2)) as u32;
         (work / changes).saturating_add(2)
     }

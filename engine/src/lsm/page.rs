@@ -4,6 +4,7 @@
 //!   ├ head: 12 ┤ pair ┤ pair ┤ ... ┤ free ┤ place of group n: 2 ┤ ... ┤ place of group 0 ┤
 //!
 //!   a pair:    bytes shared * 2 (+ 1: and bytes of its own), bytes of the value + 1 (0: a tombstone); its own, the value
+//!                                                            (32767: where a long value is)
 //! ```
 //! Eight pairs are a group. Its first key is whole; of the others only what follows on the bytes that they *share* with that one. So a search halves
 //! the groups and then goes through one, a key can be had without those between, and what neighbours have in common takes a byte.
@@ -13,6 +14,7 @@
 use core::cmp::Ordering;
 
 use super::list::prefix;
+use super::value::{IN_TABLE, Long, Value};
 use crate::codec::SMALL;
 use crate::node::{self, half_at, read_length, set_half, write_bytes, write_length};
 
@@ -26,6 +28,8 @@ const GROUPED: u8 = 1;
 const GROUP: usize = 8;
 /// Bytes of a group's place.
 const PLACE: usize = 2;
+/// In place of a value's bytes and 1: it is a [long](super::value) one. No other is so long.
+const LONG: usize = 0x7FFF;
 
 /// A key in two pieces.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,8 +136,9 @@ struct Pair<'a> {
     /// How many bytes its key has in common with the first one of its group.
     shared: usize,
     own: &'a [u8],
-    /// `None`: a tombstone.
-    value: Option<&'a [u8]>,
+    /// What it says of its value, and that, or where it is.
+    tag: usize,
+    value: &'a [u8],
     behind: &'a [u8],
 }
 
@@ -148,8 +153,9 @@ fn take(bytes: &[u8], first: usize) -> Option<Pair<'_>> {
     }
     let (tag, rest) = read_length(rest)?;
     let (own, rest) = rest.split_at_checked(own)?;
-    let (value, behind) = rest.split_at_checked(tag.saturating_sub(1))?;
-    Some(Pair { shared: shared >> 1, own, value: (tag != 0).then_some(value), behind })
+    let len = if tag == LONG { IN_TABLE } else { tag.saturating_sub(1) };
+    let (value, behind) = rest.split_at_checked(len)?;
+    Some(Pair { shared: shared >> 1, own, tag, value, behind })
 }
 
 /// The same of version 3.
@@ -159,7 +165,8 @@ fn take_cell(bytes: &[u8]) -> Option<Pair<'_>> {
     // The index has no values; of odd length are tombstones only.
     let (length, rest) = read_length(rest)?;
     let (value, behind) = rest.split_at_checked(length >> 1).unwrap_or_default();
-    Some(Pair { shared: 0, own, value: (length & 1 == 0).then_some(value), behind })
+    let tag = if length & 1 == 0 { value.len().wrapping_add(1) } else { 0 };
+    Some(Pair { shared: 0, own, tag, value, behind })
 }
 
 #[cfg_attr(not(target_pointer_width = "32"), inline)]
@@ -218,9 +225,14 @@ pub(super) fn key(page: &[u8], position: Position) -> Key<'_> {
     Key { shared, own }
 }
 
-/// The value there, `Some(None)` for a tombstone. `None`: there is no pair.
-pub(super) fn value(page: &[u8], position: Position) -> Option<Option<&[u8]>> {
-    pair_at(page, position).map(|pair| pair.value)
+/// The value there, `Some(None)` for a tombstone. `None`: there is no pair. The block of a long one is the table's.
+pub(super) fn value(page: &[u8], position: Position) -> Option<Option<Value<'_>>> {
+    let pair = pair_at(page, position)?;
+    Some(match pair.tag {
+        0 => None,
+        LONG => Some(Value::Long(Long::read(pair.value, false))),
+        _ => Some(Value::Short(pair.value)),
+    })
 }
 
 /// The pair with a key, or the one that would be behind it: its number, where it is, and whether it has the key.
@@ -292,7 +304,7 @@ pub(super) fn init(page: &mut [u8], generation: u32) -> usize {
 }
 
 /// Adds a pair, or a tombstone, at `end`, behind all that are there; its key is greater than theirs. Whether there was room.
-pub(super) fn push(page: &mut [u8], end: &mut usize, key: &[u8], value: Option<&[u8]>) -> bool {
+pub(super) fn push(page: &mut [u8], end: &mut usize, key: &[u8], value: Option<Value<'_>>) -> bool {
     let count = count(page);
     let group = count / GROUP;
     let is_first = count.is_multiple_of(GROUP);
@@ -300,7 +312,15 @@ pub(super) fn push(page: &mut [u8], end: &mut usize, key: &[u8], value: Option<&
     let shared = first.iter().zip(key).take_while(|(one, other)| one == other).count();
     let own = key.get(shared..).unwrap_or_default();
     let says_own = key.len() != first.len();
-    let tag = value.map_or(0, |value| value.len().wrapping_add(1));
+    let mut place = [0; IN_TABLE];
+    let (tag, value) = match &value {
+        None => (0, &[][..]),
+        Some(Value::Short(value)) => (value.len().wrapping_add(1), *value),
+        Some(Value::Long(long)) => {
+            long.write(&mut place);
+            (LONG, &place[..])
+        }
+    };
     let mut lengths = [0; 6];
     let mut rest = write_length(&mut lengths, shared.wrapping_mul(2).wrapping_add(usize::from(says_own)));
     if says_own {
@@ -308,10 +328,9 @@ pub(super) fn push(page: &mut [u8], end: &mut usize, key: &[u8], value: Option<&
     }
     let unused = write_length(rest, tag).len();
     let lengths = lengths.get(..lengths.len().wrapping_sub(unused)).unwrap_or_default();
-    let value = value.unwrap_or_default();
     let size = lengths.len().wrapping_add(own.len()).wrapping_add(value.len());
     let at = *end;
-    let (place, behind) = (place(page, group), at.wrapping_add(size));
+    let (place, behind) = (self::place(page, group), at.wrapping_add(size));
     let Some(free) = page.get_mut(at..behind.min(place)).filter(|free| free.len() == size) else {
         return false;
     };

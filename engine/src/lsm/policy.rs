@@ -195,7 +195,7 @@ impl Outlook {
         let (mut from, mut begun) = (end, 0_u32);
         while from > first && end.saturating_sub(from) < self.sources.min(MAX_SOURCES) {
             // A table of each run will be there still when what it has was written already. And the manifest may take a block.
-            begun = begun.saturating_add(largest(list, from.saturating_sub(1)));
+            begun = begun.saturating_add(largest(list, from.saturating_sub(1), self.most));
             if begun.div_ceil(self.most.max(1)) >= self.available {
                 break;
             }
@@ -227,13 +227,10 @@ impl Outlook {
     }
 }
 
-/// Pages of pairs in the largest table of a run.
-fn largest(list: &List<'_>, run: usize) -> u32 {
+/// Pages of pairs in the largest table of a run; with long values behind them it may be as large as any, of `most` pages.
+fn largest(list: &List<'_>, run: usize, most: u32) -> u32 {
     let run = list.run(run);
-    let left = |at| {
-        let table = list.get(at);
-        table.pages.saturating_sub(table.page)
-    };
+    let left = |at| list.get(at).left(most);
     (run.start..run.end()).map(left).max().unwrap_or(0)
 }
 

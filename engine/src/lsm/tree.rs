@@ -13,6 +13,7 @@ use super::memtable::{self, Entries, Memtable, Places};
 use super::merge::Job;
 use super::policy::{Outlook, Shape};
 use super::scan::Scan;
+use super::value::{IN_TABLE, Long, Value, longest_short, sum};
 use crate::device::Geometry;
 use crate::index::{Found, Ground};
 use crate::node;
@@ -88,10 +89,12 @@ pub(super) struct Inner {
     pub(super) packed: u32,
     /// Offset behind the newest operation.
     pub(super) seen: u64,
-    /// Bytes of a pair, on average.
+    /// Bytes of a pair in a page, on average, and of sixteen pairs.
     pub(super) pair: u32,
-    /// Of sixteen pairs.
     sum: u32,
+    /// The same of an entry of the log, which has long values, too.
+    pub(super) entry: u32,
+    entries: u32,
     /// Bytes of a block.
     pub(super) block: u32,
     /// Bytes of entries that the log has room for.
@@ -195,6 +198,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 seen: 0,
                 pair: 64,
                 sum: 64 * 16,
+                entry: 64,
+                entries: 64 * 16,
                 block: 0,
                 log_bytes: 0,
                 known: false,
@@ -291,7 +296,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
         &mut self,
         ground: &mut G,
         key: &[u8],
-        value: Option<&[u8]>,
+        value: Option<Value<'_>>,
     ) -> Result<(), Fault> {
         let offset = ground.offset();
         self.state.scan.forget();
@@ -299,17 +304,35 @@ impl<M: memtable::Kind> Tree<'_, M> {
         if !M::insert(&mut self.memtable, ground, key, value, known, offset)? {
             return Err(ground.too_few_frames(self.tables.pool.state.info.frames.saturating_add(1)));
         }
-        self.note(key, value);
+        self.note(key, value.as_ref());
         self.state.seen = offset.wrapping_add(1);
         Ok(())
     }
 
     /// Keeps the average size of a pair.
-    pub(super) fn note(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let size = node::pair_size(key.len(), value.unwrap_or_default().len()) as u32;
-        let sum = &mut self.state.sum;
-        *sum = sum.wrapping_sub(*sum / 16).wrapping_add(size);
-        self.state.pair = sum.div_ceil(16);
+    pub(super) fn note(&mut self, key: &[u8], value: Option<&Value<'_>>) {
+        let (len, long) = match value {
+            None => (0, 0),
+            Some(Value::Short(value)) => (value.len(), 0),
+            Some(Value::Long(long)) => (IN_TABLE, long.len),
+        };
+        let size = node::pair_size(key.len(), len) as u32;
+        for (sum, average, size) in [
+            (&mut self.state.sum, &mut self.state.pair, size),
+            (&mut self.state.entries, &mut self.state.entry, size.saturating_add(long)),
+        ] {
+            *sum = sum.saturating_sub(*sum / 16).saturating_add(size.min(u32::MAX / 32));
+            *average = sum.div_ceil(16);
+        }
+    }
+
+    /// A value that was logged, as it is kept.
+    pub(super) fn logged<'v, G: Ground>(&self, ground: &G, key: &[u8], value: &'v [u8]) -> Value<'v> {
+        if value.len() <= longest_short(self.state.layout.size, key.len()) {
+            return Value::Short(value);
+        }
+        let (unit, at) = ground.value_site(key.len(), value.len());
+        Value::Long(Long { len: value.len() as u32, crc: sum(value), in_log: true, unit, at })
     }
 
     /// Whether a table has what the log says at this offset about a key.
@@ -373,7 +396,13 @@ impl<M: memtable::Kind> Tree<'_, M> {
         if !self.builder.is_behind(key) {
             return Ok(false);
         }
-        self.note(key, Some(value));
+        let memory = value;
+        let value = if value.len() <= longest_short(self.state.layout.size, key.len()) {
+            Value::Short(value)
+        } else {
+            Value::Long(Long { len: value.len() as u32, crc: sum(value), in_log: false, unit: 0, at: 0 })
+        };
+        self.note(key, Some(&value));
         self.builder.stage(key.into());
         for _ in 0..2 {
             if !self.builder.progress.active {
@@ -381,6 +410,9 @@ impl<M: memtable::Kind> Tree<'_, M> {
                 self.builder.begin(ground, keys, self.state.options.bits_per_key.into())?;
             }
             if self.builder.add(ground, Some(value))? {
+                while self.builder.is_copying() {
+                    self.builder.copy_long(ground, self.tables.pool.scratch(), Some(memory))?;
+                }
                 self.builder.pass();
                 return Ok(true);
             }
@@ -407,10 +439,9 @@ impl<M: memtable::Kind> Tree<'_, M> {
             let run = self.tables.list.run(number);
             let Some(spot) = self.tables.find(ground, run, key, hash)? else { continue };
             let reads = self.tables.pool.state.info.misses.wrapping_sub(before) as u32;
-            let Some(value) = self.tables.value(spot) else {
-                let id = self.tables.pool.frame(spot.frame).block;
-                let pages = (self.state.block as usize).checked_div(self.state.layout.size).unwrap_or(1);
-                return Err(ground.damaged(id / (pages as u32).max(1)));
+            let Some(value) = self.tables.value(ground, spot) else {
+                let block = self.tables.block_of(ground, spot);
+                return Err(ground.damaged(block));
             };
             let depth = number.wrapping_add(1) as u8;
             return value.map(|value| copy(ground, value, out, depth, reads)).transpose();
@@ -422,16 +453,25 @@ impl<M: memtable::Kind> Tree<'_, M> {
 /// Copies a value out.
 pub(super) fn copy<G: Ground>(
     ground: &mut G,
-    value: &[u8],
+    value: Value<'_>,
     out: &mut [u8],
     depth: u8,
     reads: u32,
 ) -> Result<Found, Fault> {
-    match out.get_mut(..value.len()) {
-        Some(place) => {
+    let len = match &value {
+        Value::Short(value) => value.len(),
+        Value::Long(long) => long.len as usize,
+    };
+    let Some(place) = out.get_mut(..len) else { return Err(ground.short(len)) };
+    let reads = match value {
+        Value::Short(value) => {
             place.copy_from_slice(value);
-            Ok(Found { len: value.len(), depth, reads })
+            reads
         }
-        None => Err(ground.short(value.len())),
-    }
+        Value::Long(long) => {
+            long.copy(ground, place)?;
+            reads.wrapping_add(1)
+        }
+    };
+    Ok(Found { len, depth, reads })
 }

@@ -9,6 +9,7 @@ use super::memtable::Kind;
 use super::merge::{Job, Progress, Source};
 use super::page;
 use super::tree::Tree;
+use super::value::Value;
 use crate::index::{Damage, Ground, Verified};
 use crate::node;
 use crate::volume::Fault;
@@ -136,8 +137,27 @@ impl<M: Kind> Tree<'_, M> {
             found.used = found.used.saturating_add(page::used(bytes) as u64).saturating_add(16);
             found.pairs = found.pairs.saturating_add(count.saturating_sub(first) as u64);
             in_order &= self.verify_filter(ground, table, frame, first)?;
+            for cell in first..count {
+                if let Some(at) = self.damaged_value(ground, frame, cell)? {
+                    let address = ground.address(table.block).saturating_add(at.into());
+                    tell(Damage::Value { address });
+                }
+            }
         }
         Ok(in_order)
+    }
+
+    /// Where the value of a pair is in its block, if it is a long one that is not what was written.
+    fn damaged_value<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        frame: u32,
+        cell: usize,
+    ) -> Result<Option<u32>, Fault> {
+        let spot = self.tables.in_frame(frame, cell as u32);
+        let Some(Some(Value::Long(long))) = self.tables.value(ground, spot) else { return Ok(None) };
+        let is_sound = long.is_sound(ground, self.tables.pool.scratch())?;
+        Ok((!is_sound).then_some(long.at))
     }
 
     /// Whether the filter lets all keys of a page pass.
@@ -161,7 +181,18 @@ impl<M: Kind> Tree<'_, M> {
         Ok(true)
     }
 
-    /// Writes anew each table of which a page is damaged, without that page; one that has lost its index goes as a whole.
+    /// Whether a page of pairs can be read, and all long values of it.
+    fn is_whole<G: Ground>(&mut self, ground: &mut G, table: &Table, page: u32) -> Result<bool, Fault> {
+        let Ok(frame) = self.tables.leaf(ground, table, page) else { return Ok(false) };
+        for cell in 0..page::count(self.tables.pool.page(frame)) {
+            if self.damaged_value(ground, frame, cell)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes anew each table of which a page or a long value is damaged, without that; one that has lost its index goes as a whole.
     pub(super) fn prune<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -181,7 +212,7 @@ impl<M: Kind> Tree<'_, M> {
                 let table = self.tables.list.get(run.start.wrapping_add(at));
                 let mut whole = self.tables.index(ground, &table).is_ok();
                 for page in table.page..table.pages {
-                    whole = whole && self.tables.leaf(ground, &table, page).is_ok();
+                    whole = whole && self.is_whole(ground, &table, page)?;
                 }
                 if whole {
                     at = at.wrapping_add(1);

@@ -123,7 +123,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 done => break done?,
             }
         };
-        if I::IN_LOG {
+        if self.index.reads_later(op.key.len(), value.len()) {
             self.site = self.log.newest_site(volume);
         }
         self.apply(volume, op, promoted)
@@ -161,7 +161,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         let mut left = staged;
         let mut cursor = self.log.cursor(self.offset);
         while let Some((op, rest)) = next_op(left) {
-            if I::IN_LOG {
+            let value = op.value.map_or(0, |value| value.len());
+            if self.index.reads_later(op.key.len(), value) {
+                if cursor.offset() != self.offset {
+                    cursor.go_to(self.offset);
+                }
                 self.log.next_part(volume, &mut cursor, &mut []).inspect_err(|_| volume.poison())?;
                 self.site = self.log.passed_site(&cursor);
             }

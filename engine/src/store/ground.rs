@@ -1,6 +1,6 @@
 //! What the shell gives its index to stand on: the blocks of the volume, and the free ones among them.
 
-use super::op::read_head;
+use super::op::{MAX_HEAD, head, read_head};
 use crate::device::BlockDevice;
 use crate::index::{Ground, Logged};
 use crate::space::Blocks;
@@ -58,14 +58,29 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn read_entry(&mut self, site: &Site, out: &mut [u8]) -> Result<Logged, Fault> {
-        let len = self.log.read_site(self.volume, site, out)?;
+        let value = |entry: &[u8]| {
+            let (head, key, _) = read_head(entry);
+            head.saturating_add(key)
+        };
+        let read = self.log.read_site(self.volume, site, out, value)?;
         let (head, key, delete) = read_head(out);
         let behind = head.wrapping_add(key);
         // It was an operation when it was applied.
-        if len > out.len() || behind > len {
+        if behind > read.kept {
             return Err(self.damaged(u32::MAX));
         }
-        Ok(Logged { key: head..behind, value: (!delete).then_some(behind..len) })
+        let value = (!delete).then_some(behind..read.len);
+        let crc = (read.kept < read.len).then_some(read.sum);
+        Ok(Logged { key: head..behind, value, at: read.value, crc })
+    }
+
+    fn value_site(&self, key: usize, value: usize) -> (u32, u32) {
+        let from = head(key, false, &mut [0; MAX_HEAD]).len().wrapping_add(key);
+        (self.site.segment, self.site.payload(from.wrapping_add(value), from))
+    }
+
+    fn read_log(&mut self, segment: u32, at: u32, out: &mut [u8]) -> Result<(), Fault> {
+        self.log.read_raw(self.volume, segment, at, out)
     }
 
     fn read_part(&mut self, block: u32, at: u32, out: &mut [u8]) -> Result<(), Fault> {

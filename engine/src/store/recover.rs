@@ -44,7 +44,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             let done = self.make_room_to_replay(volume, key, len.wrapping_sub(behind), at).and_then(|()| {
                 let value = (!delete).then_some(behind..len);
                 self.offset = at;
-                if I::IN_LOG {
+                if self.index.reads_later(key, len.wrapping_sub(behind)) {
                     self.site = self.log.passed_site(cursor);
                 }
                 self.with_index(volume, Some(cursor), |index, base| index.replay(base, head..behind, value))

@@ -57,7 +57,7 @@ pub struct Store<I, W, const SLOTS: usize = 16> {
     pub(super) unlogged: bool,
     /// Offset in the log of the operation that is being applied.
     pub(super) offset: u64,
-    /// Where it is there, for an index that [wants to know](Index::IN_LOG).
+    /// Where it is there, for an index that [wants to know](Index::reads_later).
     pub(super) site: Site,
     /// The log is being recovered or closed: what goes wrong is for it to explain.
     in_log: bool,

@@ -35,6 +35,25 @@ pub struct Site {
     pub(crate) home: Home,
 }
 
+impl Site {
+    /// Where byte `from` of the entry of this length is in the segment, if it has no user word.
+    pub(crate) fn payload(&self, len: usize, from: usize) -> u32 {
+        let head = Head::entry(false, len as u32, 0, false, 0);
+        self.position.wrapping_add(head.head_len()).wrapping_add(from as u32)
+    }
+}
+
+/// An entry that was read by its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// Its bytes, and how many of them are in the buffer: all, or less.
+    pub(crate) len: usize,
+    pub(crate) kept: usize,
+    /// Where its value begins in the segment, and if not all of it was kept the value's checksum.
+    pub(crate) value: u32,
+    pub(crate) sum: u32,
+}
+
 impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     /// Where the entry is that was appended last.
     pub(crate) fn newest_site<D: BlockDevice, V: Buffer, const N: usize>(
@@ -56,19 +75,22 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Site { segment: walk.segment, position: found.position, home }
     }
 
-    /// Reads the entry at a site to the start of `out`, which holds the whole record; returns its length. [`Fault::Damaged`]: it is not
-    /// there any more. One device read, past the volume's buffer; another one where it does not fit into the first 64 bytes.
+    /// Reads the entry at a site to the start of `out`. Of one whose record is longer than that only as much as half of it has room for,
+    /// and the rest is read to prove it; `value` says from what begins so where in the entry the value begins, of which there is the
+    /// checksum. [`Fault::Damaged`]: it is not there any more. One device read, past the volume's buffer; another one where it does not fit into
+    /// the first 64 bytes; of a longer one a read for each half of `out`.
     #[inline(never)]
     pub(crate) fn read_site<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         site: &Site,
         out: &mut [u8],
-    ) -> Result<usize, Fault> {
+        value: fn(&[u8]) -> usize,
+    ) -> Result<Read, Fault> {
         let damaged = volume.medium.fault(Fault::Damaged, u32::MAX);
-        let room = volume.format.segment.saturating_sub(site.position).min(out.len() as u32);
+        let room = volume.format.segment.saturating_sub(site.position);
         // What is behind a short entry may be unreadable, after a cut; then not more of it is read than there is.
-        let mut first = FIRST.min(room) as usize;
+        let mut first = FIRST.min(room).min(out.len() as u32) as usize;
         if self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default()).is_err() {
             first = first.min(RECORD as usize);
             self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default())?;
@@ -81,28 +103,66 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let head = Head::more_to_read(word).and_then(|_| Head::decode(word, word_at(out, 8)));
         let head = head.filter(|head| head.is_entry() && head.size() <= room).ok_or(damaged)?;
         let size = head.size() as usize;
-        if size > first {
-            self.fetch(volume, site, first, out.get_mut(first..size).unwrap_or_default())?;
+        let kept = if size > out.len() { out.len() / 2 } else { size };
+        if kept > first {
+            self.fetch(volume, site, first, out.get_mut(first..kept).unwrap_or_default())?;
         }
+        let (from, len) = (head.head_len() as usize, head.len() as usize);
+        let (record, rest) = out.split_at_mut_checked(kept).unwrap_or_default();
+        let begins = from.saturating_add(value(record.get(from..).unwrap_or_default()));
         let Home { identity, epoch, first, epochs } = site.home;
-        let body = out.get(head.user_at()..size).unwrap_or_default();
+        let body = record.get(head.user_at()..).unwrap_or_default();
         let most = site.position / RECORD;
-        let is_whole = (epoch..=epoch.saturating_add(epochs)).any(|epoch| {
+        let check = word_at(record.get(head.check_at()..).unwrap_or_default(), 0);
+        let mut sum = Checksum::new();
+        let mut is_whole = false;
+        for epoch in epoch..=epoch.saturating_add(epochs) {
             let seed = epoch_seed(identity, epoch).word(site.position);
-            let offset = head.claimed_offset(seed.bytes(body), word_at(out, 0));
+            if head.is_checked() && head.check(seed) != check {
+                continue;
+            }
+            let mut whole = seed.bytes(body);
+            sum = Checksum::new().bytes(record.get(begins..).unwrap_or_default());
+            let mut at = kept;
+            while at < size {
+                let piece = rest.len().min(size.wrapping_sub(at));
+                let piece = rest.get_mut(..piece).filter(|piece| !piece.is_empty()).ok_or(damaged)?;
+                self.fetch(volume, site, at, piece)?;
+                whole = whole.bytes(piece);
+                // The padding is none of the value.
+                let left = from.wrapping_add(len).saturating_sub(at).min(piece.len());
+                sum = sum.bytes(piece.get(..left).unwrap_or_default());
+                at = at.wrapping_add(piece.len());
+            }
+            let offset = head.claimed_offset(whole, word_at(record, 0));
             // It is one of the entries behind the first of its segment.
-            offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset()
-        });
+            is_whole = offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset();
+            if is_whole {
+                break;
+            }
+        }
         if !is_whole {
             return Err(volume.medium.fault(Fault::Damaged, u32::MAX));
         }
-        let (from, len) = (head.head_len() as usize, head.len() as usize);
-        if let Some(entry) = out.get_mut(..from.wrapping_add(len))
-            && from <= entry.len()
-        {
-            entry.copy_within(from.., 0);
+        if from <= record.len() {
+            record.copy_within(from.., 0);
         }
-        Ok(len)
+        let value = site.position.wrapping_add(begins as u32);
+        Ok(Read { len, kept: kept.saturating_sub(from), value, sum: sum.finish() })
+    }
+
+    /// Bytes of a segment, as they are there or in the write buffer.
+    pub(crate) fn read_raw<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        segment: u32,
+        position: u32,
+        out: &mut [u8],
+    ) -> Result<(), Fault> {
+        if position as usize > (volume.format.segment as usize).saturating_sub(out.len()) {
+            return Err(Fault::OutOfRange);
+        }
+        self.fetch(volume, &Site { segment, position, home: Home::default() }, 0, out)
     }
 
     /// Bytes of a segment from `skip` behind a site on, from the write buffer where they are still there.

@@ -12,6 +12,7 @@ use core::ops::Bound;
 pub use entries::Entries;
 pub use places::Places;
 
+use super::value::{Long, Value};
 use crate::index::Ground;
 use crate::volume::{Division, Fault};
 
@@ -20,7 +21,7 @@ use crate::volume::{Division, Fault};
 pub struct Record<'a> {
     pub(crate) key: &'a [u8],
     /// `None`: a tombstone, the key was deleted.
-    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) value: Option<Value<'a>>,
 }
 
 /// Where an entry is, until the next insert, drop or [`unmark`](Kind::unmark).
@@ -50,8 +51,6 @@ pub trait Kind: Sized {
     fn new() -> Self;
     /// Bytes that it takes at least in a tree with pages of this size.
     fn least(page: usize, division: &Division) -> usize;
-    /// The most that [`node::pair_size`](crate::node::pair_size) may be of a key and [`WORD`] more bytes than the value has.
-    fn max_pair(page: usize) -> usize;
     /// Divides the memory, for a tree with pages of this size, and empties it; why it won't do.
     fn divide(table: &mut Memtable<'_, Self>, page: usize, division: &Division) -> Result<(), &'static str>;
     /// Forgets all entries.
@@ -64,7 +63,9 @@ pub trait Kind: Sized {
     fn growth(&self) -> u32;
     /// Bytes of pairs that a part of the room stands for at most; `pair`: of one pair, on average.
     fn part(&self, pair: u32) -> u32;
-    /// Whether the next insert finds room, whatever it is, if it is not larger than [`max_pair`](Self::max_pair).
+    /// Bytes of long values beside that, which tables may grow by.
+    fn long(&self) -> u64;
+    /// Whether the next insert finds room, whatever it is.
     fn has_room(&self) -> bool;
     /// Puts an entry in, in place of the one of the same key; then it is not merged. False: there is no room, and nothing has
     /// changed. `known`: a table has a value for the key that is no shorter, or an entry that is here. `offset`: in the log, less than 2^30 from that of any other entry, and from what [`lowest`](Self::lowest) said last.
@@ -72,7 +73,7 @@ pub trait Kind: Sized {
         table: &mut Memtable<'_, Self>,
         ground: &mut G,
         key: &[u8],
-        value: Option<&[u8]>,
+        value: Option<Value<'_>>,
         known: bool,
         offset: u64,
     ) -> Result<bool, Fault>;
@@ -119,5 +120,13 @@ impl<K: Kind> Memtable<'_, K> {
 
     pub(crate) fn record(&self, at: At) -> Option<Record<'_>> {
         K::record(self, at)
+    }
+
+    /// Bytes of a long value there.
+    fn long_at(&self, at: At) -> u64 {
+        match self.record(at).and_then(|record| record.value) {
+            Some(Value::Long(Long { len, .. })) => len.into(),
+            _ => 0,
+        }
     }
 }

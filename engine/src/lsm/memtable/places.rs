@@ -18,6 +18,7 @@
 use core::ops::{Bound, Range};
 
 use super::{At, Kind, Memtable, Record};
+use crate::lsm::value::{self, Long, Value};
 use crate::codec::{Checksum, put_word, word_at};
 use crate::index::{Ground, Logged};
 use crate::volume::{Division, Fault};
@@ -67,6 +68,12 @@ pub struct Places {
     loaded: u32,
     key: Range<usize>,
     value: Option<Range<usize>>,
+    /// Where the value is, and its checksum if not all of it is in the page.
+    at: u32,
+    crc: Option<u32>,
+    /// Bytes of long values that tables may grow by, and how many of those are merged.
+    long: u64,
+    merged_long: u64,
 }
 
 impl Places {
@@ -133,15 +140,15 @@ impl Kind for Places {
             loaded: NOWHERE,
             key: 0..0,
             value: None,
+            at: 0,
+            crc: None,
+            long: 0,
+            merged_long: 0,
         }
     }
 
     fn least(page: usize, division: &Division) -> usize {
         page.saturating_add(homes(division)).saturating_add(MIN_WORDS.saturating_mul(WORD))
-    }
-
-    fn max_pair(page: usize) -> usize {
-        super::entries::max_pair(page)
     }
 
     fn divide(table: &mut Memtable<'_, Self>, page: usize, division: &Division) -> Result<(), &'static str> {
@@ -160,6 +167,7 @@ impl Kind for Places {
 
     fn clear(table: &mut Memtable<'_, Self>) {
         (table.state.used, table.state.merged, table.state.known) = (0, 0, 0);
+        (table.state.long, table.state.merged_long) = (0, 0);
         table.state.loaded = NOWHERE;
     }
 
@@ -179,6 +187,10 @@ impl Kind for Places {
         pair
     }
 
+    fn long(&self) -> u64 {
+        self.long
+    }
+
     fn has_room(&self) -> bool {
         self.used < self.total
     }
@@ -187,7 +199,7 @@ impl Kind for Places {
         table: &mut Memtable<'_, Self>,
         ground: &mut G,
         key: &[u8],
-        _: Option<&[u8]>,
+        value: Option<Value<'_>>,
         known: bool,
         offset: u64,
     ) -> Result<bool, Fault> {
@@ -198,20 +210,28 @@ impl Kind for Places {
             return Ok(false);
         }
         table.note(&site);
+        // What was found was read.
+        let replaced = found.map_or(0, |cell| table.long_at(At { fence: 0, cell }));
         table.state.newest = offset;
         table.state.loaded = NOWHERE;
         let fragment = table.state.fragment(key);
         let position = site.position / 4;
         let place = site.segment.wrapping_mul(table.state.division.segment / 4).wrapping_add(position);
         let word = fragment << (table.state.bits.wrapping_add(FLAGS) & 31) | place << FLAGS;
-        match found {
+        let is_counted = match found {
             Ok(at) => {
                 let old = table.word(at);
                 table.state.merged = table.state.merged.wrapping_sub(old & MERGED);
                 let was_known = u32::from(old & KNOWN != 0);
                 let known = if known { was_known } else { 0 };
+                if was_known == 0 {
+                    table.state.long = table.state.long.saturating_sub(replaced);
+                    let merged = if old & MERGED != 0 { replaced } else { 0 };
+                    table.state.merged_long = table.state.merged_long.saturating_sub(merged);
+                }
                 table.state.known = table.state.known.wrapping_sub(was_known).wrapping_add(known);
                 table.set_word(at, word | if known != 0 { KNOWN } else { 0 });
+                known == 0
             }
             Err(at) => {
                 let end = table.state.used as usize;
@@ -225,7 +245,13 @@ impl Kind for Places {
                 }
                 table.state.known = table.state.known.wrapping_add(known.into());
                 table.set_word(at, word | if known { KNOWN } else { 0 });
+                !known
             }
+        };
+        if let Some(Value::Long(long)) = value
+            && is_counted
+        {
+            table.state.long = table.state.long.saturating_add(long.len.into());
         }
         Ok(true)
     }
@@ -275,11 +301,19 @@ impl Kind for Places {
             return None;
         }
         let key = table.bytes.get(table.state.key.clone())?;
-        let value = match &table.state.value {
-            Some(value) => Some(table.bytes.get(value.clone())?),
-            None => None,
+        let Some(value) = table.state.value.clone() else { return Some(Record { key, value: None }) };
+        let len = value.len();
+        let value = if len <= value::longest_short(table.state.page, key.len()) {
+            Value::Short(table.bytes.get(value)?)
+        } else {
+            let crc = match table.state.crc {
+                Some(crc) => crc,
+                None => value::sum(table.bytes.get(value)?),
+            };
+            let unit = table.segment(table.state.loaded);
+            Value::Long(Long { len: len as u32, crc, in_log: true, unit, at: table.state.at })
         };
-        Some(Record { key, value })
+        Some(Record { key, value: Some(value) })
     }
 
     fn mark(table: &mut Memtable<'_, Self>, at: At) {
@@ -287,11 +321,16 @@ impl Kind for Places {
         if word & MERGED == 0 {
             table.state.merged = table.state.merged.wrapping_add(1);
             table.set_word(at.cell, word | MERGED);
+            if word & KNOWN == 0 {
+                table.state.merged_long = table.state.merged_long.saturating_add(table.long_at(at));
+            }
         }
     }
 
     fn drop_merged(table: &mut Memtable<'_, Self>) {
         table.state.loaded = NOWHERE;
+        let long = core::mem::take(&mut table.state.merged_long);
+        table.state.long = table.state.long.saturating_sub(long);
         if core::mem::take(&mut table.state.merged) == 0 {
             return;
         }
@@ -306,9 +345,12 @@ impl Kind for Places {
             }
         }
         table.state.used = kept;
+        // What could not be read any more when it was replaced.
+        table.state.long = if kept == 0 { 0 } else { table.state.long };
     }
 
     fn unmark(table: &mut Memtable<'_, Self>) {
+        table.state.merged_long = 0;
         if core::mem::take(&mut table.state.merged) != 0 {
             for at in 0..table.state.used {
                 let word = table.word(at);
@@ -402,8 +444,9 @@ impl Memtable<'_, Places> {
             let site = Site { segment, position, home: self.home(segment) };
             self.state.loaded = NOWHERE;
             let page = self.bytes.get_mut(..self.state.page).unwrap_or_default();
-            let Logged { key, value } = ground.read_entry(&site, page)?;
+            let Logged { key, value, at, crc } = ground.read_entry(&site, page)?;
             (self.state.loaded, self.state.key, self.state.value) = (place, key, value);
+            (self.state.at, self.state.crc) = (at, crc);
         }
         Ok(self.bytes.get(self.state.key.clone()).unwrap_or_default())
     }

@@ -6,7 +6,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::node::{Cell, Pointer, Value};
+use crate::node::{self, Cell, Pointer};
 
 type Pairs = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
@@ -29,10 +29,26 @@ impl Random {
         let mut map = BTreeMap::new();
         for _ in 0..count {
             let key = self.key(letters, longest);
-            let value = (self.below(4) != 0).then(|| vec![self.below(256) as u8; self.below(150)]);
+            let value = (self.below(4) != 0).then(|| vec![self.below(256) as u8; if self.below(8) == 0 { IN_TABLE } else { self.below(150) }]);
             map.insert(key, value);
         }
         map.into_iter().collect()
+    }
+}
+
+/// Values of so many bytes stand for long ones, whose places they are.
+fn said(value: &[u8]) -> Value<'_> {
+    if value.len() == IN_TABLE { Value::Long(Long::read(value, false)) } else { Value::Short(value) }
+}
+
+fn heard(value: Value<'_>) -> Vec<u8> {
+    match value {
+        Value::Short(value) => value.to_vec(),
+        Value::Long(long) => {
+            let mut bytes = vec![0; IN_TABLE];
+            long.write(&mut bytes);
+            bytes
+        }
     }
 }
 
@@ -41,7 +57,7 @@ fn grouped(size: usize, pairs: &mut Pairs) -> Vec<u8> {
     let mut page = vec![0xEE; size];
     let mut end = init(&mut page, 7);
     let fit =
-        pairs.iter().take_while(|(key, value)| push(&mut page, &mut end, key, value.as_deref())).count();
+        pairs.iter().take_while(|(key, value)| push(&mut page, &mut end, key, value.as_deref().map(said))).count();
     pairs.truncate(fit);
     page
 }
@@ -50,10 +66,10 @@ fn grouped(size: usize, pairs: &mut Pairs) -> Vec<u8> {
 fn leaf(size: usize, pairs: &mut Pairs) -> Vec<u8> {
     let mut page = vec![0; size];
     node::init(&mut page, 0, 7);
-    let none = Value::Overflow { len: u32::MAX, first: Pointer { block: u32::MAX, crc: u32::MAX } };
+    let none = node::Value::Overflow { len: u32::MAX, first: Pointer { block: u32::MAX, crc: u32::MAX } };
     let mut at = 0;
     pairs.retain(|(key, value)| {
-        let value = value.as_deref().map_or(none, Value::Inline);
+        let value = value.as_deref().map_or(none, node::Value::Inline);
         let fits = node::insert(&mut page, &mut [], at, &Cell::Leaf { key, value });
         at += usize::from(fits);
         fits
@@ -81,7 +97,7 @@ fn says(page: &[u8], pairs: &Pairs, asked: &[Vec<u8>]) {
         assert!(found.is(key) && joined(found) == *key);
         assert!(!found.is(&key[..key.len() - 1]) && !found.is(&[&key[..], b"a"].concat()));
         assert_eq!(found.prefix(), prefix(key));
-        assert_eq!(super::value(page, at), Some(value.as_deref()));
+        assert_eq!(super::value(page, at).map(|value| value.map(heard)), Some(value.clone()));
         assert_eq!(search(page, key), (cell, at, true));
         for (other, _) in pairs {
             assert_eq!(found.cmp((&other[..]).into()), key.cmp(other));
@@ -167,7 +183,7 @@ fn a_page_is_filled_to_the_end() {
         let mut end = init(&mut page, 1);
         let fits = 12 + 3 + 3 + usize::from(value >= 127) + value + 2 <= 512;
         let before = page.clone();
-        assert_eq!(push(&mut page, &mut end, b"key", Some(&vec![9; value])), fits, "{value}");
+        assert_eq!(push(&mut page, &mut end, b"key", Some(Value::Short(&vec![9; value]))), fits, "{value}");
         assert!(fits || page == before);
     }
 }

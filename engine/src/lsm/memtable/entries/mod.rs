@@ -15,8 +15,8 @@
 //! The value of a leaf's cell is a word and the value of the entry:
 //!
 //! ```text
-//!   word     4 offset << 2 | merged << 1 | tombstone
-//!            . value; nothing for a tombstone
+//!   word     4 offset << 2 | merged << 1 | apart
+//!            . value; where it is apart, nothing for a tombstone, or where the log has a long value
 //! ```
 //! Offsets are those in the log. Thirty bits of them are kept: together with the newest offset they are whole, as long as
 //! less than 2^30 bytes of log lie between the oldest and the newest entry.
@@ -37,7 +37,8 @@ use core::ops::Bound;
 use super::{At, Kind, Memtable, Record};
 use crate::codec::{put_word, word_at};
 use crate::index::Ground;
-use crate::node::{self, Cell, Value};
+use crate::lsm::value::{IN_LOG, Long, Value, max_pair};
+use crate::node::{self, Cell};
 use crate::volume::{Division, Fault};
 
 /// Chunks that there is room for at least.
@@ -47,8 +48,8 @@ const FENCE: usize = 16;
 /// Bytes before the value of an entry.
 const WORD: usize = 4;
 
-/// In a word: the key was deleted.
-const TOMBSTONE: u32 = 1;
+/// In a word: the value is not here. The key was deleted, if nothing is.
+const APART: u32 = 1;
 /// In a word: the entry is in a table already.
 const MERGED: u32 = 2;
 /// In a fence's lowest offset: all entries are merged.
@@ -76,12 +77,15 @@ pub struct Entries {
     fresh: u32,
     entries: u32,
     newest: u64,
+    /// Bytes of long values.
+    long: u64,
 }
 
 impl Entries {
-    const NEW: Self = Self { size: 0, total: 0, used: 0, free: NO_CHUNK, fresh: 0, entries: 0, newest: 0 };
+    const NEW: Self =
+        Self { size: 0, total: 0, used: 0, free: NO_CHUNK, fresh: 0, entries: 0, newest: 0, long: 0 };
 
-    /// Whether the next insert finds room, whatever it is, if it is not larger than [`max_pair`]: see the module.
+    /// Whether the next insert finds room, whatever it is: see the module.
     fn has_chunk(&self) -> bool {
         self.used < self.total
     }
@@ -125,16 +129,26 @@ fn prefix(key: &[u8]) -> u64 {
 #[cfg_attr(target_pointer_width = "32", inline(never))]
 fn entry(chunk: &[u8], cell: usize) -> (u32, &[u8]) {
     match node::value(chunk, cell) {
-        Some(Value::Inline(bytes)) => (word_at(bytes, 0), bytes.get(WORD..).unwrap_or_default()),
+        Some(node::Value::Inline(bytes)) => (word_at(bytes, 0), bytes.get(WORD..).unwrap_or_default()),
         _ => (0, &[]),
     }
 }
 
-/// The most that [`node::pair_size`] may be of a key and [`WORD`] more bytes than the value has: half of a chunk, and what
-/// node's lengths can say.
-pub(crate) const fn max_pair(chunk_size: usize) -> usize {
-    let half = node::usable(chunk_size) / 2;
-    if half < 1 << 14 { half } else { 1 << 14 }
+/// What they say.
+fn said(word: u32, value: &[u8]) -> Option<Value<'_>> {
+    match (word & APART, value) {
+        (0, _) => Some(Value::Short(value)),
+        (_, []) => None,
+        _ => Some(Value::Long(Long::read(value, true))),
+    }
+}
+
+/// Bytes of a long value.
+fn long_bytes(word: u32, value: &[u8]) -> u64 {
+    match said(word, value) {
+        Some(Value::Long(long)) => long.len.into(),
+        _ => 0,
+    }
 }
 
 impl Kind for Entries {
@@ -147,10 +161,6 @@ impl Kind for Entries {
 
     fn least(page: usize, _: &Division) -> usize {
         page.saturating_mul(MIN_CHUNKS)
-    }
-
-    fn max_pair(page: usize) -> usize {
-        max_pair(page)
     }
 
     fn divide(table: &mut Memtable<'_, Self>, page: usize, _: &Division) -> Result<(), &'static str> {
@@ -178,6 +188,10 @@ impl Kind for Entries {
         self.size as u32
     }
 
+    fn long(&self) -> u64 {
+        self.long
+    }
+
     fn has_room(&self) -> bool {
         self.has_chunk()
     }
@@ -186,7 +200,7 @@ impl Kind for Entries {
         table: &mut Memtable<'_, Self>,
         _: &mut G,
         key: &[u8],
-        value: Option<&[u8]>,
+        value: Option<Value<'_>>,
         _: bool,
         offset: u64,
     ) -> Result<bool, Fault> {
@@ -249,9 +263,17 @@ impl Memtable<'_, Entries> {
     /// Puts an entry in, in place of the one of the same key; then it is not merged. False: there is no room, or it is larger
     /// than [`max_pair`], and nothing has changed. `offset` is less than 2^30 from that of any entry, and from what
     /// [`lowest`](Self::lowest) said last.
-    pub(crate) fn insert(&mut self, key: &[u8], value: Option<&[u8]>, offset: u64) -> bool {
-        let word = (offset as u32) << 2 | if value.is_none() { TOMBSTONE } else { 0 };
-        let value = value.unwrap_or_default();
+    pub(crate) fn insert(&mut self, key: &[u8], value: Option<Value<'_>>, offset: u64) -> bool {
+        let mut place = [0; IN_LOG];
+        let (apart, value) = match &value {
+            Some(Value::Short(value)) => (0, *value),
+            Some(Value::Long(long)) => {
+                long.write(&mut place);
+                (APART, &place[..])
+            }
+            None => (APART, &[][..]),
+        };
+        let word = (offset as u32) << 2 | apart;
         let cell = Cell::Stamped { key, word, value };
         let size = cell.size();
         if size > max_pair(self.state.size) || self.state.used == 0 && !self.open(0) {
@@ -268,6 +290,8 @@ impl Memtable<'_, Entries> {
         if !has_room && node::room(chunk).saturating_add(freed) < size {
             return false;
         }
+        let freed = old.map_or(0, |(word, old)| long_bytes(word, old));
+        self.state.long = self.state.long.saturating_sub(freed).saturating_add(long_bytes(word, value));
         match old {
             None => self.state.entries = self.state.entries.wrapping_add(1),
             Some((old, _)) if old & MERGED != 0 => {
@@ -332,7 +356,7 @@ impl Memtable<'_, Entries> {
             return None;
         }
         let (word, value) = entry(chunk, cell);
-        Some(Record { key: node::key(chunk, cell), value: (word & TOMBSTONE == 0).then_some(value) })
+        Some(Record { key: node::key(chunk, cell), value: said(word, value) })
     }
 
     /// Where in the log it is, and whether it is merged.
@@ -571,9 +595,10 @@ impl Memtable<'_, Entries> {
     fn sweep(&mut self, number: u32, drop: bool) -> bool {
         let chunk = node::page_mut(self.bytes, self.state.size, number);
         let (count, marked) = (node::count(chunk), node::generation(chunk));
+        let goes = drop && marked as usize >= count;
         if drop {
             self.state.entries = self.state.entries.wrapping_sub(marked);
-            if marked as usize >= count {
+            if goes && self.state.long == 0 {
                 return false;
             }
         }
@@ -582,13 +607,17 @@ impl Memtable<'_, Entries> {
                 && let word = word_at(place, 0)
                 && word & MERGED != 0
             {
-                put_word(place, word & !MERGED);
                 if drop {
+                    let long = long_bytes(word, place.get(WORD..).unwrap_or_default());
+                    self.state.long = self.state.long.saturating_sub(long);
+                }
+                put_word(place, word & !MERGED);
+                if drop && !goes {
                     node::remove(chunk, cell);
                 }
             }
         }
-        true
+        !goes
     }
 
     /// Moves the entries of a chunk into the one before it, if both leave an eighth of that free. Then the fence is none.
