@@ -26,15 +26,15 @@ impl Kind {
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::BTree => 1,
-            Self::Lsm => 4,
+            Self::Lsm => 5,
         }
     }
 
     pub(crate) const fn of(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::BTree),
-            // Of version 3, tables have pages of another kind, which are read as well.
-            3 | 4 => Some(Self::Lsm),
+            // Of 3, tables have pages of another kind, which are read as well; of 4, none has long values.
+            3..=5 => Some(Self::Lsm),
             _ => None,
         }
     }
