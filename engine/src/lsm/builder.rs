@@ -230,7 +230,6 @@ impl Builder<'_> {
         buffer: &mut [u8],
         memory: Option<&[u8]>,
     ) -> Result<(), Fault> {
-        self.check()?;
         let Some(mut copied) = self.progress.copied else { return Ok(()) };
         let Copied { from, to, done, .. } = copied;
         let table = self.progress.table.block;
@@ -246,7 +245,8 @@ impl Builder<'_> {
         }
         let len = from.len.wrapping_sub(done).min(buffer.len() as u32);
         let whole = align_up(len, ground.write_unit());
-        let buffer = buffer.get_mut(..whole as usize).filter(|buffer| !buffer.is_empty()).ok_or(Fault::OutOfRange)?;
+        let buffer =
+            buffer.get_mut(..whole as usize).filter(|buffer| !buffer.is_empty()).ok_or(Fault::OutOfRange)?;
         let (piece, rest) = buffer.split_at_mut_checked(len as usize).unwrap_or_default();
         rest.fill(0);
         match memory {
@@ -340,9 +340,9 @@ impl Builder<'_> {
         written
     }
 
-    /// A page that was not written is written by nobody. (A merge gives such a table up; who loads in bulk may go on.)
+    /// A page that was not written is written by nobody, and so is the rest of a long value. (A merge gives such a table up; who loads in bulk may go on.)
     fn check(&self) -> Result<(), Fault> {
-        if self.progress.bad { Err(Fault::Device) } else { Ok(()) }
+        if self.progress.bad || self.progress.copied.is_some() { Err(Fault::Device) } else { Ok(()) }
     }
 
     /// Completes the table. At least one pair was added.

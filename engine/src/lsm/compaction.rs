@@ -226,9 +226,7 @@ impl<M: Kind> Tree<'_, M> {
     pub(super) fn pack_tables(&mut self) -> Option<Job> {
         let most = self.state.most_pages();
         let run = self.tables.list.run(0);
-        let left = |table: u32| {
-            self.tables.list.get(run.start.wrapping_add(table)).left(most)
-        };
+        let left = |table: u32| self.tables.list.get(run.start.wrapping_add(table)).left(most);
         let pages: u32 = (0..run.len).map(left).sum();
         let last = run.len.saturating_sub(1);
         if pages > last.saturating_mul(most) {

@@ -157,6 +157,7 @@ impl Tables<'_> {
     }
 
     /// The block that the page of a pair is in.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn block_of<G: Ground>(&self, ground: &G, spot: Spot) -> u32 {
         let pages = (ground.block_size() as usize).checked_div(self.size()).unwrap_or(1) as u32;
         self.pool.frame(spot.frame).block / pages.max(1)

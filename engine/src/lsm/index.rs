@@ -177,7 +177,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     fn blocks_for_value(&self, key: usize, value: usize) -> u32 {
         let size = self.state.layout.size;
         let is_long = value > longest_short(size, key);
-        if is_long { blocks_for_long(value as u64, self.state.block, size).saturating_add(1) } else { 0 }
+        if is_long { blocks_for_long(value, self.state.block, size).saturating_add(1) } else { 0 }
     }
 
     fn spare(&self) -> u32 {

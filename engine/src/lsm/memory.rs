@@ -151,8 +151,8 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
     ///
     /// As a rule a page is a thirty-second of a block, from 512 to 4,096 bytes, but no smaller than the device's units. Where erase
     /// units make blocks larger than tables need be, smaller pages save memory: a tree has nine of them and more. The index of a table is
-    /// one page, so tables with small pages may leave most of their block unused, and the longest [value](crate::store::Store::max_value)
-    /// is half a page. From 512 to 4,096 bytes, or up to the device's units, and no more than 256 pages in a block; else
+    /// one page, so tables with small pages may leave most of their block unused. A value longer than half a page is kept apart from its
+    /// pair, which costs a `get` a read more. From 512 to 4,096 bytes, or up to the device's units, and no more than 256 pages in a block; else
     /// [`BlockSize`](crate::store::Error::BlockSize).
     #[must_use]
     pub fn with_page_size(mut self, bytes: u32) -> Self {

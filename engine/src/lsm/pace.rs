@@ -23,8 +23,9 @@ const DUE: u32 = 247;
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
 /// Blocks for long values of so many bytes in all: one of more than half a table leaves the rest of it to short ones.
-pub(super) fn blocks_for_long(bytes: u64, block: u32, page: usize) -> u32 {
-    let room = u64::from(block).saturating_sub((page as u64).saturating_mul(4)) / 2;
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+pub(super) fn blocks_for_long(bytes: usize, block: u32, page: usize) -> u32 {
+    let room = (block as usize).saturating_sub(page.saturating_mul(4)) / 2;
     u32::try_from(bytes.div_ceil(room.max(1))).unwrap_or(u32::MAX)
 }
 
@@ -136,9 +137,10 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
     }
 
     /// Pages of pairs of so many bytes, and of the long values of the memtable.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn held(&self, bytes: u32) -> u32 {
-        let bytes = self.memtable.long().saturating_add(bytes.into());
-        (bytes / self.state.layout.size.max(1) as u64) as u32
+        let bytes = self.memtable.long().saturating_add(bytes as usize);
+        (bytes / self.state.layout.size.max(1)) as u32
     }
 
     /// Pages for a change, of merges of whole runs: what is to be done, divided among the changes that there is room for until then.
@@ -149,9 +151,9 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         let mut changes = (room / self.state.pair.max(16)).max(1);
         if self.memtable.long() != 0 {
             // The log may be full before the memtable is.
-            let log = u64::from(LOG_FULL.saturating_sub(self.state.log)).saturating_mul(self.state.log_bytes);
-            let entries = log / u64::from(LOG_FULL) / u64::from(self.state.entry.max(16));
-            changes = changes.min(entries.clamp(1, u32::MAX.into()) as u32);
+            let left = u64::from(LOG_FULL.saturating_sub(self.state.log));
+            let entries = left.saturating_mul(self.state.log_bytes / u64::from(self.state.entry.max(16)));
+            changes = changes.min((entries / u64::from(LOG_FULL)).clamp(1, u32::MAX.into()) as u32);
         }
         let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
         let held = self.held(used.saturating_mul(part));

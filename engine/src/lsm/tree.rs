@@ -332,7 +332,8 @@ impl<M: memtable::Kind> Tree<'_, M> {
             return Value::Short(value);
         }
         let (unit, at) = ground.value_site(key.len(), value.len());
-        Value::Long(Long { len: value.len() as u32, crc: sum(value), in_log: true, unit, at })
+        let crc = if M::IN_LOG { 0 } else { sum(value) };
+        Value::Long(Long { len: value.len() as u32, crc, in_log: true, unit, at })
     }
 
     /// Whether a table has what the log says at this offset about a key.

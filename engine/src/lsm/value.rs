@@ -58,7 +58,9 @@ pub(crate) fn sum(value: &[u8]) -> u32 {
 impl Long {
     /// As a table's pair says it.
     pub(crate) fn write(&self, to: &mut [u8]) {
-        for (place, word) in to.as_chunks_mut::<4>().0.iter_mut().zip([self.len, self.crc, self.at, self.unit]) {
+        for (place, word) in
+            to.as_chunks_mut::<4>().0.iter_mut().zip([self.len, self.crc, self.at, self.unit])
+        {
             put_word(place, word);
         }
     }
@@ -82,12 +84,14 @@ impl Long {
     }
 
     /// All of it. One device read.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn copy<G: Ground>(&self, ground: &mut G, out: &mut [u8]) -> Result<(), Fault> {
         self.part(ground, 0, out)?;
         if sum(out) == self.crc { Ok(()) } else { Err(self.damaged(ground)) }
     }
 
     /// Whether it is what was written. Reads it piece by piece into `buffer`.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn is_sound<G: Ground>(&self, ground: &mut G, buffer: &mut [u8]) -> Result<bool, Fault> {
         let (mut from, mut sum) = (0, Checksum::new());
         while from < self.len {

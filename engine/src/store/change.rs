@@ -16,7 +16,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// room for one; while a checkpoint is under way, writes of up to `depth + 8` pages, those that stand together with one
     /// call, and once its publish; and after it two reads, until all is free that it has released of the log (at once on 32
     /// bits and where the volume has other logs: a read for each segment). A value too long for a leaf is written once more,
-    /// to blocks of its own.
+    /// to blocks of its own; an LSM tree reads it from the log when its pair is merged into a table, and copies it there.
     ///
     /// For a value within a page of a B-tree that is at most `2 depth + 8` reads, `3 depth + 12` pages written, and six syncs:
     /// three of the publish, two where the log goes on in another segment, and one for the first entry after an open.

@@ -32,7 +32,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Finds the value of a key and copies it to the start of `out`. `None`: the key has none.
     ///
     /// Reads at most as many pages as the tree is deep, and none that is in the pool; and for a value too long for a leaf,
-    /// its own blocks.
+    /// its own blocks, or of an LSM tree just its bytes, at once.
     pub fn get<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,

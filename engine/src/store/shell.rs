@@ -517,7 +517,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.index.max_key()
     }
 
-    /// The longest value of a key of this length: the two are one entry of the log.
+    /// The longest value of a key of this length: the two are one entry of the log. Of an LSM tree a table less four pages at most.
     pub fn max_value<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &Volume<D, V, N>,

@@ -136,7 +136,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             }
             let offset = head.claimed_offset(whole, word_at(record, 0));
             // It is one of the entries behind the first of its segment.
-            is_whole = offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset();
+            is_whole =
+                offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset();
             if is_whole {
                 break;
             }

@@ -4,7 +4,6 @@ use esker::device::Geometry;
 use esker::store::Kind;
 use esker::volume::FormatOptions;
 use esker_qemu::boards::{emcraft_sf2, lm3s6965evb};
-use esker_qemu::settings::{OnBTree, OnLsm};
 
 /// A board that QEMU emulates, with an image on it and the medium behind it.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub struct Board {
     /// How the image lays a volume out.
     pub layout: &'static FormatOptions,
     /// Of the settings that it has beside its logs.
-    pub settings: Option<Tree>,
+    pub settings: Option<Kind>,
     /// Bytes of RAM that the image may take, stack and all.
     pub ram: u64,
 }
@@ -35,18 +34,8 @@ pub struct Units {
     pub erase: u32,
 }
 
-/// What settings are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tree {
-    pub kind: Kind,
-    /// Bytes of the longest value.
-    pub longest: usize,
-}
-
 const CARD: Units = Units { write: 512, erase: 0 };
 const FLASH: Units = Units { write: 4, erase: 64 << 10 };
-const BTREE: Tree = Tree { kind: Kind::BTree, longest: OnBTree::PLAN.longest };
-const LSM: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::PLAN.longest };
 
 /// All of them.
 pub const BOARDS: [Board; 4] = [
@@ -57,7 +46,7 @@ pub const BOARDS: [Board; 4] = [
         size: 4 << 20,
         units: CARD,
         layout: &lm3s6965evb::LAYOUT,
-        settings: Some(BTREE),
+        settings: Some(Kind::BTree),
         ram: 28 << 10,
     },
     Board {
@@ -67,7 +56,7 @@ pub const BOARDS: [Board; 4] = [
         size: 4 << 20,
         units: CARD,
         layout: &lm3s6965evb::LSM_LAYOUT,
-        settings: Some(LSM),
+        settings: Some(Kind::Lsm),
         ram: 25 << 10,
     },
     Board {
@@ -77,7 +66,7 @@ pub const BOARDS: [Board; 4] = [
         size: 16 << 20,
         units: FLASH,
         layout: &emcraft_sf2::LAYOUT,
-        settings: Some(LSM),
+        settings: Some(Kind::Lsm),
         ram: 25 << 10,
     },
     Board {

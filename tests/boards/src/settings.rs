@@ -16,7 +16,7 @@ use esker_qemu::logger::Stamp;
 use esker_qemu::settings::{BOOT, KEY, OnLsm, PAGE, SETTINGS, STEPS, VALUE, step};
 
 use crate::Failure;
-use crate::board::{Board, Tree};
+use crate::board::Board;
 use crate::message::Message;
 
 /// Keys and values.
@@ -27,7 +27,7 @@ type Keys<I> = Store<I, Vec<u8>>;
 /// Does the same with either tree: `$index` is one with memory, in `$body`.
 macro_rules! with_index {
     ($tree:expr, $volume:expr, $index:ident => $body:expr) => {
-        match $tree.kind {
+        match $tree {
             Kind::BTree => {
                 let $index = btree($volume);
                 $body
@@ -44,7 +44,7 @@ macro_rules! with_index {
 #[derive(Debug)]
 pub struct Settings {
     /// What they are on; `None`: the board has none.
-    tree: Option<Tree>,
+    tree: Option<Kind>,
     /// As they were when they were last opened.
     pairs: Pairs,
     /// What has been changed since.
@@ -62,7 +62,7 @@ struct Run {
 
 impl Settings {
     /// Of a new medium.
-    pub fn new(tree: Option<Tree>) -> Self {
+    pub fn new(tree: Option<Kind>) -> Self {
         Self { tree, pairs: Pairs::new(), run: None, made: false }
     }
 
@@ -114,11 +114,11 @@ impl Settings {
         if !damages.is_empty() {
             return Err(format!("the settings' store is damaged: {}", damages.join(", ")).into());
         }
-        self.judge(found, tree.longest)?;
+        self.judge(found)?;
         Ok(Some(self.pairs.len() as u64))
     }
 
-    fn judge(&mut self, found: Pairs, longest: usize) -> Result<(), Failure> {
+    fn judge(&mut self, found: Pairs) -> Result<(), Failure> {
         let mut state = std::mem::take(&mut self.pairs);
         let steps = self.run.map_or(0, |_| STEPS);
         let Run { boot, durable } = self.run.take().unwrap_or(Run { boot: 0, durable: 0 });
@@ -127,15 +127,15 @@ impl Settings {
                 self.pairs = found;
                 return Ok(());
             }
-            apply(&mut state, Stamp { boot, number }, longest);
+            apply(&mut state, Stamp { boot, number });
         }
         Err(format!("the settings are not those after {durable} to {steps} steps of start {boot}").into())
     }
 }
 
 /// What a step does to a map.
-fn apply(pairs: &mut Pairs, stamp: Stamp, longest: usize) {
-    for change in step(stamp, longest).into_iter().flatten() {
+fn apply(pairs: &mut Pairs, stamp: Stamp) {
+    for change in step(stamp).into_iter().flatten() {
         match change.value(stamp, &mut [0; VALUE]) {
             Some(value) => pairs.insert(change.key().to_vec(), value.to_vec()),
             None => pairs.remove(change.key()),
@@ -144,7 +144,7 @@ fn apply(pairs: &mut Pairs, stamp: Stamp, longest: usize) {
 }
 
 /// Makes a medium for a board, with a volume as the board would make it, and settings of which there are none yet.
-pub fn make(path: &Path, board: &Board, tree: Tree) -> Result<(), Failure> {
+pub fn make(path: &Path, board: &Board, tree: Kind) -> Result<(), Failure> {
     let device = FileDevice::create(path, board.geometry())?;
     let mut volume = Disk::format(device, vec![0; 64 << 10], board.layout)?;
     with_index!(tree, &volume, index => create(&mut volume, index))?;
@@ -152,9 +152,9 @@ pub fn make(path: &Path, board: &Board, tree: Tree) -> Result<(), Failure> {
 }
 
 /// Does on Linux what a board does in a run, and says what a board would say.
-pub fn run_on_linux(path: &Path, tree: Tree) -> Result<Vec<Message>, Failure> {
+pub fn run_on_linux(path: &Path, tree: Kind) -> Result<Vec<Message>, Failure> {
     let mut volume = open(path)?.ok_or("there are no settings to change on Linux")?;
-    Ok(with_index!(tree, &volume, index => change(&mut volume, index, tree.longest))?)
+    Ok(with_index!(tree, &volume, index => change(&mut volume, index))?)
 }
 
 type Outcome<T> = Result<T, store::Error<DeviceError>>;
@@ -204,14 +204,14 @@ fn read_all<I: Index>(volume: &mut Disk, keys: &mut Keys<I>) -> Outcome<Pairs> {
 }
 
 /// What a board does in a run, but for its commits.
-fn change<I: Index>(volume: &mut Disk, index: I, longest: usize) -> Outcome<Vec<Message>> {
+fn change<I: Index>(volume: &mut Disk, index: I) -> Outcome<Vec<Message>> {
     let mut keys = Keys::open(volume, index, vec![0; 4096])?;
     let (pairs, mut value) = (read_all(volume, &mut keys)?.len() as u64, [0; VALUE]);
     let last = keys.get(volume, BOOT, &mut value)?.and(value.first_chunk()).copied();
     let boot = last.map_or(0, u32::from_le_bytes) + 1;
     for number in 0..STEPS {
         let stamp = Stamp { boot, number };
-        for change in step(stamp, longest).into_iter().flatten() {
+        for change in step(stamp).into_iter().flatten() {
             match change.value(stamp, &mut value) {
                 Some(value) => keys.put(volume, change.key(), value)?,
                 None => keys.delete(volume, change.key())?,
@@ -231,10 +231,8 @@ fn change<I: Index>(volume: &mut Disk, index: I, longest: usize) -> Outcome<Vec<
 mod tests {
     use super::*;
 
-    const TREE: Tree = Tree { kind: Kind::Lsm, longest: OnLsm::PLAN.longest };
-
     fn new() -> Settings {
-        Settings::new(Some(TREE))
+        Settings::new(Some(Kind::Lsm))
     }
 
     fn said(settings: &mut Settings, messages: &[Message]) -> Result<(), Failure> {
@@ -243,7 +241,7 @@ mod tests {
 
     fn after(steps: u32) -> Pairs {
         let mut pairs = Pairs::new();
-        (0..steps).for_each(|number| apply(&mut pairs, Stamp { boot: 1, number }, TREE.longest));
+        (0..steps).for_each(|number| apply(&mut pairs, Stamp { boot: 1, number }));
         pairs
     }
 
@@ -254,11 +252,11 @@ mod tests {
             let start = [Message::SettingsThere { pairs: 0 }, Message::SettingsStarted { boot: 1 }];
             said(&mut settings, &start).unwrap();
             said(&mut settings, &[Message::SettingsDurable { step: 6 }]).unwrap();
-            assert_eq!(settings.judge(after(steps), TREE.longest).is_ok(), right, "{steps}");
+            assert_eq!(settings.judge(after(steps)).is_ok(), right, "{steps}");
         }
         let mut settings = new();
-        assert!(settings.judge(after(1), TREE.longest).is_err(), "nothing was started");
-        settings.judge(after(0), TREE.longest).unwrap();
+        assert!(settings.judge(after(1)).is_err(), "nothing was started");
+        settings.judge(after(0)).unwrap();
     }
 
     #[test]
@@ -271,7 +269,7 @@ mod tests {
                 Some(value) => pairs.insert(key.clone(), value),
                 None => pairs.remove(&key),
             };
-            assert!(settings.judge(pairs.clone(), TREE.longest).is_err());
+            assert!(settings.judge(pairs.clone()).is_err());
         }
     }
 

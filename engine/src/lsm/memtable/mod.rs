@@ -64,7 +64,7 @@ pub trait Kind: Sized {
     /// Bytes of pairs that a part of the room stands for at most; `pair`: of one pair, on average.
     fn part(&self, pair: u32) -> u32;
     /// Bytes of long values beside that, which tables may grow by.
-    fn long(&self) -> u64;
+    fn long(&self) -> usize;
     /// Whether the next insert finds room, whatever it is.
     fn has_room(&self) -> bool;
     /// Puts an entry in, in place of the one of the same key; then it is not merged. False: there is no room, and nothing has
@@ -123,9 +123,10 @@ impl<K: Kind> Memtable<'_, K> {
     }
 
     /// Bytes of a long value there.
-    fn long_at(&self, at: At) -> u64 {
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn long_at(&self, at: At) -> usize {
         match self.record(at).and_then(|record| record.value) {
-            Some(Value::Long(Long { len, .. })) => len.into(),
+            Some(Value::Long(Long { len, .. })) => len as usize,
             _ => 0,
         }
     }

@@ -18,9 +18,9 @@
 use core::ops::{Bound, Range};
 
 use super::{At, Kind, Memtable, Record};
-use crate::lsm::value::{self, Long, Value};
 use crate::codec::{Checksum, put_word, word_at};
 use crate::index::{Ground, Logged};
+use crate::lsm::value::{self, Long, Value};
 use crate::volume::{Division, Fault};
 use crate::wal::{Home, Site};
 
@@ -72,8 +72,8 @@ pub struct Places {
     at: u32,
     crc: Option<u32>,
     /// Bytes of long values that tables may grow by, and how many of those are merged.
-    long: u64,
-    merged_long: u64,
+    long: usize,
+    merged_long: usize,
 }
 
 impl Places {
@@ -187,7 +187,7 @@ impl Kind for Places {
         pair
     }
 
-    fn long(&self) -> u64 {
+    fn long(&self) -> usize {
         self.long
     }
 
@@ -251,7 +251,7 @@ impl Kind for Places {
         if let Some(Value::Long(long)) = value
             && is_counted
         {
-            table.state.long = table.state.long.saturating_add(long.len.into());
+            table.state.long = table.state.long.saturating_add(long.len as usize);
         }
         Ok(true)
     }

@@ -29,7 +29,9 @@ impl Random {
         let mut map = BTreeMap::new();
         for _ in 0..count {
             let key = self.key(letters, longest);
-            let value = (self.below(4) != 0).then(|| vec![self.below(256) as u8; if self.below(8) == 0 { IN_TABLE } else { self.below(150) }]);
+            let value = (self.below(4) != 0).then(|| {
+                vec![self.below(256) as u8; if self.below(8) == 0 { IN_TABLE } else { self.below(150) }]
+            });
             map.insert(key, value);
         }
         map.into_iter().collect()
@@ -56,8 +58,10 @@ fn heard(value: Value<'_>) -> Vec<u8> {
 fn grouped(size: usize, pairs: &mut Pairs) -> Vec<u8> {
     let mut page = vec![0xEE; size];
     let mut end = init(&mut page, 7);
-    let fit =
-        pairs.iter().take_while(|(key, value)| push(&mut page, &mut end, key, value.as_deref().map(said))).count();
+    let fit = pairs
+        .iter()
+        .take_while(|(key, value)| push(&mut page, &mut end, key, value.as_deref().map(said)))
+        .count();
     pairs.truncate(fit);
     page
 }

@@ -67,7 +67,7 @@ pub struct StoreArguments {
         holds is said; `--force` formats it all the same.\n\n\
         A store keeps its pairs in blocks of one size, a page each; and what was written last in a log, in segments, \
         from which it goes on after a cut. A key takes an eighth of a page at most, a value nearly a segment. An LSM tree \
-        has tables for blocks, of many pages each, and a value takes half a page at most.",
+        has tables for blocks, of many pages each, and a value takes a table less four pages at most.",
     after_help = "Examples:\n  \
         esker kv create --engine btree --size 1G users.esker\n  \
         esker kv create --engine btree --block-size 16K /dev/sdb\n  \

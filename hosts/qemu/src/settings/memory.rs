@@ -24,8 +24,7 @@ const _: () = assert!(size_of::<OnBTree>() + size_of::<logger::Memory>() <= 16 *
 impl OnBTree {
     /// Pages in memory.
     const FRAMES: usize = 23;
-    /// A value is longer than has room in a page.
-    pub const PLAN: Plan = Plan { longest: 600, quiet: 30, parts: 1 };
+    const PLAN: Plan = Plan { quiet: 30, parts: 1 };
 
     /// Blank.
     pub const fn new() -> Self {
@@ -61,8 +60,7 @@ impl OnLsm {
     pub const LENT: usize = 8 * 1024;
     /// As many as a sweep needs.
     const FRAMES: usize = 4;
-    /// No value is longer than half a page.
-    pub const PLAN: Plan = Plan { longest: 220, quiet: 4, parts: 8 };
+    const PLAN: Plan = Plan { quiet: 4, parts: 8 };
 
     /// Blank.
     pub const fn new() -> Self {

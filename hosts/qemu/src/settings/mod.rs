@@ -55,8 +55,6 @@ type Opened<'m, I> = Store<I, &'m mut [u8], 8>;
 /// What depends on the tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Bytes of the longest value.
-    pub longest: usize,
     /// Each time so many steps are done it is quiet for a moment. (More often than in a product, so that power cuts meet merges.)
     pub quiet: u32,
     /// In which so many parts of a checkpoint are done.
@@ -115,11 +113,11 @@ impl<'m, I: Index> StoredSettings<'m, I> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
         let mut value = [0; 8];
         let last = match store.get(volume, BOOT, &mut value)? {
-            Some(_) => check(BOOT, &value, self.plan.longest).ok_or(Failure::WrongSetting)?.boot,
+            Some(_) => check(BOOT, &value).ok_or(Failure::WrongSetting)?.boot,
             None => 0,
         };
         self.boot = last.wrapping_add(1);
-        let _pairs = check_all(store, volume, self.plan.longest)?;
+        let _pairs = check_all(store, volume)?;
         info!("settings hold {=u32} pairs", _pairs);
         info!("settings start {=u32}", self.boot);
         // Where power often goes, no run gets to its end, and each start would have to replay what all of them have logged.
@@ -134,7 +132,7 @@ impl<'m, I: Index> StoredSettings<'m, I> {
     #[inline(never)]
     fn sum_up<D: BlockDevice>(&mut self, volume: &mut Disk<'_, D>) -> Result<(), Failure> {
         let State::Open(store) = &mut self.store else { return Ok(()) };
-        check_all(store, volume, self.plan.longest)?;
+        check_all(store, volume)?;
         let _info = store.info(volume)?;
         info!(
             "settings: {=u64} pairs in {=u32} leaves, depth {=u8}, {=u32} of {=u32} blocks free",
@@ -167,7 +165,7 @@ impl<I: Index> Settings for StoredSettings<'_, I> {
         let steps = self.done..self.done.saturating_add(TOGETHER);
         for number in steps.clone() {
             let stamp = Stamp { boot: self.boot, number };
-            let changes = step(stamp, self.plan.longest);
+            let changes = step(stamp);
             take_step(store, volume, stamp, &changes)?;
             check_step(store, volume, stamp, &changes)?;
         }
@@ -249,14 +247,10 @@ fn check_step<D: BlockDevice, I: Index>(
 fn check_all<D: BlockDevice, I: Index>(
     store: &mut Opened<'_, I>,
     volume: &mut Disk<'_, D>,
-    longest: usize,
 ) -> Result<u32, Failure> {
     let (mut cursor, mut value, mut pairs) = (store.cursor([0; CURSOR]), [0; VALUE], 0_u32);
     while let Some(len) = store.next(volume, &mut cursor, &mut value)? {
-        value
-            .get(..len)
-            .and_then(|value| check(cursor.key(), value, longest))
-            .ok_or(Failure::WrongSetting)?;
+        value.get(..len).and_then(|value| check(cursor.key(), value)).ok_or(Failure::WrongSetting)?;
         pairs = pairs.wrapping_add(1);
     }
     Ok(pairs)

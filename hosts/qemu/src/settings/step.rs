@@ -1,13 +1,12 @@
 //! What a run changes, step by step. All of it follows from the number of the start and of the step, and a value says of
 //! which step it is: so whoever reads a setting can tell whether it is one that was written.
 
-use super::{OnBTree, OnLsm};
 use crate::logger::Stamp;
 
 /// Bytes of the longest key.
 pub const KEY: usize = 8;
-/// Bytes of the longest value, whatever the tree.
-pub const VALUE: usize = max(OnBTree::PLAN.longest, OnLsm::PLAN.longest);
+/// Bytes of the longest value: longer than has room in a page.
+pub const VALUE: usize = 600;
 /// Changes of a step at most.
 pub const CHANGES: usize = 3;
 /// Bytes of the longest value of a step with several changes.
@@ -15,10 +14,6 @@ pub const PART: usize = 24;
 
 /// The setting that says how often the device was started.
 pub const BOOT: &[u8] = b"boot";
-
-const fn max(one: usize, other: usize) -> usize {
-    if one > other { one } else { other }
-}
 
 const NAMES: u32 = 250;
 const CHANNELS: u32 = 16;
@@ -62,8 +57,8 @@ impl Change {
     }
 }
 
-/// What a step changes, all of it or nothing; no value is longer than `longest`, which is 200 or more.
-pub fn step(stamp: Stamp, longest: usize) -> [Option<Change>; CHANGES] {
+/// What a step changes, all of it or nothing.
+pub fn step(stamp: Stamp) -> [Option<Change>; CHANGES] {
     if stamp.number == 0 {
         let [a, b, c, d] = *b"boot";
         return [Some(Change { key: [a, b, c, d, 0, 0, 0, 0], len: BOOT.len(), value: Some(8) }), None, None];
@@ -74,24 +69,18 @@ pub fn step(stamp: Stamp, longest: usize) -> [Option<Change>; CHANGES] {
         // What belongs together: the calibration of a channel.
         0 => [b"gain", b"offs", b"date"]
             .map(|group| Some(Change::new(group, which % CHANNELS, Some(8 + size % (PART - 7))))),
-        1 => [
-            Some(Change::new(
-                b"prof",
-                which % PROFILES,
-                Some(LONG + size % (longest.saturating_sub(LONG) + 1)),
-            )),
-            None,
-            None,
-        ],
+        1 => {
+            [Some(Change::new(b"prof", which % PROFILES, Some(LONG + size % (VALUE - LONG + 1)))), None, None]
+        }
         2 | 3 => [Some(Change::new(b"name", which % NAMES, None)), None, None],
         _ => [Some(Change::new(b"name", which % NAMES, Some(8 + size % 93))), None, None],
     }
 }
 
 /// The step that a setting is of, if it is one that a step has written.
-pub fn check(key: &[u8], value: &[u8], longest: usize) -> Option<Stamp> {
+pub fn check(key: &[u8], value: &[u8]) -> Option<Stamp> {
     let stamp = Stamp::take(value)?;
-    let change = step(stamp, longest).into_iter().flatten().find(|change| change.key() == key)?;
+    let change = step(stamp).into_iter().flatten().find(|change| change.key() == key)?;
     change.is(stamp, value).then_some(stamp)
 }
 

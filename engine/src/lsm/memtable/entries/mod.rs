@@ -78,7 +78,7 @@ pub struct Entries {
     entries: u32,
     newest: u64,
     /// Bytes of long values.
-    long: u64,
+    long: usize,
 }
 
 impl Entries {
@@ -144,9 +144,9 @@ fn said(word: u32, value: &[u8]) -> Option<Value<'_>> {
 }
 
 /// Bytes of a long value.
-fn long_bytes(word: u32, value: &[u8]) -> u64 {
+fn long_bytes(word: u32, value: &[u8]) -> usize {
     match said(word, value) {
-        Some(Value::Long(long)) => long.len.into(),
+        Some(Value::Long(long)) => long.len as usize,
         _ => 0,
     }
 }
@@ -188,7 +188,7 @@ impl Kind for Entries {
         self.size as u32
     }
 
-    fn long(&self) -> u64 {
+    fn long(&self) -> usize {
         self.long
     }
 

@@ -126,10 +126,10 @@ impl Pair {
         let table = self.table();
         assert_eq!(table.state.len() as usize, map.len());
         let long = |known: &Known| match known.value.as_deref().map(said) {
-            Some(Value::Long(long)) => u64::from(long.len),
+            Some(Value::Long(long)) => long.len as usize,
             _ => 0,
         };
-        assert_eq!(table.state.long(), map.values().map(long).sum::<u64>());
+        assert_eq!(table.state.long(), map.values().map(long).sum::<usize>());
         for forward in [true, false] {
             let mut at = table.seek(Bound::Unbounded, forward);
             let mut expected: Vec<_> = map.iter().collect();
