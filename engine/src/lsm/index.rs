@@ -9,7 +9,7 @@ use super::memtable;
 use super::pace::{PAGE, RESERVE, blocks_for_long};
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
-use super::value::{Long, Value, longest_short};
+use super::value::{Long, Value, is_long, longest_short};
 use crate::codec::{Checksum, Varints};
 use crate::device::Geometry;
 use crate::index::{
@@ -89,7 +89,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn reads_later(&self, key: usize, value: usize) -> bool {
-        M::IN_LOG || value > longest_short(self.state.layout.size, key)
+        M::IN_LOG || is_long(self.state.layout.size, key, value)
     }
 
     fn max_value(&self, key: usize) -> usize {
@@ -123,7 +123,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         let value = match value {
             // What no store of this kind has written.
             Some(place) if place.len() > most => return Err(ground.damaged(0)),
-            Some(place) if place.len() > longest_short(size, key_len) => {
+            Some(place) if is_long(size, key_len, place.len()) => {
                 let sum = if M::IN_LOG { 0 } else { logged_sum(ground, place.clone(), rest)? };
                 let (unit, at) = ground.value_site(key_len, place.len());
                 Some(Value::Long(Long { len: place.len() as u32, crc: sum, in_log: true, unit, at }))
@@ -176,8 +176,11 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
 
     fn blocks_for_value(&self, key: usize, value: usize) -> u32 {
         let size = self.state.layout.size;
-        let is_long = value > longest_short(size, key);
-        if is_long { blocks_for_long(value, self.state.block, size).saturating_add(1) } else { 0 }
+        if is_long(size, key, value) {
+            blocks_for_long(value, self.state.block, size).saturating_add(1)
+        } else {
+            0
+        }
     }
 
     fn spare(&self) -> u32 {

@@ -13,7 +13,7 @@ use super::memtable::{self, Entries, Memtable, Places};
 use super::merge::Job;
 use super::policy::{Outlook, Shape};
 use super::scan::Scan;
-use super::value::{IN_TABLE, Long, Value, longest_short, sum};
+use super::value::{IN_TABLE, Long, Value, is_long, sum};
 use crate::device::Geometry;
 use crate::index::{Found, Ground};
 use crate::node;
@@ -328,7 +328,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
 
     /// A value that was logged, as it is kept.
     pub(super) fn logged<'v, G: Ground>(&self, ground: &G, key: &[u8], value: &'v [u8]) -> Value<'v> {
-        if value.len() <= longest_short(self.state.layout.size, key.len()) {
+        if !is_long(self.state.layout.size, key.len(), value.len()) {
             return Value::Short(value);
         }
         let (unit, at) = ground.value_site(key.len(), value.len());
@@ -398,7 +398,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
             return Ok(false);
         }
         let memory = value;
-        let value = if value.len() <= longest_short(self.state.layout.size, key.len()) {
+        let value = if !is_long(self.state.layout.size, key.len(), value.len()) {
             Value::Short(value)
         } else {
             Value::Long(Long { len: value.len() as u32, crc: sum(value), in_log: false, unit: 0, at: 0 })

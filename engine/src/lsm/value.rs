@@ -45,9 +45,17 @@ pub(crate) const fn max_pair(page_size: usize) -> usize {
 }
 
 /// Bytes of a value that stand in a page of pairs of this size at most, for a key of this length.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) fn longest_short(page_size: usize, key: usize) -> usize {
     // The word before the value in the memtable, and lengths of two bytes.
     max_pair(page_size).saturating_sub(node::pair_size(key, 0)).saturating_sub(5)
+}
+
+/// Whether a value has no room in a page of pairs.
+#[inline]
+pub(crate) fn is_long(page_size: usize, key: usize, value: usize) -> bool {
+    // Mostly it is far from that.
+    value > page_size / 8 && value > longest_short(page_size, key)
 }
 
 /// The checksum of a value. What is the same at another place is the same value.

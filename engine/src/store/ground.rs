@@ -71,7 +71,7 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
         }
         let value = (!delete).then_some(behind..read.len);
         let crc = (read.kept < read.len).then_some(read.sum);
-        Ok(Logged { key: head..behind, value, at: read.value, crc })
+        Ok(Logged { key: head..behind, value, at: read.at.wrapping_add(behind as u32), crc })
     }
 
     fn value_site(&self, key: usize, value: usize) -> (u32, u32) {

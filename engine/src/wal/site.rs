@@ -41,6 +41,14 @@ impl Site {
         let head = Head::entry(false, len as u32, 0, false, 0);
         self.position.wrapping_add(head.head_len()).wrapping_add(from as u32)
     }
+
+    /// Whether the record there is whole, by the checksum over its seed and body and the one that it says.
+    fn is_whole(&self, head: Head, body: Checksum, crc: u32) -> bool {
+        let offset = head.claimed_offset(body, crc);
+        // It is one of the entries behind the first of its segment.
+        let ahead = offset.wrapping_sub(self.home.first);
+        ahead <= self.position / RECORD && offset & OFFSETS.wrapping_sub(1) == head.offset()
+    }
 }
 
 /// An entry that was read by its site.
@@ -49,8 +57,8 @@ pub(crate) struct Read {
     /// Its bytes, and how many of them are in the buffer: all, or less.
     pub(crate) len: usize,
     pub(crate) kept: usize,
-    /// Where its value begins in the segment, and if not all of it was kept the value's checksum.
-    pub(crate) value: u32,
+    /// Where it begins in the segment, and if not all of it was kept the value's checksum.
+    pub(crate) at: u32,
     pub(crate) sum: u32,
 }
 
@@ -103,53 +111,75 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let head = Head::more_to_read(word).and_then(|_| Head::decode(word, word_at(out, 8)));
         let head = head.filter(|head| head.is_entry() && head.size() <= room).ok_or(damaged)?;
         let size = head.size() as usize;
-        let kept = if size > out.len() { out.len() / 2 } else { size };
-        if kept > first {
-            self.fetch(volume, site, first, out.get_mut(first..kept).unwrap_or_default())?;
+        if size > out.len() {
+            return self.read_long(volume, site, head, out, value);
+        }
+        if size > first {
+            self.fetch(volume, site, first, out.get_mut(first..size).unwrap_or_default())?;
+        }
+        let Home { identity, epoch, epochs, .. } = site.home;
+        let body = out.get(head.user_at()..size).unwrap_or_default();
+        let is_whole = (epoch..=epoch.saturating_add(epochs)).any(|epoch| {
+            let seed = epoch_seed(identity, epoch).word(site.position);
+            site.is_whole(head, seed.bytes(body), word_at(out, 0))
+        });
+        if !is_whole {
+            return Err(volume.medium.fault(Fault::Damaged, u32::MAX));
         }
         let (from, len) = (head.head_len() as usize, head.len() as usize);
-        let (record, rest) = out.split_at_mut_checked(kept).unwrap_or_default();
-        let begins = from.saturating_add(value(record.get(from..).unwrap_or_default()));
-        let Home { identity, epoch, first, epochs } = site.home;
-        let body = record.get(head.user_at()..).unwrap_or_default();
-        let most = site.position / RECORD;
+        if let Some(entry) = out.get_mut(..from.wrapping_add(len))
+            && from <= entry.len()
+        {
+            entry.copy_within(from.., 0);
+        }
+        Ok(Read { len, at: site.position.wrapping_add(from as u32), kept: len, sum: 0 })
+    }
+
+    /// The same of a record that is longer than `out`.
+    #[inline(never)]
+    fn read_long<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &mut Volume<D, V, N>,
+        site: &Site,
+        head: Head,
+        out: &mut [u8],
+        value: fn(&[u8]) -> usize,
+    ) -> Result<Read, Fault> {
+        let damaged = volume.medium.fault(Fault::Damaged, u32::MAX);
+        let (size, from, len) = (head.size() as usize, head.head_len() as usize, head.len() as usize);
+        let (record, rest) = out.split_at_mut_checked(out.len() / 2).unwrap_or_default();
+        self.fetch(volume, site, 0, record)?;
+        let entry = record.get(from..).unwrap_or_default();
+        let begins = from.saturating_add(value(entry));
         let check = word_at(record.get(head.check_at()..).unwrap_or_default(), 0);
-        let mut sum = Checksum::new();
-        let mut is_whole = false;
+        let Home { identity, epoch, epochs, .. } = site.home;
         for epoch in epoch..=epoch.saturating_add(epochs) {
             let seed = epoch_seed(identity, epoch).word(site.position);
+            // Where the head says it, no other epoch is tried.
             if head.is_checked() && head.check(seed) != check {
                 continue;
             }
-            let mut whole = seed.bytes(body);
-            sum = Checksum::new().bytes(record.get(begins..).unwrap_or_default());
-            let mut at = kept;
+            let mut body = seed.bytes(record.get(head.user_at()..).unwrap_or_default());
+            let mut sum = Checksum::new().bytes(record.get(begins..).unwrap_or_default());
+            let mut at = record.len();
             while at < size {
                 let piece = rest.len().min(size.wrapping_sub(at));
                 let piece = rest.get_mut(..piece).filter(|piece| !piece.is_empty()).ok_or(damaged)?;
                 self.fetch(volume, site, at, piece)?;
-                whole = whole.bytes(piece);
+                body = body.bytes(piece);
                 // The padding is none of the value.
                 let left = from.wrapping_add(len).saturating_sub(at).min(piece.len());
                 sum = sum.bytes(piece.get(..left).unwrap_or_default());
                 at = at.wrapping_add(piece.len());
             }
-            let offset = head.claimed_offset(whole, word_at(record, 0));
-            // It is one of the entries behind the first of its segment.
-            is_whole =
-                offset.wrapping_sub(first) <= most && offset & OFFSETS.wrapping_sub(1) == head.offset();
-            if is_whole {
-                break;
+            if site.is_whole(head, body, word_at(record, 0)) {
+                record.copy_within(from.min(record.len()).., 0);
+                let kept = record.len().saturating_sub(from);
+                let at = site.position.wrapping_add(from as u32);
+                return Ok(Read { len, kept, at, sum: sum.finish() });
             }
         }
-        if !is_whole {
-            return Err(volume.medium.fault(Fault::Damaged, u32::MAX));
-        }
-        if from <= record.len() {
-            record.copy_within(from.., 0);
-        }
-        let value = site.position.wrapping_add(begins as u32);
-        Ok(Read { len, kept: kept.saturating_sub(from), value, sum: sum.finish() })
+        Err(volume.medium.fault(Fault::Damaged, u32::MAX))
     }
 
     /// Bytes of a segment, as they are there or in the write buffer.

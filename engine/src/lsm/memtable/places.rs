@@ -303,7 +303,7 @@ impl Kind for Places {
         let key = table.bytes.get(table.state.key.clone())?;
         let Some(value) = table.state.value.clone() else { return Some(Record { key, value: None }) };
         let len = value.len();
-        let value = if len <= value::longest_short(table.state.page, key.len()) {
+        let value = if !value::is_long(table.state.page, key.len(), len) {
             Value::Short(table.bytes.get(value)?)
         } else {
             let crc = match table.state.crc {
