@@ -1,25 +1,20 @@
 //! Golden images: what version 2 of the format wrote must be read for ever, and be written the same until version 3.
 //! Version 1 never left the laboratory; it is refused by its number.
 //!
-//! `ESKER_BLESS=1 cargo test -p esker --test golden` writes the images anew: only together with a new version.
-use std::path::PathBuf;
-
+//! Nothing writes the images anew: what a new version writes has images of its own.
 use esker::device::{Geometry, Ram};
-use esker::volume::{FormatOptions, Volume};
+use esker::volume::FormatOptions;
 use esker::wal::{Log, Snapshot};
+use image::{VOLUME_ID, Vol, crc, formatted, golden, newest, opened, u16_at, u32_at, u64_at};
 
-type Device = Ram<Vec<u8>>;
-type Vol = Volume<Device, Vec<u8>>;
+#[path = "common/image.rs"]
+mod image;
 
 const IMAGES: [(&str, Geometry, u32); 3] = [
     ("v2-blocks-512", Geometry::blocks(32 * 1024, 512), 2048),
     ("v2-blocks-4096", Geometry::blocks(192 * 1024, 4096), 8192),
     ("v2-nor-4-4096", Geometry::flash(48 * 1024, 4, 4096), 4096),
 ];
-
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.bin"))
-}
 
 fn payload(serial: u64) -> Vec<u8> {
     (0..serial * 37 % 113).map(|at| (serial * 7 + at) as u8).collect()
@@ -32,9 +27,7 @@ fn log(volume: &mut Vol, id: u16) -> Log<Vec<u8>> {
 /// A life with everything in it: two logs, batches, user words, a reopening without closing, a truncation, a release, a
 /// snapshot; one log closed, the other left as it was.
 fn live(geometry: Geometry, segment_size: u32) -> Vec<u8> {
-    let device = Ram::new(vec![0xFF; geometry.capacity as usize], geometry);
-    let options = FormatOptions { volume_id: 0x1D0_5CA1E, segment_size, ..FormatOptions::default() };
-    let mut volume: Vol = Volume::format(device, vec![0; 4096], &options).unwrap();
+    let mut volume = formatted(geometry, FormatOptions { segment_size, ..FormatOptions::default() });
     volume.create_log(1).unwrap();
     volume.create_log(2).unwrap();
     let mut first = log(&mut volume, 1);
@@ -49,7 +42,7 @@ fn live(geometry: Geometry, segment_size: u32) -> Vec<u8> {
     first.append_with(&mut volume, 0x0123_4567_89AB_CDEF, &payload(25)).unwrap();
     first.commit(&mut volume).unwrap();
     drop(first);
-    let mut volume = Volume::open(volume.into_device(), vec![0; 4096]).unwrap();
+    let mut volume = opened(volume.into_device().into_inner(), geometry);
     let mut first = log(&mut volume, 1);
     let mut second = log(&mut volume, 2);
     first.append(&mut volume, &payload(26)).unwrap();
@@ -73,8 +66,8 @@ fn live(geometry: Geometry, segment_size: u32) -> Vec<u8> {
 
 #[test]
 fn version_1_is_refused_by_its_number() {
-    let (geometry, golden) = (IMAGES[2].1, std::fs::read(path("v1-nor-4-4096")).unwrap());
-    let refused = Vol::open(Ram::new(golden, geometry), vec![0; 4096]).err();
+    let device = Ram::new(golden("v1-nor-4-4096"), IMAGES[2].1);
+    let refused = Vol::open(device, vec![0; 4096]).err();
     assert_eq!(refused, Some(esker::volume::Error::Version { found: 1, supported: 3 }));
 }
 
@@ -87,14 +80,11 @@ fn serial(offset: u64) -> u64 {
 fn version_2_is_read_and_written_as_ever() {
     for (name, geometry, segment_size) in IMAGES {
         let image = live(geometry, segment_size);
-        if std::env::var_os("ESKER_BLESS").is_some() {
-            std::fs::write(path(name), &image).unwrap();
-        }
-        let golden = std::fs::read(path(name)).unwrap();
+        let golden = golden(name);
         let differs = image.iter().zip(&golden).position(|(new, old)| new != old);
         assert!(differs.is_none() && image.len() == golden.len(), "{name} differs at {differs:?}");
 
-        let mut volume: Vol = Volume::open(Ram::new(golden, geometry), vec![0; 4096]).unwrap();
+        let mut volume = opened(golden, geometry);
         assert_eq!(volume.logs().collect::<Vec<_>>(), [1, 2, 0x8001], "{name}");
         let mut out = [0; 256];
         let first = log(&mut volume, 1);
@@ -122,45 +112,25 @@ fn version_2_is_read_and_written_as_ever() {
 /// Reads the image by the words of `FORMAT.md`, with nothing of the engine's: fields stand where it says.
 #[test]
 fn fields_stand_where_the_document_says() {
-    let crc = |parts: &[&[u8]]| {
-        let algorithm = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
-        let mut digest = algorithm.digest();
-        parts.iter().for_each(|part| digest.update(part));
-        digest.finalize()
-    };
     for (name, geometry, segment_size) in IMAGES {
-        let image = std::fs::read(path(name)).unwrap();
-        let u16_at = |at: usize| u16::from_le_bytes(image[at..at + 2].try_into().unwrap());
-        let u32_at = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
-        let u64_at = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap());
-        let home = u32_at(32) as usize;
+        let image = golden(name);
+        let home = u32_at(&image, 32) as usize;
         for start in [0, home] {
             assert_eq!(&image[start..start + 8], b"ESKERVOL", "{name}");
-            assert_eq!(u16_at(start + 8), 2);
-            assert_eq!(u32_at(start + 12), 0x1D0_5CA1E);
-            assert_eq!(u64_at(start + 16), geometry.capacity);
-            assert_eq!((u32_at(start + 24), u32_at(start + 28)), (geometry.write_unit, geometry.erase_unit));
-            assert_eq!((u32_at(start + 36), u32_at(start + 40)), (segment_size, 1));
-            assert_eq!(u32_at(start + 124), crc(&[&image[start..start + 124]]));
+            assert_eq!(u16_at(&image, start + 8), 2);
+            assert_eq!(u32_at(&image, start + 12), VOLUME_ID);
+            assert_eq!(u64_at(&image, start + 16), geometry.capacity);
+            assert_eq!(
+                (u32_at(&image, start + 24), u32_at(&image, start + 28)),
+                (geometry.write_unit, geometry.erase_unit)
+            );
+            assert_eq!((u32_at(&image, start + 36), u32_at(&image, start + 40)), (segment_size, 1));
+            assert_eq!(u32_at(&image, start + 124), crc(&[&image[start..start + 124]]));
         }
         let id = &image[12..16];
-        let granule = 64.max(geometry.write_unit.max(geometry.read_unit) as usize);
-        let mut newest = [0; 2];
-        for (number, start) in [0, home].into_iter().enumerate() {
-            for at in (start + 128_usize.next_multiple_of(granule)..start + home).step_by(granule) {
-                if &image[at + 4..at + 6] == b"PB" {
-                    let len = u16_at(at + 6) as usize;
-                    assert_eq!(
-                        u32_at(at),
-                        crc(&[id, &(at as u32).to_le_bytes(), &image[at + 4..at + len]]),
-                        "{name} at {at}"
-                    );
-                    newest[number] = newest[number].max(u64_at(at + 8));
-                }
-            }
-        }
+        let newest = newest(&image, geometry).map(|(generation, _)| generation);
         assert!(newest[0] > 8 && newest[0] == newest[1], "{name}: {newest:?}");
-        let pool = u64_at(44) as usize;
+        let pool = u64_at(&image, 44) as usize;
         let (mut headers, mut entries) = (0, 0);
         for segment in 0..(image.len() - pool) / segment_size as usize {
             let base = pool + segment * segment_size as usize;
@@ -170,15 +140,15 @@ fn fields_stand_where_the_document_says() {
             headers += 1;
             let number = (segment as u32).to_le_bytes();
             assert_eq!(
-                u32_at(base),
+                u32_at(&image, base),
                 crc(&[id, &number, &image[base + 4..base + 56]]),
                 "{name}: segment {segment}"
             );
             // The records of the first epoch, up to the first place that holds none.
             let (life, epoch) = (&image[base + 8..base + 12], &image[base + 12..base + 16]);
-            let (mut at, mut offset) = (56, u64_at(base + 16));
+            let (mut at, mut offset) = (56, u64_at(&image, base + 16));
             loop {
-                let head = u32_at(base + at + 4);
+                let head = u32_at(&image, base + at + 4);
                 let (len, kind) = ((head & 0xFFFF) as usize, head >> 30);
                 let user = if kind == 2 { 8 } else { 0 };
                 let end = (at + 8 + user + len).next_multiple_of(4);
@@ -195,7 +165,7 @@ fn fields_stand_where_the_document_says() {
                 let offset_bytes = (offset as u32).to_le_bytes();
                 let sum =
                     crc(&[id, &number, life, epoch, &position, body, &head.to_le_bytes(), &offset_bytes]);
-                if sum != u32_at(base + at) {
+                if sum != u32_at(&image, base + at) {
                     break;
                 }
                 if kind != 3 {
