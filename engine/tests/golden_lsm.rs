@@ -1,43 +1,46 @@
 //! Golden images of stores on an LSM tree: what this version of the format wrote must be read for ever, also by the words of `FORMAT.md` alone.
 //!
-//! `ESKER_BLESS=1 cargo test -p esker --test golden_lsm` writes the images anew: only together with a new version.
+//! `ESKER_BLESS=1 cargo test -p esker --test golden_lsm` writes those of kind 5 anew: only together with a new kind.
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use esker::device::{Geometry, Ram};
+use esker::device::Geometry;
 use esker::lsm::{Frame, Lsm, Options, Places, Shape};
 use esker::store::{Batch, Index, Store};
-use esker::volume::{FormatOptions, Volume};
+use esker::volume::FormatOptions;
+use image::{crc, formatted, golden, opened, path, u16_at, u32_at};
+use stored::{Map, blocks, length, number, root, says};
 
-type Vol = Volume<Ram<Vec<u8>>, Vec<u8>>;
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+#[path = "common/image.rs"]
+mod image;
+#[path = "common/stored.rs"]
+mod stored;
 
 const BLOCK: u32 = 8192;
 /// What follows from R, W and the size of a block.
 const PAGE: usize = 512;
+/// The kind that is written: the others are there as they were left.
+const NEWEST: u64 = 5;
 
 const BLOCKS: Geometry = Geometry::blocks(256 * 1024, 512);
 const NOR: Geometry = Geometry::flash(256 * 1024, 4, 4096);
-/// Those of kind 3 have leaves of a B-tree for pages of pairs.
-const IMAGES: [(&str, Geometry); 4] = [
-    ("v3-lsm-blocks-512", BLOCKS),
-    ("v3-lsm-nor-4-4096", NOR),
-    ("v3-lsm4-blocks-512", BLOCKS),
-    ("v3-lsm4-nor-4-4096", NOR),
+/// Those of kind 3 have leaves of a B-tree for pages of pairs; only those of kind 5 have long values.
+const IMAGES: [(u64, &str, Geometry); 6] = [
+    (3, "v3-lsm-blocks-512", BLOCKS),
+    (3, "v3-lsm-nor-4-4096", NOR),
+    (4, "v3-lsm4-blocks-512", BLOCKS),
+    (4, "v3-lsm4-nor-4-4096", NOR),
+    (5, "v3-lsm5-blocks-512", BLOCKS),
+    (5, "v3-lsm5-nor-4-4096", NOR),
 ];
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.bin"))
-}
-
 /// Levels with several runs.
-fn levels(_: &Vol) -> Lsm<Vec<u8>, Vec<Frame>> {
+fn levels() -> Lsm<Vec<u8>, Vec<Frame>> {
     let shape = Shape::Levels { levels: 2, runs: 4, last: 1, ratio: 4 };
     Lsm::new(vec![0; 32 << 10], vec![Frame::default(); 8], Options { shape, ..Options::default() })
 }
 
 /// One run, into which places in the log are merged.
-fn sweep(_: &Vol) -> Lsm<Vec<u8>, Vec<Frame>, Places> {
+fn sweep() -> Lsm<Vec<u8>, Vec<Frame>, Places> {
     let options = Options { shape: Shape::Sweep, ..Options::default() };
     Lsm::with_places(vec![0; 12 << 10], vec![Frame::default(); 6], options)
 }
@@ -48,41 +51,69 @@ fn key(n: u32) -> Vec<u8> {
     format!("{first:04} key {n:0width$}").into_bytes()
 }
 
-fn value(n: u32, version: u32) -> Vec<u8> {
-    (0..n % 60 + version).map(|at| (n + at) as u8).collect()
+/// Bytes of the longest value of this key that is not a long one: half of a page, without slot, lengths and a word.
+fn longest_short(n: u32) -> u32 {
+    (PAGE as u32 - 16) / 2 - (2 + 1 + 2 + 4) - key(n).len() as u32
+}
+
+/// Bytes of a value that is a long one since kind 5, or as long as a short one can be; `None`: it is as it always was.
+fn long(n: u32, version: u32) -> Option<u32> {
+    match (n, version) {
+        (7, _) => Some(longest_short(n)),
+        (8, _) => Some(longest_short(n) + 1),
+        (303, _) => Some(3 * PAGE as u32 + 100),
+        // One that was short, and one that will be.
+        (43, 3) => Some(500),
+        (403, 3) => None,
+        _ => (n % 50 == 3).then_some(300 + n + version),
+    }
+}
+
+fn value(kind: u64, n: u32, version: u32) -> Vec<u8> {
+    match long(n, version).filter(|_| kind >= 5) {
+        Some(len) => (0..len).map(|at| (n + at * version + at / 256) as u8).collect(),
+        None => (0..n % 60 + version).map(|at| (n + at) as u8).collect(),
+    }
+}
+
+/// Only the log has it.
+const LATE: &[u8] = b"late and long";
+
+fn late() -> Vec<u8> {
+    (0..700_u32).map(|at| ((at * at) >> 7) as u8).collect()
 }
 
 /// What the store says: at its last checkpoint, and with the log.
-fn contents() -> (Map, Map) {
+fn contents(kind: u64) -> (Map, Map) {
     let mut map = Map::new();
     for n in 0..600 {
-        map.insert(key(n), value(n, if n % 40 == 3 { 3 } else { 1 }));
+        map.insert(key(n), value(kind, n, if n % 40 == 3 { 3 } else { 1 }));
     }
     for n in (0..600).step_by(9) {
         map.remove(&key(n));
     }
     let checkpoint = map.clone();
     map.insert(b"later".to_vec(), b"in the log".to_vec());
+    if kind >= 5 {
+        map.insert(LATE.to_vec(), late());
+    }
     map.insert(b"batch 1".to_vec(), b"one".to_vec());
     map.remove(&key(1));
     (checkpoint, map)
 }
 
 /// Puts, replaces and deletes, with checkpoints between; then changes in the log alone.
-fn live<I: Index>(geometry: Geometry, index: fn(&Vol) -> I) -> Vec<u8> {
-    let device = Ram::new(vec![0xFF; geometry.capacity as usize], geometry);
+fn live<I: Index>(geometry: Geometry, index: fn() -> I) -> Vec<u8> {
     let options = FormatOptions {
-        volume_id: 0x1D0_5CA1E,
         block_size: BLOCK,
         segment_size: 4096,
         pool_size: 48 << 10,
         ..FormatOptions::default()
     };
-    let mut volume: Vol = Volume::format(device, vec![0; 4096], &options).unwrap();
-    let index = index(&volume);
-    let mut store: Store<I, Vec<u8>> = Store::create(&mut volume, 3, index, vec![0; 4096]).unwrap();
+    let mut volume = formatted(geometry, options);
+    let mut store: Store<I, Vec<u8>> = Store::create(&mut volume, 3, index(), vec![0; 4096]).unwrap();
     for n in 0..600 {
-        store.put(&mut volume, &key(n), &value(n, 1)).unwrap();
+        store.put(&mut volume, &key(n), &value(NEWEST, n, 1)).unwrap();
     }
     store.checkpoint(&mut volume).unwrap();
     for n in (0..600).step_by(9) {
@@ -90,10 +121,11 @@ fn live<I: Index>(geometry: Geometry, index: fn(&Vol) -> I) -> Vec<u8> {
     }
     store.checkpoint(&mut volume).unwrap();
     for n in (3..600).step_by(40).filter(|n| n % 9 != 0) {
-        store.put(&mut volume, &key(n), &value(n, 3)).unwrap();
+        store.put(&mut volume, &key(n), &value(NEWEST, n, 3)).unwrap();
         store.checkpoint(&mut volume).unwrap();
     }
     store.put(&mut volume, b"later", b"in the log").unwrap();
+    store.put(&mut volume, LATE, &late()).unwrap();
     let mut batch = Batch::new(vec![0; 100]);
     batch.put(b"batch 1", b"one").unwrap();
     batch.delete(&key(1)).unwrap();
@@ -102,102 +134,61 @@ fn live<I: Index>(geometry: Geometry, index: fn(&Vol) -> I) -> Vec<u8> {
     volume.into_device().into_inner()
 }
 
-fn read_as_ever<I: Index>((name, geometry): (&str, Geometry), index: fn(&Vol) -> I) {
-    if std::env::var_os("ESKER_BLESS").is_some() && name.contains("lsm4") {
-        std::fs::write(path(name), live(geometry, index)).unwrap();
+fn read_as_ever<I: Index>((kind, name, geometry): (u64, &str, Geometry), index: fn() -> I) {
+    let (at_checkpoint, contents) = contents(kind);
+    if kind == NEWEST {
+        let image = live(geometry, index);
+        if std::env::var_os("ESKER_BLESS").is_some() {
+            std::fs::write(path(name), &image).unwrap();
+        }
+        assert!(by_the_document(&image, geometry) == (NEWEST, at_checkpoint), "{name}");
+        says(name, opened(image, geometry), index(), &contents);
     }
-    let golden = std::fs::read(path(name)).unwrap();
-    for image in [golden, live(geometry, index)] {
-        says(name, geometry, image, index, &contents().1);
-    }
-}
-
-fn says<I: Index>(name: &str, geometry: Geometry, image: Vec<u8>, index: fn(&Vol) -> I, contents: &Map) {
-    let mut volume: Vol = Volume::open(Ram::new(image, geometry), vec![0; 4096]).unwrap();
-    let index = index(&volume);
-    let mut store: Store<I, Vec<u8>> = Store::open(&mut volume, index, vec![0; 4096]).unwrap();
-    let mut cursor = store.cursor(vec![0; store.max_key()]);
-    let (mut map, mut out) = (Map::new(), vec![0; PAGE]);
-    while let Some(len) = store.next(&mut volume, &mut cursor, &mut out).unwrap() {
-        map.insert(cursor.key().to_vec(), out[..len].to_vec());
-    }
-    assert!(map == *contents, "{name}");
-    for (key, value) in &map {
-        let found = store.get(&mut volume, key, &mut out).unwrap().unwrap();
-        assert_eq!(&out[..found.len], &value[..], "{name}");
-    }
-    let mut bits = vec![0; Store::<I, Vec<u8>>::bitmap_needed(&volume)];
-    store.verify(&mut volume, Some(&mut bits), &mut |damage| panic!("{name}: {damage:?}")).unwrap();
+    says(name, opened(golden(name), geometry), index(), &contents);
 }
 
 #[test]
-fn kinds_3_and_4_are_read_as_ever() {
+fn kinds_3_to_5_are_read_as_ever() {
     for image in IMAGES {
-        if image.1.erase_unit == 0 { read_as_ever(image, levels) } else { read_as_ever(image, sweep) }
+        if image.2.erase_unit == 0 { read_as_ever(image, levels) } else { read_as_ever(image, sweep) }
     }
 }
 
-/// What is of kind 3 is of kind 4 after the next publish, with tables of both in one run.
-#[test]
-fn kind_3_goes_on_as_kind_4() {
-    let (name, geometry) = IMAGES[1];
-    let device = Ram::new(std::fs::read(path(name)).unwrap(), geometry);
-    let mut volume: Vol = Volume::open(device, vec![0; 4096]).unwrap();
-    let index = sweep(&volume);
-    let mut store: Store<_, Vec<u8>> = Store::open(&mut volume, index, vec![0; 4096]).unwrap();
-    let mut map = contents().1;
-    for n in (0..600).step_by(7) {
-        store.put(&mut volume, &key(n), &value(n, 2)).unwrap();
-        map.insert(key(n), value(n, 2));
+/// What is of an older kind is of the newest from the next publish on, and until merges have taken them its tables stand beside new ones.
+fn goes_on<I: Index>((kind, name, geometry): (u64, &str, Geometry), index: fn() -> I) {
+    let image = golden(name);
+    let old = Reader::open(&image, geometry).tables().map(|table| table.generation).max().unwrap();
+    let mut volume = opened(image, geometry);
+    let mut store: Store<I, Vec<u8>> = Store::open(&mut volume, index(), vec![0; 4096]).unwrap();
+    let (mut map, mut mixed) = (contents(kind).1, 0);
+    // Every seventh, a long one first.
+    for n in (0..86).map(|i| (203 + 7 * i) % 602) {
+        let value = value(NEWEST, n, 2);
+        store.put(&mut volume, &key(n), &value).unwrap();
+        map.insert(key(n), value);
         if n % 3 == 0 {
             store.checkpoint(&mut volume).unwrap();
+            let image = volume.device().bytes().to_vec();
+            assert!(by_the_document(&image, geometry) == (NEWEST, map.clone()), "{name}");
+            let reader = Reader::open(&image, geometry);
+            if reader.tables().any(|table| table.generation <= old)
+                && reader.tables().any(|table| table.has_long)
+            {
+                mixed += 1;
+                says(name, opened(image.clone(), geometry), index(), &map);
+            }
         }
     }
+    assert!(mixed > 0, "{name}");
     store.commit(&mut volume).unwrap();
     drop(store);
-    let image = volume.into_device().into_inner();
-    assert_eq!(root(&image, geometry)[0], 4);
-    says(name, geometry, image, sweep, &map);
+    says(name, opened(volume.into_device().into_inner(), geometry), index(), &map);
 }
 
-fn crc(parts: &[&[u8]]) -> u32 {
-    let algorithm = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
-    let mut digest = algorithm.digest();
-    parts.iter().for_each(|part| digest.update(part));
-    digest.finalize()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> usize {
-    u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()).into()
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
-}
-
-/// A length in a page, and where what follows begins.
-fn length(page: &[u8], at: usize) -> (usize, usize) {
-    let low = usize::from(page[at]);
-    if low < 128 { (low, at + 1) } else { (low & 127 | usize::from(page[at + 1]) << 7, at + 2) }
-}
-
-/// Takes LEB128 numbers off the front.
-fn number(bytes: &mut &[u8]) -> u64 {
-    let (mut value, mut shift) = (0, 0);
-    loop {
-        let byte = bytes[0];
-        *bytes = &bytes[1..];
-        value |= u64::from(byte & 127) << shift;
-        shift += 7;
-        if byte < 128 {
-            return value;
-        }
-    }
-}
-
-fn skip(bytes: &mut &[u8], numbers: u64) {
-    for _ in 0..numbers {
-        number(bytes);
+#[test]
+fn kinds_3_and_4_go_on_as_kind_5() {
+    for image in IMAGES.into_iter().filter(|image| image.0 < NEWEST) {
+        if image.2.erase_unit == 0 { goes_on(image, levels) } else { goes_on(image, sweep) }
     }
 }
 
@@ -208,6 +199,7 @@ struct Table {
     crc: u32,
     generation: u32,
     pages: u32,
+    has_long: bool,
     lines: u32,
     page: u32,
     cell: u32,
@@ -220,7 +212,9 @@ impl Table {
         let mut next = || number(bytes);
         let [block, crc, generation, pages, lines, page, cell] = [(); 7].map(|()| next() as u32);
         let [_merged, last, first] = [(); 3].map(|()| next());
-        Self { block, crc, generation, pages, lines, page, cell, last, first }
+        assert!(pages < 512);
+        let (pages, has_long) = (pages & 255, pages >= 256);
+        Self { block, crc, generation, pages, has_long, lines, page, cell, last, first }
     }
 }
 
@@ -240,8 +234,11 @@ fn leaf(page: &[u8]) -> Pairs {
     (0..u16_at(page, 10)).map(pair).collect()
 }
 
-/// Of kind 4.
-fn groups(page: &[u8]) -> Pairs {
+/// In place of the length of a value: words follow, which say where a long one is.
+const LONG: usize = 32_767;
+
+/// Since kind 4. The long values are looked up.
+fn groups(page: &[u8], mut long: impl FnMut([u32; 3]) -> Vec<u8>) -> Pairs {
     let (mut pairs, mut at, mut first): (Pairs, _, _) = (Vec::new(), 12, Vec::new());
     for i in 0..u16_at(page, 10) {
         if i % 8 == 0 {
@@ -256,24 +253,83 @@ fn groups(page: &[u8]) -> Pairs {
         if i % 8 == 0 {
             first.clone_from(&key);
         }
-        at = start + own + tag.saturating_sub(1);
-        pairs.push((key, (tag > 0).then(|| page[start + own..at].to_vec())));
+        let from = start + own;
+        at = from + if tag == LONG { 12 } else { tag.saturating_sub(1) };
+        let said = &page[from..at];
+        let value = match tag {
+            0 => None,
+            LONG => Some(long([0, 4, 8].map(|word| u32_at(said, word)))),
+            _ => Some(said.to_vec()),
+        };
+        if let Some(value) = &value {
+            // Slot, lengths, a word. No key is of 128 bytes.
+            let size = 2 + 1 + 2 + 4 + key.len() + value.len();
+            assert_eq!(tag == LONG, size > (PAGE - 16) / 2);
+        }
+        pairs.push((key, value));
     }
     pairs
 }
 
 struct Reader<'a> {
     image: &'a [u8],
-    kind: u64,
     id: u32,
     blocks: usize,
     write_unit: usize,
     /// Level and tables, the newest first.
     runs: Vec<(u64, Vec<Table>)>,
     edits: u32,
+    /// Pairs of all tables, as the root counts them.
+    counted: u64,
 }
 
 impl<'a> Reader<'a> {
+    /// Reads the manifest.
+    fn open(image: &'a [u8], geometry: Geometry) -> Self {
+        let (_, mut root) = root(image, geometry);
+        let [block, at, sum, records, len, counted, _sweep] = [(); 7].map(|()| number(&mut root));
+        assert!(root.is_empty());
+        let mut reader = Self {
+            image,
+            id: u32_at(image, 12),
+            blocks: blocks(image, BLOCK as usize),
+            write_unit: geometry.write_unit as usize,
+            runs: Vec::new(),
+            edits: 0,
+            counted,
+        };
+        reader.manifest(block as u32 - 1, at as usize, sum as u32, records, len as usize);
+        reader
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.runs.iter().flat_map(|run| &run.1)
+    }
+
+    /// Of the tables, those that have leaves for pages of pairs, those that don't, and those that have long values.
+    fn layouts(&self) -> [usize; 3] {
+        let grouped = |table: &&Table| self.block(table.block)[9] == 1;
+        let count = self.tables().count();
+        let grouped = self.tables().filter(grouped).count();
+        [count - grouped, grouped, self.tables().filter(|table| table.has_long).count()]
+    }
+
+    /// What the tables say.
+    fn contents(&self) -> Map {
+        let (mut newest, mut pairs) = (BTreeMap::new(), 0);
+        for (_, tables) in self.runs.iter().rev() {
+            let mut last = Vec::new();
+            for (key, value) in tables.iter().flat_map(|table| self.pairs(table)) {
+                assert!(last < key, "tables of a run don't overlap");
+                last.clone_from(&key);
+                newest.insert(key, value);
+                pairs += 1;
+            }
+        }
+        assert_eq!(pairs, self.counted);
+        newest.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+
     fn block(&self, block: u32) -> &'a [u8] {
         &self.image[self.blocks + (block * BLOCK) as usize..][..BLOCK as usize]
     }
@@ -328,22 +384,38 @@ impl<'a> Reader<'a> {
         let number = table.block * (BLOCK / PAGE as u32) + page;
         assert_eq!(u32_at(bytes, 0), sum);
         assert_eq!(crc(&[&self.id.to_le_bytes(), &number.to_le_bytes(), &bytes[4..]]), sum);
-        let grouped = u8::from(level == 0 && self.kind == 4);
-        assert_eq!((u32_at(bytes, 4), bytes[8], bytes[9]), (table.generation, level, grouped));
+        assert_eq!((u32_at(bytes, 4), bytes[8]), (table.generation, level));
         bytes
+    }
+
+    /// A long value, which ends where the one before it begins, at `top`, or right before.
+    fn long(&self, table: &Table, top: &mut usize, [len, sum, at]: [u32; 3]) -> Vec<u8> {
+        let (len, at) = (len as usize, at as usize);
+        assert!(
+            at.is_multiple_of(self.write_unit) && at + len <= *top && *top - (at + len) < self.write_unit
+        );
+        *top = at;
+        let value = &self.block(table.block)[at..at + len];
+        assert_eq!(crc(&[value]), sum);
+        value.to_vec()
     }
 
     /// All pairs of a table that count.
     fn pairs(&self, table: &Table) -> Pairs {
-        let index = self.page(table, table.pages + u32::from(table.lines > 0), table.crc, 1);
-        assert_eq!(u16_at(index, 10), table.pages as usize);
-        let mut pairs: Pairs = Vec::new();
+        let last = table.pages + u32::from(table.lines > 0);
+        let index = self.page(table, last, table.crc, 1);
+        assert_eq!((index[9], u16_at(index, 10)), (0, table.pages as usize));
+        let (mut pairs, mut top): (Pairs, _) = (Vec::new(), BLOCK as usize);
         for nth in 0..table.pages {
             let (len, at) = length(index, u16_at(index, 16 + 2 * nth as usize));
             let (from, at) = (&index[at..at + len], at + len);
             assert_eq!(u32_at(index, at), nth);
             let page = self.page(table, nth, u32_at(index, at + 4), 0);
-            let on_page = if self.kind == 3 { leaf(page) } else { groups(page) };
+            let on_page = match page[9] {
+                0 => leaf(page),
+                1 => groups(page, |words| self.long(table, &mut top, words)),
+                other => panic!("{other}"),
+            };
             for (i, (key, value)) in on_page.into_iter().enumerate() {
                 // The first one is whole, the others only separate.
                 assert!(*from <= *key && (nth > 0 || i > 0 || *from == *key));
@@ -354,6 +426,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+        assert_eq!(table.has_long, top < BLOCK as usize);
+        assert!(top >= (last + 1) as usize * PAGE, "long values are behind all pages");
         let head = |key: &[u8]| u64::from_be_bytes([key, &[0; 8]].concat()[..8].try_into().unwrap());
         assert_eq!(head(&pairs[0].0), table.first);
         assert_eq!(head(&pairs.last().unwrap().0) >> 48, table.last);
@@ -389,75 +463,32 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the newest publish says of the store, from its kind on.
-fn root(image: &[u8], geometry: Geometry) -> &[u8] {
-    let home = u32_at(image, 32) as usize;
-    let granule = 64.max(geometry.write_unit.max(geometry.read_unit) as usize);
-    let mut newest = (0, 0);
-    for start in [0, home] {
-        for at in (start + 128_usize.next_multiple_of(granule)..start + home).step_by(granule) {
-            if &image[at + 4..at + 6] == b"PB" {
-                newest = newest.max((u64::from(u32_at(image, at + 8)), at));
-            }
-        }
-    }
-    let mut roots = &image[newest.1 + 16..newest.1 + u16_at(image, newest.1 + 6)];
-    skip(&mut roots, 1);
-    let retired = number(&mut roots);
-    skip(&mut roots, retired);
-    for _ in 0..number(&mut roots) {
-        skip(&mut roots, 1);
-        let flags = number(&mut roots);
-        skip(&mut roots, 6 + 9 + if flags & 2 == 0 { 0 } else { 3 });
-    }
-    assert_eq!(usize::from(roots[0]), roots.len() - 1);
-    &roots[1..]
+/// Kind, and what the tables say.
+fn by_the_document(image: &[u8], geometry: Geometry) -> (u64, Map) {
+    (root(image, geometry).0, Reader::open(image, geometry).contents())
 }
 
 /// Reads the image by the words of `FORMAT.md`, with nothing of the engine's.
 #[test]
 fn the_tables_are_read_by_the_document_alone() {
-    for (name, geometry) in IMAGES {
-        let image = std::fs::read(path(name)).unwrap();
-        assert_eq!(u16_at(&image, 8), 3);
-        assert_eq!(u32_at(&image, 60), 2 | BLOCK.trailing_zeros() << 8, "{name}");
-        let blocks = u32_at(&image, 64) as usize;
-        let write_unit = geometry.write_unit as usize;
-        let mut root = root(&image, geometry);
-        let (kind, log) = (number(&mut root), number(&mut root));
-        assert_eq!((kind, log), (if name.contains("lsm4") { 4 } else { 3 }, 3));
-        skip(&mut root, 3);
-        for _ in 0..2 {
-            if number(&mut root) > 0 {
-                skip(&mut root, 4);
-            }
-        }
-        skip(&mut root, 3);
-        let [block, at, sum, records, len, counted, _sweep] = [(); 7].map(|()| number(&mut root));
-        assert!(root.is_empty());
-        let id = u32_at(&image, 12);
-        let mut reader = Reader { image: &image, kind, id, blocks, write_unit, runs: Vec::new(), edits: 0 };
-        reader.manifest(block as u32 - 1, at as usize, sum as u32, records, len as usize);
-        let (mut newest, mut pairs) = (BTreeMap::new(), 0);
-        for (_, tables) in reader.runs.iter().rev() {
-            let mut last = Vec::new();
-            for (key, value) in tables.iter().flat_map(|table| reader.pairs(table)) {
-                assert!(last < key, "tables of a run don't overlap");
-                last.clone_from(&key);
-                newest.insert(key, value);
-                pairs += 1;
-            }
-        }
-        let live: Map = newest.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        assert!(live == contents().0, "{name}");
-        assert_eq!(pairs, counted, "{name}");
+    for (kind, name, geometry) in IMAGES {
+        let image = golden(name);
+        assert!(by_the_document(&image, geometry) == (kind, contents(kind).0), "{name}");
+        let reader = Reader::open(&image, geometry);
+        let operation = [&[2 * LATE.len() as u8], LATE, &late()].concat();
+        let is_logged = image[..reader.blocks].windows(operation.len()).any(|bytes| bytes == operation);
+        assert_eq!(is_logged, kind > 4, "{name}");
+        let [leaves, grouped, long] = reader.layouts();
+        assert_eq!((leaves > 0, grouped > 0, long > 1), (kind == 3, kind > 3, kind > 4), "{name}");
         let runs: Vec<_> = reader.runs.iter().map(|run| (run.0, run.1.len())).collect();
         let (wanted, edits) = match (kind, geometry.erase_unit) {
             // A merge is still to come: its run is there, without tables.
             (3, 0) => (vec![(0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (1, 4), (1, 0)], 0),
             (3, _) => (vec![(0, 5)], 2),
-            (_, 0) => (vec![(0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (1, 4)], 0),
-            _ => (vec![(0, 4)], 0),
+            (4, 0) => (vec![(0, 1), (0, 1), (0, 1), (0, 1), (0, 1), (1, 4)], 0),
+            (4, _) => (vec![(0, 4)], 0),
+            (_, 0) => (vec![(0, 1), (0, 0), (0, 1), (0, 1), (0, 1), (1, 6)], 3),
+            _ => (vec![(0, 5)], 8),
         };
         assert_eq!((runs, reader.edits), (wanted, edits), "{name}");
     }
