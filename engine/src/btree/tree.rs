@@ -265,7 +265,7 @@ impl<P: Buffer, F: Frames> Index for BTree<P, F> {
         change.saturating_mul(ops).min(there.saturating_add(change))
     }
 
-    fn blocks_for_value(&self, key: usize, value: usize) -> u32 {
+    fn blocks_for_value(&self, key: usize, value: usize, _: bool) -> u32 {
         super::overflow::blocks(self.state.page_size(), key, value)
     }
 

@@ -368,14 +368,14 @@ pub trait Index {
     fn blocks_for_change(&self) -> u32;
     /// Blocks that replaying an operation with a key and a value of these lengths may take at most.
     fn blocks_for_replay(&self, key: usize, value: usize) -> u32 {
-        self.blocks_for_change().wrapping_add(self.blocks_for_value(key, value))
+        self.blocks_for_change().wrapping_add(self.blocks_for_value(key, value, true))
     }
     /// Blocks that puts leave free, so that something can still be deleted.
     fn reserve(&self) -> u32;
     /// Blocks that so many operations of so many bytes may take at most, their values aside.
     fn blocks_for_batch(&self, ops: u32, bytes: usize) -> u32;
-    /// Blocks that a value of this length takes beside.
-    fn blocks_for_value(&self, key: usize, value: usize) -> u32;
+    /// Blocks that a value of this length takes beside, as a change of its own or (not `alone`) in a batch.
+    fn blocks_for_value(&self, key: usize, value: usize, alone: bool) -> u32;
     /// Blocks that there is memory for beside those in use, where each takes some.
     fn spare(&self) -> u32 {
         u32::MAX

@@ -174,13 +174,11 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.blocks_for_memtable().saturating_add(tables).saturating_add(1)
     }
 
-    fn blocks_for_value(&self, key: usize, value: usize) -> u32 {
+    fn blocks_for_value(&self, key: usize, value: usize, alone: bool) -> u32 {
+        // What the memtable has is rounded up, and of a batch its bytes count already.
         let size = self.state.layout.size;
-        if is_long(size, key, value) {
-            blocks_for_long(value, self.state.block, size).saturating_add(1)
-        } else {
-            0
-        }
+        let is_large = alone && is_long(size, key, value) && value > self.state.block as usize / 8;
+        if is_large { blocks_for_long(value, self.state.block, size) } else { 0 }
     }
 
     fn spare(&self) -> u32 {

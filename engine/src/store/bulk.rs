@@ -44,7 +44,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Load<'_, I, W, SLOTS> {
         let store = &mut *self.store;
         store.check_op(volume, key, Some(value.len())).map_err(|fault| store.explain(volume, fault))?;
         let change = store.index.blocks_for_change();
-        let blocks = store.index.blocks_for_value(key.len(), value.len());
+        let blocks = store.index.blocks_for_value(key.len(), value.len(), true);
         let needed = change.saturating_mul(2).saturating_add(blocks);
         if store.blocks.available() < needed {
             return Err(Error::Full);

@@ -18,7 +18,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// bits and where the volume has other logs: a read for each segment). A value too long for a leaf is written once more,
     /// to blocks of its own; an LSM tree reads it from the log when its pair is merged into a table, and copies it there.
     ///
-    /// For a value within a page of a B-tree that is at most `2 depth + 8` reads, `3 depth + 12` pages written, and six syncs:
+    /// For a value within a page of a B-tree, in place of such a one, that is at most `2 depth + 8` reads, `3 depth + 12` pages written, and six syncs:
     /// three of the publish, two where the log goes on in another segment, and one for the first entry after an open.
     pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
@@ -104,7 +104,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<Effect, Fault> {
         self.check_writable(volume)?;
         self.check_op(volume, op.key, op.value.map(|value| value.len()))?;
-        let blocks = self.index.blocks_for_value(op.key.len(), value.len());
+        let blocks = self.index.blocks_for_value(op.key.len(), value.len(), true);
         let bytes = op.key.len().saturating_add(value.len()).saturating_add(MAX_HEAD);
         self.pace(volume, 1, bytes, blocks)?;
         self.make_index_room(volume, self.log.end())?;
@@ -141,7 +141,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         while let Some((op, rest)) = next_op(left) {
             let len = op.value.map(|value| value.len());
             self.check_op(volume, op.key, len)?;
-            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0));
+            let blocks = self.index.blocks_for_value(op.key.len(), len.unwrap_or(0), false);
             values = values.saturating_add(blocks);
             left = rest;
         }

@@ -350,7 +350,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             // What is not in the log must be published.
             let entries = if self.unlogged { u64::MAX } else { self.log.end().wrapping_sub(self.position) };
             if self.with_index(volume, None, |index, base| index.begin_close(base, entries))? {
-                return self.finish(volume);
+                match self.finish(volume) {
+                    // Then the log says it, as far as there was no room for it elsewhere.
+                    Err(Fault::Full) if !self.unlogged => {}
+                    done => return done,
+                }
             }
         }
         self.in_log = true;

@@ -58,12 +58,12 @@ fn read_all<I: Index>(volume: &mut Vol<'_>, store: &mut Store<I, Vec<u8>>) -> Pa
 }
 
 /// What so many runs leave.
-fn expected(runs: u32, longest: usize) -> Pairs {
+fn expected(runs: u32) -> Pairs {
     let mut pairs = Pairs::new();
     for boot in 1..=runs {
         for number in 0..STEPS {
             let stamp = Stamp { boot, number };
-            for change in step(stamp, longest).into_iter().flatten() {
+            for change in step(stamp).into_iter().flatten() {
                 match change.value(stamp, &mut [0; VALUE]) {
                     Some(value) => pairs.insert(change.key().to_vec(), value.to_vec()),
                     None => pairs.remove(change.key()),
@@ -80,7 +80,7 @@ fn settings_on_a_btree_are_what_the_steps_say() {
     for _ in 0..60 {
         assert!(on_btree(&mut card));
     }
-    let expected = expected(60, OnBTree::PLAN.longest);
+    let expected = expected(60);
     assert!(
         expected.len() > 150 && expected.values().any(|value| value.len() > 500),
         "large enough to matter"
@@ -97,7 +97,7 @@ fn settings_on_an_lsm_tree_are_what_the_steps_say() {
         for _ in 0..80 {
             assert!(on_lsm(&mut part, &layout));
         }
-        let expected = expected(80, OnLsm::PLAN.longest);
+        let expected = expected(80);
         assert!(expected.len() > 150);
         open(&mut part, lsm(), |volume, store| {
             assert_eq!(read_all(volume, store), expected);

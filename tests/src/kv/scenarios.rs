@@ -76,6 +76,7 @@ pub fn scenarios<I: Index>() -> Vec<Scenario<I>> {
         script("overwrite", ALL, overwrite),
         script("overflow", ALL, overflow),
         prepared("overflow-shrink", BOTH, overflowing, overflow_shrink),
+        script("longest", ALL, longest),
         script("long-keys", BOTH, long_keys),
         script("batches", ALL, batches),
         script("batch-long", BOTH, batch_long),
@@ -293,6 +294,30 @@ fn overflow_shrink<I: Index>(session: &mut Session<I>) -> Run {
         }
     }
     session.commit()?;
+    session.check()
+}
+
+/// Values as long as can be and others in turn, replaced by each other, while a checkpoint goes on.
+fn longest<I: Index>(session: &mut Session<I>) -> Run {
+    let page = page(session);
+    for n in 0..rounds(session, 30, 14) {
+        let len = [usize::MAX, 20, page * 3 / 2, page / 2, 60][(n % 5) as usize];
+        session.put(&key(n * 3 % 7), len)?;
+        if n % 4 == 3 {
+            session.delete(&key(n % 7))?;
+        }
+        match n % 6 {
+            1 | 4 => session.commit()?,
+            2 | 3 => {
+                session.step()?;
+            }
+            _ => {}
+        }
+        if n % 13 == 12 {
+            session.reopen()?;
+        }
+    }
+    session.checkpoint()?;
     session.check()
 }
 
