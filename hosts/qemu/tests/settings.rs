@@ -101,7 +101,6 @@ fn settings_on_an_lsm_tree_are_what_the_steps_say() {
         assert!(expected.len() > 150);
         open(&mut part, lsm(), |volume, store| {
             assert_eq!(read_all(volume, store), expected);
-            assert!(store.max_value(volume, 8) >= OnLsm::PLAN.longest);
             assert!(store.info(volume).unwrap().index.leaves > 0, "there are tables");
             let mut bits = vec![0; Store::<Lsm<Vec<u8>, Vec<Frame>>, Vec<u8>>::bitmap_needed(volume)];
             store.verify(volume, Some(&mut bits), &mut |damage| panic!("{damage:?}")).unwrap();
