@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
+use crate::lsm::memtable::Kind;
 
 /// The same cases in every run: as many as this, or as the environment asks for.
 fn config(cases: u32) -> ProptestConfig {
