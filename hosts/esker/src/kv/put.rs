@@ -48,6 +48,12 @@ fn put_into<I: Indexed>(
             // One byte more tells that it is too long.
             let read = input.file.by_ref().take(max.saturating_add(1)).read_to_end(&mut value);
             read.map_err(|error| Failure::io(&input.name, "read", &error))?;
+            if value.len() as u64 > max {
+                return Err(Failure::new(format!(
+                    "{}: more than the {max} bytes that a value can have at most",
+                    input.name.display()
+                )));
+            }
             value
         }
     };
