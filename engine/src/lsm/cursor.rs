@@ -8,7 +8,7 @@ use core::cmp::Ordering;
 use core::ops::Bound;
 
 use super::filter::Hash;
-use super::find::{At, Spot, Tables};
+use super::find::{At, MANY_FRAMES, Spot, Tables};
 use super::list::Run;
 use super::memtable::Kind;
 use super::page::{self, Key};
@@ -97,6 +97,9 @@ impl<M: Kind> Tree<'_, M> {
         let scan = &mut self.state.scan;
         let leads_on = scan.leads_on(ground, &self.tables, &self.memtable, place, key, forward);
         let before = if leads_on { scan.here } else { 0 };
+        // Then no page has gone since.
+        let loads = self.tables.pool.loads();
+        let is_still = leads_on && scan.loads.first() == Some(&loads);
         // Until this step is done.
         (scan.is_known, scan.forward) = (false, forward);
         scan.memtable = match scan.memtable {
@@ -121,31 +124,28 @@ impl<M: Kind> Tree<'_, M> {
             _ => 0,
         };
         let mut here = MEMTABLE;
+        // Not where these pages would drive out each other.
+        if !SMALL && !leads_on && self.tables.pool.state.info.frames >= MANY_FRAMES {
+            self.approach(ground, bound, forward);
+        }
         for number in 0..self.tables.list.runs.len() {
-            let run = self.tables.list.run(number);
             let bit = 1_u32.wrapping_shl(number as u32);
+            let waits = is_still && (before | *passed) & bit == 0;
+            // Mostly the first bytes tell that another one is nearer.
+            if waits
+                && nearest.is_some()
+                && let Some(head) = self.state.scan.heads.get(number)
+                && if forward { *head > nearest_head } else { *head < nearest_head }
+            {
+                continue;
+            }
             let last = self.state.scan.runs.get(number).copied().flatten();
-            let mut at = match last {
-                _ if !leads_on => self.tables.seek_bound(ground, run, bound, forward),
-                Some(last) if before & bit != 0 => self.tables.beside(ground, run, last, forward),
-                last => Ok(last),
-            };
-            let mut damage = None;
-            let stand = loop {
-                let stand = at.and_then(|at| at.map(|at| self.tables.stand(ground, at)).transpose());
-                if !matches!(stand, Err(Fault::Damaged | Fault::Device)) {
-                    break stand?;
-                }
-                // Behind what is known to be damaged the run goes on.
-                damage = self.tables.damage(ground, run, bound, forward, damage);
-                let Some(found) = damage else { break stand? };
-                let block = self.tables.list.get(found.table).block;
-                if is_known(place, block, found.page) == 0 {
-                    break stand?;
-                }
-                *passed |= bit;
-                let next = self.tables.behind(ground, run, found, forward);
-                at = Ok(next.map(Stand::unread));
+            let stand = if waits && self.tables.pool.loads() == loads {
+                last
+            } else {
+                let last = if leads_on { Some(last) } else { None };
+                let moves = before & bit != 0;
+                self.go_on(ground, place, bound, forward, (number, last, moves), passed)?
             };
             if let Some(place) = self.state.scan.runs.get_mut(number) {
                 *place = stand;
@@ -177,7 +177,84 @@ impl<M: Kind> Tree<'_, M> {
             }
         }
         self.state.scan.here = here;
+        if let Some(still) = self.state.scan.loads.first_mut() {
+            // If one has come in, another may have gone.
+            *still = if loads == self.tables.pool.loads() { loads } else { loads.wrapping_sub(1) };
+        }
         Ok(nearest)
+    }
+
+    /// Where a run of this number stands for this step, its page in the pool. `last`: where it did for the one before, if that is known;
+    /// whether it moves on from there.
+    #[inline]
+    fn go_on<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        place: &Place,
+        bound: Bound<&[u8]>,
+        forward: bool,
+        (number, last, moves): (usize, Option<Option<Stand>>, bool),
+        passed: &mut u32,
+    ) -> Result<Option<Stand>, Fault> {
+        let run = self.tables.list.run(number);
+        let mut at = match last {
+            None => self.seek_bound(ground, (run, number), bound, forward),
+            Some(Some(last)) if moves => self.tables.beside(ground, run, last, forward),
+            Some(last) => Ok(last),
+        };
+        let mut damage = None;
+        loop {
+            let stand = at.and_then(|at| at.map(|at| self.tables.stand(ground, at)).transpose());
+            if !matches!(stand, Err(Fault::Damaged | Fault::Device)) {
+                return stand;
+            }
+            // Behind what is known to be damaged the run goes on.
+            damage = self.tables.damage(ground, run, bound, forward, damage);
+            let Some(found) = damage else { return stand };
+            let block = self.tables.list.get(found.table).block;
+            if is_known(place, block, found.page) == 0 {
+                return stand;
+            }
+            *passed |= 1_u32.wrapping_shl(number as u32);
+            let next = self.tables.behind(ground, run, found, forward);
+            at = Ok(next.map(Stand::unread));
+        }
+    }
+
+    /// Goes to the page for the search in each run, and reads from all of them at once what each is going to need: a page that was
+    /// not used for long is in memory, but not in the processor's caches. What can't be read is met again in the search.
+    fn approach<G: Ground>(&mut self, ground: &mut G, bound: Bound<&[u8]>, forward: bool) {
+        let (Some(key), or_equal) = key_of_bound(bound) else { return };
+        let runs = self.tables.list.runs.len();
+        for number in 0..runs {
+            let run = self.tables.list.run(number);
+            let near = self.tables.approach(ground, run, key, forward == or_equal).ok().flatten();
+            if let Some(place) = self.state.scan.runs.get_mut(number) {
+                *place = near;
+            }
+        }
+        let near = self.state.scan.runs.iter().take(runs).flatten();
+        page::touch_all(near.map(|near| self.tables.pool.page(near.spot.frame)));
+    }
+
+    /// See [`Tables::seek`]. Goes on from the page that [`approach`](Self::approach) has found, if it is still there.
+    fn seek_bound<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        (run, number): (Run, usize),
+        bound: Bound<&[u8]>,
+        forward: bool,
+    ) -> Result<Option<Stand>, Fault> {
+        let (key, or_equal) = key_of_bound(bound);
+        if !SMALL
+            && self.tables.pool.state.info.frames >= MANY_FRAMES
+            && let Some(key) = key
+            && let Some(near) = self.state.scan.runs.get(number).copied().flatten()
+            && self.tables.stands(ground, near).is_some()
+        {
+            return self.tables.land(ground, run, near, key, forward == or_equal, forward);
+        }
+        self.tables.seek(ground, run, key, or_equal, forward)
     }
 
     fn key_of(&self, next: &Next) -> Key<'_> {
@@ -290,6 +367,15 @@ impl<M: Kind> Tree<'_, M> {
     }
 }
 
+/// The key, and whether it is not passed.
+fn key_of_bound(bound: Bound<&[u8]>) -> (Option<&[u8]>, bool) {
+    match bound {
+        Bound::Included(key) => (Some(key), true),
+        Bound::Excluded(key) => (Some(key), false),
+        Bound::Unbounded => (None, true),
+    }
+}
+
 impl Tables<'_> {
     /// The same pair, with its page in the pool.
     fn stand<G: Ground>(&mut self, ground: &mut G, stand: Stand) -> Result<Stand, Fault> {
@@ -306,21 +392,6 @@ impl Tables<'_> {
         let table = self.list.get(at.table);
         let frame = self.leaf(ground, &table, at.page)?;
         Ok(self.in_frame(frame, at.cell))
-    }
-
-    fn seek_bound<G: Ground>(
-        &mut self,
-        ground: &mut G,
-        run: Run,
-        bound: Bound<&[u8]>,
-        forward: bool,
-    ) -> Result<Option<Stand>, Fault> {
-        let (key, or_equal) = match bound {
-            Bound::Included(key) => (Some(key), true),
-            Bound::Excluded(key) => (Some(key), false),
-            Bound::Unbounded => (None, true),
-        };
-        self.seek(ground, run, key, or_equal, forward)
     }
 
     /// The first page from a bound on that can't be read, behind `last`, if that is one already.

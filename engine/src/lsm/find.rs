@@ -10,11 +10,11 @@ use super::scan::Stand;
 use super::value::{Long, Value};
 use crate::index::Ground;
 use crate::node;
-use crate::pool::Pool;
+use crate::pool::{NONE, Pool};
 use crate::volume::Fault;
 
 /// With less frames than this, a filter's line is read alone instead of its page.
-const MANY_FRAMES: u32 = 64;
+pub(super) const MANY_FRAMES: u32 = 64;
 
 /// The tables at work: what they are, and the pool that their pages go through.
 pub(super) struct Tables<'a> {
@@ -281,12 +281,25 @@ impl Tables<'_> {
         };
         // Cells up to here are before the place: those with smaller keys, and the one with this key if it is passed, too.
         let strictly = forward == or_equal;
-        let Some(number) = self.begun(ground, run, key, strictly)?.checked_sub(1) else {
+        let Some(near) = self.approach(ground, run, key, strictly)? else {
             // All of the run is behind the place.
             let table = self.list.get(run.start);
             let first = At { table: run.start, page: table.page, cell: table.cell };
             return Ok((forward && run.len != 0).then_some(Stand::unread(first)));
         };
+        self.land(ground, run, near, key, strictly, forward)
+    }
+
+    /// The page for [`land`](Self::land), in the pool if it is needed. `None`: all of the run is behind the key.
+    #[cfg_attr(target_pointer_width = "32", inline(always))]
+    pub(super) fn approach<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        key: &[u8],
+        strictly: bool,
+    ) -> Result<Option<Stand>, Fault> {
+        let Some(number) = self.begun(ground, run, key, strictly)?.checked_sub(1) else { return Ok(None) };
         let at = run.start.wrapping_add(number);
         let table = self.list.get(at);
         let index = self.index(ground, &table)?;
@@ -294,9 +307,26 @@ impl Tables<'_> {
         // Where a page begins with the key, it need not be read to know that all before is before.
         let at_border =
             strictly && page > table.page && node::key(self.pool.page(index), page as usize) == key;
-        let mut place = At { table: at, page, cell: 0 };
+        let mut near = Stand::unread(At { table: at, page, cell: 0 });
         if !at_border {
-            let frame = self.leaf_below(ground, &table, index, page)?;
+            near.spot.frame = self.leaf_below(ground, &table, index, page)?;
+        }
+        Ok(Some(near))
+    }
+
+    /// The rest of a [search](Self::seek), on its page.
+    #[cfg_attr(target_pointer_width = "32", inline(always))]
+    pub(super) fn land<G: Ground>(
+        &mut self,
+        ground: &mut G,
+        run: Run,
+        near: Stand,
+        key: &[u8],
+        strictly: bool,
+        forward: bool,
+    ) -> Result<Option<Stand>, Fault> {
+        let (mut place, frame) = (near.at, near.spot.frame);
+        if frame != NONE {
             let (cell, position, is_there) = page::search(self.pool.page(frame), key);
             let before = cell.wrapping_add(usize::from(is_there && !strictly));
             place.cell = before as u32;

@@ -113,6 +113,88 @@ pub(super) struct Position {
     at: u16,
     /// The first pair of its group, which has what its key shares; in a node the same as `at`.
     group: u16,
+    #[cfg(not(target_pointer_width = "32"))]
+    pieces: Pieces,
+}
+
+/// Where the pieces of a pair's key are: a scan asks for it again and again, and so its lengths are read once. Small processors, which
+/// hold on to many places, read them each time.
+#[cfg(not(target_pointer_width = "32"))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pieces {
+    /// The key of the first pair of its group, and how many bytes of that are the beginning of this one.
+    first: u16,
+    first_len: u16,
+    shared: u16,
+    own: u16,
+    len: u16,
+    /// Where the pair ends.
+    behind: u16,
+}
+
+/// Where some bytes of a page are.
+#[cfg(not(target_pointer_width = "32"))]
+fn offset(page: &[u8], bytes: &[u8]) -> u16 {
+    bytes.as_ptr().addr().wrapping_sub(page.as_ptr().addr()) as u16
+}
+
+impl Position {
+    fn new(at: u16, group: u16) -> Self {
+        Self {
+            at,
+            group,
+            #[cfg(not(target_pointer_width = "32"))]
+            pieces: Pieces::default(),
+        }
+    }
+
+    /// The same, looked at.
+    #[cfg(not(target_pointer_width = "32"))]
+    #[inline]
+    fn in_page(mut self, page: &[u8]) -> Self {
+        if is_grouped(page)
+            && let Some(bytes) = page.get(usize::from(self.group)..)
+            && let Some((_, bytes)) = read_length(bytes)
+            && let Some((len, bytes)) = read_length(bytes)
+            && let Some((_, bytes)) = read_length(bytes)
+        {
+            (self.pieces.first, self.pieces.first_len) = (offset(page, bytes), len as u16);
+        }
+        self.in_group(page)
+    }
+
+    /// The same, in a group of which the first key is known.
+    #[cfg(not(target_pointer_width = "32"))]
+    #[inline]
+    fn in_group(self, page: &[u8]) -> Self {
+        let Pieces { first, first_len, .. } = self.pieces;
+        let mut pieces = Pieces { first, first_len, ..Pieces::default() };
+        let bytes = page.get(usize::from(self.at)..).unwrap_or_default();
+        let pair = if is_grouped(page) { take(bytes, first_len.into()) } else { take_cell(bytes) };
+        if let Some(Pair { shared, own, behind, .. }) = pair {
+            (pieces.own, pieces.len) = (offset(page, own), own.len() as u16);
+            pieces.behind = offset(page, behind);
+            pieces.shared = if shared <= first_len.into() { shared as u16 } else { 0 };
+        }
+        Self { pieces, ..self }
+    }
+
+    /// Of the next pair in its group.
+    #[cfg(not(target_pointer_width = "32"))]
+    #[inline]
+    fn after(self, page: &[u8]) -> Self {
+        Self { at: self.pieces.behind, ..self }.in_group(page)
+    }
+
+    #[cfg(target_pointer_width = "32")]
+    fn in_page(self, _: &[u8]) -> Self {
+        self
+    }
+
+    #[cfg(target_pointer_width = "32")]
+    fn after(self, page: &[u8]) -> Self {
+        Self { at: behind(page, self), ..self }
+    }
 }
 
 fn is_grouped(page: &[u8]) -> bool {
@@ -128,7 +210,7 @@ fn place(page: &[u8], group: usize) -> usize {
 #[inline]
 fn first(page: &[u8], group: usize) -> Position {
     let at = half_at(page, place(page, group)) as u16;
-    Position { at, group: at }
+    Position::new(at, at)
 }
 
 /// What stands at the start of some bytes.
@@ -171,7 +253,7 @@ fn take_cell(bytes: &[u8]) -> Option<Pair<'_>> {
 
 #[cfg_attr(not(target_pointer_width = "32"), inline)]
 #[cfg_attr(target_pointer_width = "32", inline(never))]
-fn pair_at(page: &[u8], Position { at, group }: Position) -> Option<Pair<'_>> {
+fn pair_at(page: &[u8], Position { at, group, .. }: Position) -> Option<Pair<'_>> {
     let bytes = page.get(usize::from(at)..)?;
     if !is_grouped(page) {
         return take_cell(bytes);
@@ -190,13 +272,13 @@ pub(super) fn count(page: &[u8]) -> usize {
 pub(super) fn position(page: &[u8], cell: usize) -> Position {
     if !is_grouped(page) {
         let at = half_at(page, node::slot(cell)) as u16;
-        return Position { at, group: at };
+        return Position::new(at, at).in_page(page);
     }
     let mut position = first(page, cell / GROUP);
     for _ in 0..cell % GROUP {
         position.at = behind(page, position);
     }
-    position
+    position.in_page(page)
 }
 
 /// Where pair `cell` is, the one behind the pair at `position`.
@@ -205,7 +287,7 @@ pub(super) fn next(page: &[u8], before: Position, cell: usize) -> Position {
     if !is_grouped(page) || cell.is_multiple_of(GROUP) {
         return position(page, cell);
     }
-    Position { at: behind(page, before), ..before }
+    before.after(page)
 }
 
 /// Where the pair ends.
@@ -218,6 +300,20 @@ fn behind(page: &[u8], position: Position) -> u16 {
 /// The key at a position; also that of a child, in the index. Empty if there is none.
 #[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(super) fn key(page: &[u8], position: Position) -> Key<'_> {
+    #[cfg(not(target_pointer_width = "32"))]
+    {
+        let Pieces { first, shared, own, len, .. } = position.pieces;
+        let piece = |at: u16, len: u16| page.get(at.into()..).and_then(|bytes| bytes.get(..len.into()));
+        Key { shared: piece(first, shared).unwrap_or_default(), own: piece(own, len).unwrap_or_default() }
+    }
+    #[cfg(target_pointer_width = "32")]
+    key_at(page, position)
+}
+
+/// The same, where it was not looked at.
+#[cfg(target_pointer_width = "32")]
+#[inline(always)]
+fn key_at(page: &[u8], position: Position) -> Key<'_> {
     let Some(Pair { shared, own, .. }) = pair_at(page, position) else { return Key::default() };
     let first = Position { at: position.group, ..position };
     let first = if shared == 0 { None } else { pair_at(page, first) };
@@ -235,9 +331,25 @@ pub(super) fn value(page: &[u8], position: Position) -> Option<Option<Value<'_>>
     })
 }
 
+/// Reads from pages what a search in them is going to need first, from all at once: one after the other they would each be waited for.
+pub(super) fn touch_all<'a>(pages: impl Iterator<Item = &'a [u8]> + Clone) {
+    touch(pages.clone().flat_map(|page| [page.get(COUNT), page.last()]));
+    let groups = |page: &'a [u8]| 0..if is_grouped(page) { count(page).div_ceil(GROUP) } else { 0 };
+    touch(pages.flat_map(|page| groups(page).map(|group| page.get(usize::from(first(page, group).at)))));
+}
+
+/// Reads some bytes, and does nothing with them.
+#[inline]
+fn touch<'a>(bytes: impl Iterator<Item = Option<&'a u8>>) {
+    core::hint::black_box(bytes.fold(0, |sum, byte| sum ^ byte.copied().unwrap_or(0)));
+}
+
 /// The pair with a key, or the one that would be behind it: its number, where it is, and whether it has the key.
 #[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(super) fn search(page: &[u8], key: &[u8]) -> (usize, Position, bool) {
+    if !SMALL {
+        touch([page.get(COUNT), page.last()].into_iter());
+    }
     let count = count(page);
     // Pair by pair, with what there is for other ends anyway: from each place looked at, some steps from its group's beginning. That takes
     // longer than to halve the groups, and so little code that it is all that a small processor has.
@@ -255,6 +367,9 @@ pub(super) fn search(page: &[u8], key: &[u8]) -> (usize, Position, bool) {
         return (low, position(page, low), false);
     }
     let (mut low, mut high) = (0, count.div_ceil(GROUP));
+    // Lines of the page that are needed for sure, all at once: one after the other they would each be waited for.
+    let at = |group: usize| usize::from(first(page, group).at);
+    touch((0..high).map(|group| page.get(at(group))));
     let whole = |group: usize| pair_at(page, first(page, group)).map_or(&[][..], |pair| pair.own);
     let wanted = prefix(key);
     while low < high {
@@ -267,12 +382,14 @@ pub(super) fn search(page: &[u8], key: &[u8]) -> (usize, Position, bool) {
             low = middle.wrapping_add(1);
         }
     }
-    let Some(group) = low.checked_sub(1) else { return (0, first(page, 0), false) };
+    let Some(group) = low.checked_sub(1) else { return (0, first(page, 0).in_page(page), false) };
     let (position, cell) = (first(page, group), group.wrapping_mul(GROUP));
+    let end = if low < count.div_ceil(GROUP) { at(low) } else { page.len() };
+    touch((at(group)..end).step_by(64).map(|at| page.get(at)));
     let first = whole(group);
     let common = first.iter().zip(key).take_while(|(one, other)| one == other).count();
     if common == key.len() && common == first.len() {
-        return (cell, position, true);
+        return (cell, position.in_page(page), true);
     }
     let mut bytes = page.get(usize::from(position.at)..).unwrap_or_default();
     for cell in cell..count.min(cell.wrapping_add(GROUP)) {
@@ -284,7 +401,7 @@ pub(super) fn search(page: &[u8], key: &[u8]) -> (usize, Position, bool) {
             let order = pair.own.first().cmp(&rest.first()).then_with(|| pair.own.cmp(rest));
             if order != Ordering::Less {
                 let at = page.len().wrapping_sub(bytes.len()) as u16;
-                return (cell, Position { at, ..position }, order == Ordering::Equal);
+                return (cell, Position { at, ..position }.in_page(page), order == Ordering::Equal);
             }
         }
         bytes = pair.behind;
@@ -308,7 +425,7 @@ pub(super) fn push(page: &mut [u8], end: &mut usize, key: &[u8], value: Option<V
     let count = count(page);
     let group = count / GROUP;
     let is_first = count.is_multiple_of(GROUP);
-    let first = if is_first { &[] } else { self::key(page, first(page, group)).own };
+    let first = if is_first { &[] } else { self::key(page, first(page, group).in_page(page)).own };
     let shared = first.iter().zip(key).take_while(|(one, other)| one == other).count();
     let own = key.get(shared..).unwrap_or_default();
     let says_own = key.len() != first.len();

@@ -50,6 +50,8 @@ pub(super) struct Scan {
     pub(super) runs: [Option<Stand>; MAX_RUNS],
     /// The first bytes of the keys at which they stand: mostly these tell which is the nearest. Not where memory is small.
     pub(super) heads: [u64; if SMALL { 0 } else { MAX_RUNS }],
+    /// What [`Pool::loads`](crate::pool::Pool::loads) said when all of their pages were known to be in the pool.
+    pub(super) loads: [u32; if SMALL { 0 } else { 1 }],
 }
 
 impl Scan {
@@ -61,6 +63,7 @@ impl Scan {
             memtable: None,
             runs: [None; MAX_RUNS],
             heads: [0; _],
+            loads: [0; _],
         }
     }
 

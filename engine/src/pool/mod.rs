@@ -290,6 +290,11 @@ impl Pool<'_> {
         self.frame_mut(at).older = older;
     }
 
+    /// So many pages have come in. As long as that stays the same, none goes but by [`leave`](Self::leave).
+    pub(crate) fn loads(&self) -> u32 {
+        self.state.clock
+    }
+
     /// The page that goes next: of those that nobody holds on to and that point to no dirty one, the one that was
     /// longest not asked for. With `clean`, only one that need not be written.
     pub(crate) fn victim(&self, clean: bool) -> Option<u32> {
