@@ -35,8 +35,7 @@ impl<M: Kind> Tree<'_, M> {
         // The manifest may take those.
         let available = available.saturating_sub(self.blocks_beyond());
         let memtable = memtable_bytes(&*self.memtable.state, self.state.pair);
-        let frames = self.tables.pool.state.info.frames;
-        Outlook { full, ..self.state.outlook(self.tables.list.runs, memtable, frames, available) }
+        Outlook { full, ..self.state.outlook(self.tables.list.runs, memtable, available) }
     }
 
     /// Blocks that the manifest takes beside its first.

@@ -10,7 +10,7 @@ use super::pace::{PAGE, RESERVE, blocks_for_long};
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
 use super::value::{Long, Value, is_long, longest_short};
-use crate::codec::{Checksum, Varints};
+use crate::codec::{Checksum, SMALL, Varints};
 use crate::device::Geometry;
 use crate::index::{
     Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
@@ -35,15 +35,17 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         if start & geometry.alignment.saturating_sub(1) as usize != 0 {
             return Err(Unfit::Misaligned(geometry.alignment));
         }
-        let (bytes, frames) = (self.pages.as_ref().len(), self.frames.as_ref().len());
+        let (bytes, frames) = (self.pages.as_ref().len(), self.least_frames());
         let fixed = Layout::fixed(geometry, size, block, division, frames.max(M::FRAMES));
         let Some(layout) = fixed.divide::<M>(division, bytes, frames) else {
             return Err(Unfit::Memory(fixed.needed::<M>(division), frames.max(M::FRAMES)));
         };
-        (self.state.layout, self.state.block) = (Layout { pages, ..layout }, block);
+        let least = self.state.layout.least;
+        (self.state.layout, self.state.block) = (Layout { pages, least, ..layout }, block);
         let segments = division.segments.saturating_sub(division.reserve);
         self.state.log_bytes = u64::from(segments).saturating_mul(u64::from(division.segment / 16 * 15));
         self.runs.clear();
+        self.memtable.lend(0);
         let mut tree = self.view();
         M::divide(&mut tree.memtable, layout.size, division).map_err(Unfit::Block)?;
         tree.reset();
@@ -147,6 +149,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
             tree.state.owes = tree.choose(false, u32::MAX).is_some();
             tree.drop_empty();
         }
+        self.lend();
     }
 
     fn has_room(&self) -> bool {
@@ -216,6 +219,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn apply<G: Ground>(&mut self, ground: &mut G, op: &Op<'_>, _: Promoted<'_>) -> Result<Effect, Fault> {
+        self.take_back();
         let mut tree = self.view();
         let value = match op.value {
             Some(Input::Bytes(bytes)) => Some(tree.logged(ground, op.key, bytes)),
@@ -243,15 +247,17 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
             self.state.manifest.end = 0;
         }
         (self.state.unwritten, self.state.unpublished) = (false, false);
+        self.memtable.lend(0);
         let mut tree = self.view();
         tree.reset();
         tree.tables.pool.complete();
+        self.lend();
     }
 
     fn begin_replay<G: Ground>(&mut self, ground: &mut G) -> Result<(), Fault> {
-        let mut tree = self.view();
-        tree.give_up(ground)?;
-        tree.reset();
+        self.view().give_up(ground)?;
+        self.memtable.lend(0);
+        self.view().reset();
         Ok(())
     }
 
@@ -298,7 +304,11 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
     }
 
     fn checkpoint_step<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<bool, Fault> {
-        self.view().step(ground, pages)
+        let done = self.view().step(ground, pages);
+        if !SMALL && self.memtable.len() == 0 && self.pool.is_complete() {
+            self.lend();
+        }
+        done
     }
 
     fn dirty(&self) -> u32 {

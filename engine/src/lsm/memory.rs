@@ -3,7 +3,9 @@
 //! ```text
 //!   ├ builder: 3 pages or more ┤ scratch page ┤ frames: a page each ┤ memtable ┤ list of tables ┤ its edits ┤ two keys ┤
 //! ```
-//! As many frames as there are records for; the memtable has what is left.
+//! As many frames as there are records for, or as are asked for; the memtable has what is left. If there are records for more, then the
+//! pages at the memtable's beginning are frames as long as it has no use for them: all of them while it is empty. It
+//! fills from its end, and takes them back some at a time. Where memory is small there is no such thing.
 
 use super::builder;
 use super::list::{EDITS, TABLE};
@@ -20,6 +22,8 @@ use crate::volume::{Buffer, Division, VolumeInfo};
 pub(super) struct Layout {
     /// What the store says of its pages.
     pub(super) pages: Pages,
+    /// Frames that always have a page, if there are records for more; 0: all.
+    pub(super) least: u32,
     /// A page.
     pub(super) size: usize,
     pub(super) builder: usize,
@@ -86,6 +90,7 @@ impl Layout {
         let list = usize::try_from(tables).unwrap_or(usize::MAX).saturating_mul(TABLE);
         Self {
             pages: Pages::default(),
+            least: 0,
             size,
             builder: builder::PAGES.saturating_mul(size),
             many: !SMALL && geometry.erase_unit == 0,
@@ -95,6 +100,11 @@ impl Layout {
             edits: EDITS,
             key: node::max_key(size).saturating_mul(2),
         }
+    }
+
+    /// Frames that always have a page.
+    pub(super) fn frames(&self) -> u32 {
+        (self.pool.checked_div(self.size).unwrap_or(0) as u32).saturating_sub(1)
     }
 
     fn total(&self) -> usize {
@@ -160,6 +170,57 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         self.state.layout.pages.shift =
             if bytes.is_power_of_two() { bytes.trailing_zeros() } else { u32::MAX };
         self
+    }
+}
+
+#[cfg(not(target_pointer_width = "32"))]
+impl<P: Buffer, F: Frames> Lsm<P, F> {
+    /// A tree that always has pages for so many frames, 6 at least; the memtable has the rest of the memory, as if there were no records for more.
+    /// But as long as it has no use for a part of that, pages of tables are kept there, for which the other records are: lend one for each page that there is memory
+    /// for. So a store that is read after an open or a checkpoint has nearly all of its memory as a cache. Puts take from it, until the next
+    /// checkpoint; deletes, too.
+    ///
+    /// Without this all records have pages of their own.
+    #[must_use]
+    pub fn with_least_frames(mut self, frames: u32) -> Self {
+        self.state.layout.least = frames;
+        self
+    }
+}
+
+/// Pages that the memtable takes back at a time.
+const BACK: u32 = 16;
+
+impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
+    /// The frames that have a page of their own, of so many.
+    pub(super) fn least_frames(&self) -> usize {
+        let (frames, least) = (self.frames.as_ref().len(), self.state.layout.least as usize);
+        if SMALL || least == 0 { frames } else { frames.min(least.max(M::FRAMES)) }
+    }
+
+    /// The pool gets what the memtable has no use for.
+    pub(super) fn lend(&mut self) {
+        self.lend_pages(self.memtable.unused());
+    }
+
+    /// Before an insert: a page that it may take into use.
+    pub(super) fn take_back(&mut self) {
+        let unused = self.memtable.unused();
+        if !SMALL && self.memtable.lent() >= unused.max(1) {
+            self.lend_pages(unused.saturating_sub(BACK));
+        }
+    }
+
+    /// Lends so many pages of the memtable, if there are records for them.
+    pub(super) fn lend_pages(&mut self, pages: u32) {
+        if SMALL {
+            return;
+        }
+        let frames = self.state.layout.frames();
+        let records = self.frames.as_ref().len() as u32;
+        let lent = pages.min(records.saturating_sub(frames));
+        self.view().tables.pool.resize(frames.saturating_add(lent));
+        self.memtable.lend(lent);
     }
 }
 

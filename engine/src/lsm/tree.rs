@@ -14,6 +14,7 @@ use super::merge::Job;
 use super::policy::{Outlook, Shape};
 use super::scan::Scan;
 use super::value::{IN_TABLE, Long, Value, is_long, sum};
+use crate::codec::SMALL;
 use crate::device::Geometry;
 use crate::index::{Found, Ground};
 use crate::node;
@@ -220,11 +221,15 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
 
     pub(super) fn outlook(&self) -> Outlook {
         let memtable = memtable_bytes(&self.memtable, self.state.pair);
-        self.state.outlook(&self.runs, memtable, self.pool.info.frames, u32::MAX)
+        self.state.outlook(&self.runs, memtable, u32::MAX)
     }
 
     pub(super) fn view(&mut self) -> Tree<'_, M> {
-        let Layout { size, builder, pool, memtable, list, edits, key, .. } = self.state.layout;
+        let Layout { size, builder, mut pool, mut memtable, list, edits, key, .. } = self.state.layout;
+        if !SMALL {
+            let lent = (self.memtable.lent() as usize).wrapping_mul(size);
+            (pool, memtable) = (pool.wrapping_add(lent), memtable.wrapping_sub(lent));
+        }
         let bytes = self.pages.as_mut();
         let (builder, rest) = bytes.split_at_mut_checked(builder).unwrap_or_default();
         let (pages, rest) = rest.split_at_mut_checked(pool).unwrap_or_default();
@@ -253,7 +258,7 @@ impl Inner {
     }
 
     /// What the choice of a merge depends on; the memtable is not full.
-    pub(super) fn outlook(&self, runs: &Runs, memtable: u64, frames: u32, available: u32) -> Outlook {
+    pub(super) fn outlook(&self, runs: &Runs, memtable: u64, available: u32) -> Outlook {
         let table = u64::from(self.block);
         let bytes = u64::from(tables(runs)).saturating_mul(table);
         let deepest = runs.iter().map(|run| run.level).max().unwrap_or(0);
@@ -264,7 +269,7 @@ impl Inner {
             page: self.layout.size as u64,
             full: false,
             sweep: self.sweep,
-            sources: frames.saturating_sub(3) as usize,
+            sources: self.layout.frames().saturating_sub(3) as usize,
             available,
             most: self.most_pages(),
         }

@@ -64,7 +64,9 @@ pub(crate) struct State {
     old: List,
     dirty: List,
     free: u32,
-    /// Frames that were made ready so far, and those that may be.
+    /// This frame and those behind it were not in use yet.
+    fresh: u32,
+    /// Frames that were made ready so far, and those that may be in use.
     ready: u32,
     limit: u32,
     /// Loads, to tell time with.
@@ -79,6 +81,11 @@ impl State {
         self.size
     }
 
+    /// All frames may be in use.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.limit == self.info.frames
+    }
+
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) const fn new() -> Self {
         Self {
@@ -87,6 +94,7 @@ impl State {
             old: List::EMPTY,
             dirty: List::EMPTY,
             free: NONE,
+            fresh: 0,
             ready: 0,
             limit: 0,
             clock: 0,
@@ -122,6 +130,41 @@ impl Pool<'_> {
         self.state.limit = self.state.info.frames;
     }
 
+    /// There are so many frames from now on, as [`pages`](Self::pages) has room for. Those that go must be clean, and nobody may hold on to
+    /// them. Their records stay in the page table.
+    pub(crate) fn resize(&mut self, count: u32) {
+        (self.state.info.frames, self.state.limit) = (count, count);
+        if self.state.fresh <= count {
+            return;
+        }
+        let (mut at, mut before) = (self.state.free, NONE);
+        while at != NONE {
+            let older = self.frame(at).older;
+            if at < count {
+                before = at;
+            } else if before == NONE {
+                self.state.free = older;
+            } else {
+                self.frame_mut(before).older = older;
+            }
+            at = older;
+        }
+        for at in count..self.state.fresh {
+            if self.frame(at).place != Place::Free {
+                self.forget_block(at);
+                self.unlist(at);
+                self.state.info.evictions = self.state.info.evictions.wrapping_add(1);
+            }
+            *self.frame_mut(at) = Frame { bucket: self.frame(at).bucket, ..Frame::EMPTY };
+        }
+        self.state.fresh = count;
+        // As if another one had come in.
+        self.state.clock = self.state.clock.wrapping_add(1);
+        while self.is_young() {
+            self.age();
+        }
+    }
+
     /// Makes more frames ready, and the page table larger, which they hold. A pool may be lent gigabytes: what is not needed
     /// yet is not touched, so that a store opens at once.
     #[cold]
@@ -131,9 +174,8 @@ impl Pool<'_> {
         // Small processors have little memory, and are to have little code.
         let more = if SMALL { u32::MAX } else { before.max(FIRST) };
         self.state.ready = before.saturating_add(more).min(self.state.limit);
-        for at in (before..self.state.ready).rev() {
-            let older = core::mem::replace(&mut self.state.free, at);
-            *self.frame_mut(at) = Frame { older, ..Frame::EMPTY };
+        for at in before..self.state.ready {
+            *self.frame_mut(at) = Frame::EMPTY;
         }
         if SMALL {
             return;
@@ -235,12 +277,22 @@ impl Pool<'_> {
         if age > list / 4 {
             self.unlist(at);
             self.list(at, Place::Young);
-            if self.state.young.len.wrapping_mul(8) > self.state.info.frames.wrapping_mul(5) {
-                let last = self.state.young.oldest;
-                self.unlist(last);
-                self.list(last, Place::Old);
+            if self.is_young() {
+                self.age();
             }
         }
+    }
+
+    /// Too many pages are young.
+    fn is_young(&self) -> bool {
+        self.state.young.len.wrapping_mul(8) > self.state.info.frames.wrapping_mul(5)
+    }
+
+    /// The young list lets one go.
+    fn age(&mut self) {
+        let last = self.state.young.oldest;
+        self.unlist(last);
+        self.list(last, Place::Old);
     }
 
     fn list(&mut self, at: u32, place: Place) {
@@ -273,14 +325,19 @@ impl Pool<'_> {
 
     /// Takes a free frame, if there is one.
     pub(crate) fn take_free(&mut self) -> Option<u32> {
-        if self.state.free == NONE && self.state.ready < self.state.limit {
+        let at = self.state.free;
+        if at != NONE {
+            self.state.free = self.frame(at).older;
+            return Some(at);
+        }
+        if self.state.fresh == self.state.ready && self.state.ready < self.state.limit {
             self.grow();
         }
-        let at = self.state.free;
-        if at == NONE {
+        let at = self.state.fresh;
+        if at >= self.state.ready.min(self.state.limit) {
             return None;
         }
-        self.state.free = self.frame(at).older;
+        self.state.fresh = at.wrapping_add(1);
         Some(at)
     }
 

@@ -33,14 +33,17 @@ impl InMemory for BTreeIndex {
 }
 
 impl InMemory for LsmIndex {
-    /// A third of what is above the least that it needs is for frames, the rest for the memtable.
+    /// A third of what is above the least that it needs is for frames, the rest for the memtable, whose pages are frames as long as it
+    /// has no use for them.
     fn within(bytes: usize, geometry: &Geometry, block: usize) -> Option<Self> {
         let (needed, frames) = Self::memory_needed(geometry, block as u32);
         let more = bytes.checked_sub(needed + frames * size_of::<lsm::Frame>())?;
         let page = (block / 32).clamp(512, 4096).max(geometry.write_unit.max(geometry.read_unit) as usize);
-        let frames = frames + more / 3 / (page + size_of::<lsm::Frame>());
-        let pages = AlignedBuffer::new(bytes - frames * size_of::<lsm::Frame>());
-        Some(Self::new(pages, FrameBuffer::new(frames), lsm::Options::default()))
+        let records = frames + more / (page + size_of::<lsm::Frame>());
+        let frames = frames + more / 3 / page;
+        let pages = AlignedBuffer::new(bytes - records * size_of::<lsm::Frame>());
+        let index = Self::new(pages, FrameBuffer::new(records), lsm::Options::default());
+        Some(index.with_least_frames(frames as u32))
     }
 }
 

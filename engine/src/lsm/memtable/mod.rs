@@ -65,6 +65,16 @@ pub trait Kind: Sized {
     fn part(&self, pair: u32) -> u32;
     /// Bytes of long values beside that, which tables may grow by.
     fn long(&self) -> usize;
+    /// Pages at the beginning of its memory that it has no use for yet.
+    fn unused(&self) -> u32 {
+        0
+    }
+    /// Pages at the beginning of its memory that are lent to the pool, so that what it works in begins behind them.
+    fn lent(&self) -> u32 {
+        0
+    }
+    /// So many of the [unused](Self::unused) ones are lent from now on. One must be left for an insert.
+    fn lend(&mut self, _: u32) {}
     /// Whether the next insert finds room, whatever it is.
     fn has_room(&self) -> bool;
     /// Puts an entry in, in place of the one of the same key; then it is not merged. False: there is no room, and nothing has

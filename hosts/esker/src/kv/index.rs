@@ -94,13 +94,15 @@ impl Indexed for BTreeIndex {
 
 impl Indexed for LsmIndex {
     /// A third of what is above the least that it needs is for frames, the rest for the memtable: the larger that is, the less
-    /// is written, and what is read, the system has at hand.
+    /// is written, and what is read, the system has at hand. As long as the memtable has no use for its pages, they are frames as well.
     fn with_memory(cache: u64, volume: &VolumeInfo) -> Result<Self, Failure> {
         let (needed, frames) = Self::memory_needed(&volume.geometry, volume.block_size);
         let cache = cache.min(volume.geometry.capacity.max(needed as u64));
-        let more = cache.saturating_sub(needed as u64) / 3 / Self::page_size(volume);
-        let frames = frames.saturating_add(more as usize);
-        Ok(Self::new(memory(cache)?, FrameBuffer::new(frames), lsm::Options::default()))
+        let more = cache.saturating_sub(needed as u64) / Self::page_size(volume);
+        let records = frames.saturating_add(more as usize);
+        let least = frames.saturating_add(more as usize / 3) as u32;
+        let index = Self::new(memory(cache)?, FrameBuffer::new(records), lsm::Options::default());
+        Ok(index.with_least_frames(least))
     }
 
     fn figures(&self) -> Option<(Vec<lsm::Level>, lsm::Merges)> {

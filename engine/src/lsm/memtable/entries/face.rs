@@ -49,6 +49,18 @@ impl Kind for Entries {
         self.long
     }
 
+    fn unused(&self) -> u32 {
+        self.total.wrapping_sub(self.fresh)
+    }
+
+    fn lent(&self) -> u32 {
+        self.lent
+    }
+
+    fn lend(&mut self, chunks: u32) {
+        self.lent = chunks;
+    }
+
     fn has_room(&self) -> bool {
         self.has_chunk()
     }

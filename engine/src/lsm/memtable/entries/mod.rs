@@ -7,6 +7,9 @@
 //!            4 chunk    number of the chunk; top bit: some of its entries are merged
 //!            4 lowest   offset << 2 | stale << 1 | none    of the oldest entry that is not merged
 //! ```
+//! Chunks are taken into use from the last one on. Those before them may be [lent](Kind::lend), as pages; what is not lent begins
+//! with the scratch page then, in the place of the last one that is.
+//!
 //! A chunk is a leaf of [`node`]: entries in the order of their keys. It has no checksum; its generation counts the merged
 //! entries. A chunk that is not in use begins with the number of the next such one. The directory has a fence for each
 //! chunk in use, in the order of keys, so that looking for a key stays in one array until the chunk is known: only where
@@ -37,7 +40,7 @@ mod face;
 use core::ops::Bound;
 
 use super::{At, Memtable, Record};
-use crate::codec::{put_word, word_at};
+use crate::codec::{SMALL, put_word, word_at};
 use crate::lsm::value::{IN_LOG, Long, Value, max_pair};
 use crate::node::{self, Cell};
 
@@ -73,8 +76,10 @@ pub struct Entries {
     used: u32,
     /// The first of the free chunks that were in use before.
     free: u32,
-    /// This chunk and those behind it were not in use yet.
+    /// So many chunks were in use, the last ones.
     fresh: u32,
+    /// So many are lent, the first ones.
+    lent: u32,
     entries: u32,
     newest: u64,
     /// Bytes of long values.
@@ -82,12 +87,31 @@ pub struct Entries {
 }
 
 impl Entries {
-    const NEW: Self =
-        Self { size: 0, total: 0, used: 0, free: NO_CHUNK, fresh: 0, entries: 0, newest: 0, long: 0 };
+    const NEW: Self = Self {
+        size: 0,
+        total: 0,
+        used: 0,
+        free: NO_CHUNK,
+        fresh: 0,
+        lent: 0,
+        entries: 0,
+        newest: 0,
+        long: 0,
+    };
 
     /// Whether the next insert finds room, whatever it is: see the module.
     fn has_chunk(&self) -> bool {
         self.used < self.total
+    }
+
+    /// Whether one can be taken into use, which is not lent.
+    fn can_open(&self) -> bool {
+        self.has_chunk() && (SMALL || self.free != NO_CHUNK || self.total.wrapping_sub(self.fresh) > self.lent)
+    }
+
+    /// The page of a chunk in what is not lent.
+    fn page(&self, number: u32) -> u32 {
+        if SMALL { number } else { number.wrapping_sub(self.lent) }
     }
 }
 
@@ -183,8 +207,9 @@ impl Memtable<'_, Entries> {
         }
         let index = self.fence_of(key);
         let mut fence = self.fence(index);
-        let has_room = self.state.has_chunk();
-        let (chunk, scratch) = node::page_and_scratch(self.bytes, self.state.size, fence.number());
+        let has_room = self.state.can_open();
+        let page = self.state.page(fence.number());
+        let (chunk, scratch) = node::page_and_scratch(self.bytes, self.state.size, page);
         let found = node::search(chunk, key);
         let (Ok(at) | Err(at)) = found;
         let old = found.map(|at| entry(chunk, at)).ok();
@@ -271,7 +296,7 @@ impl Memtable<'_, Entries> {
     /// The entry is in a table that is not published yet. All places stay what they are.
     pub(crate) fn mark(&mut self, at: At) {
         let mut fence = self.fence(at.fence);
-        let chunk = node::page_mut(self.bytes, self.state.size, fence.number());
+        let chunk = node::page_mut(self.bytes, self.state.size, self.state.page(fence.number()));
         let Some(place) = node::value_mut(chunk, at.cell as usize) else { return };
         let word = word_at(place, 0);
         if word & MERGED != 0 {
@@ -313,12 +338,12 @@ impl Memtable<'_, Entries> {
     /// The fences in use, and those that are not.
     #[cfg_attr(not(target_pointer_width = "32"), inline)]
     fn directory(&self) -> &[[u8; FENCE]] {
-        let from = (self.state.total as usize).wrapping_add(1).wrapping_mul(self.state.size);
+        let from = (self.state.page(self.state.total) as usize).wrapping_add(1).wrapping_mul(self.state.size);
         self.bytes.get(from..).unwrap_or_default().as_chunks().0
     }
 
     fn directory_mut(&mut self) -> &mut [[u8; FENCE]] {
-        let from = (self.state.total as usize).wrapping_add(1).wrapping_mul(self.state.size);
+        let from = (self.state.page(self.state.total) as usize).wrapping_add(1).wrapping_mul(self.state.size);
         self.bytes.get_mut(from..).unwrap_or_default().as_chunks_mut().0
     }
 
@@ -345,7 +370,7 @@ impl Memtable<'_, Entries> {
         if index >= self.state.used {
             return &[];
         }
-        node::page(self.bytes, self.state.size, self.fence(index).number())
+        node::page(self.bytes, self.state.size, self.state.page(self.fence(index).number()))
     }
 
     /// The last fence that is not above this key, or the first.
@@ -388,17 +413,17 @@ impl Memtable<'_, Entries> {
     /// Takes a chunk into use, empty, and puts its fence before fence `index`. Whether there was one.
     #[inline(never)]
     fn open(&mut self, index: u32) -> bool {
-        if !self.state.has_chunk() {
+        if !self.state.can_open() {
             return false;
         }
         let number = match self.state.free {
             NO_CHUNK => {
                 self.state.fresh = self.state.fresh.wrapping_add(1);
-                self.state.fresh.wrapping_sub(1)
+                self.state.total.wrapping_sub(self.state.fresh)
             }
             number => number,
         };
-        let chunk = node::page_mut(self.bytes, self.state.size, number);
+        let chunk = node::page_mut(self.bytes, self.state.size, self.state.page(number));
         if number == self.state.free {
             self.state.free = word_at(chunk, 0);
         }
@@ -416,7 +441,7 @@ impl Memtable<'_, Entries> {
 
     /// The chunk is free.
     fn close(&mut self, number: u32) {
-        put_word(node::page_mut(self.bytes, self.state.size, number), self.state.free);
+        put_word(node::page_mut(self.bytes, self.state.size, self.state.page(number)), self.state.free);
         self.state.free = number;
     }
 
@@ -429,7 +454,12 @@ impl Memtable<'_, Entries> {
             return;
         }
         let (one, other) = (self.fence(index).number(), self.fence(right).number());
-        let (chunk, other, scratch) = node::pages_and_scratch(self.bytes, self.state.size, one, other);
+        let (chunk, other, scratch) = node::pages_and_scratch(
+            self.bytes,
+            self.state.size,
+            self.state.page(one),
+            self.state.page(other),
+        );
         // Keys that ascend or descend fill chunks whole.
         let cut = if index == 0 && at == 0 { 1 } else { node::split_point(chunk, at, cell.size(), is_last) };
         let stay = if cut > at { cut.saturating_sub(1) } else { cut };
@@ -447,7 +477,7 @@ impl Memtable<'_, Entries> {
     #[inline(never)]
     fn refresh(&mut self, index: u32) -> u32 {
         let number = self.fence(index).number();
-        let chunk = node::page(self.bytes, self.state.size, number);
+        let chunk = node::page(self.bytes, self.state.size, self.state.page(number));
         let (mut marked, mut lowest) = (0_u32, NONE);
         for cell in 0..node::count(chunk) {
             let (word, _) = entry(chunk, cell);
@@ -458,7 +488,7 @@ impl Memtable<'_, Entries> {
             }
         }
         let prefix = prefix(node::key(chunk, 0));
-        node::set_generation(node::page_mut(self.bytes, self.state.size, number), marked);
+        node::set_generation(node::page_mut(self.bytes, self.state.size, self.state.page(number)), marked);
         let chunk = number | if marked > 0 { MARKED } else { 0 };
         self.set_fence(index, Fence { prefix, chunk, lowest });
         lowest
@@ -491,11 +521,14 @@ impl Memtable<'_, Entries> {
             }
         }
         self.state.used = kept;
+        if kept == 0 {
+            (self.state.free, self.state.fresh) = (NO_CHUNK, 0);
+        }
     }
 
     /// Removes the merged entries of a chunk, or makes them such as are not. Whether any entry is left.
     fn sweep(&mut self, number: u32, drop: bool) -> bool {
-        let chunk = node::page_mut(self.bytes, self.state.size, number);
+        let chunk = node::page_mut(self.bytes, self.state.size, self.state.page(number));
         let (count, marked) = (node::count(chunk), node::generation(chunk));
         let goes = drop && marked as usize >= count;
         if drop {
@@ -527,7 +560,8 @@ impl Memtable<'_, Entries> {
         let Some(before) = index.checked_sub(1) else { return false };
         let (to, from) = (self.fence(before).number(), self.fence(index).number());
         let usable = node::usable(self.state.size);
-        let (chunk, other, scratch) = node::pages_and_scratch(self.bytes, self.state.size, to, from);
+        let (chunk, other, scratch) =
+            node::pages_and_scratch(self.bytes, self.state.size, self.state.page(to), self.state.page(from));
         if node::used(chunk).saturating_add(node::used(other)) > usable.saturating_sub(usable / 8)
             || !node::move_cells(other, 0, node::count(other), chunk, scratch)
         {

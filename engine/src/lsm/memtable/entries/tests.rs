@@ -70,15 +70,27 @@ impl Pair {
         let mut pair = Self { bytes, state: Entries::NEW, size, map: BTreeMap::new() };
         assert_eq!(pair.table().divide(size) as usize, chunks);
         assert_eq!(pair.table().state.room(), (0, chunks as u32));
+        pair.lend(chunks as u32);
         pair
     }
 
     fn table(&mut self) -> Memtable<'_, Entries> {
-        Memtable { bytes: &mut self.bytes, state: &mut self.state }
+        let lent = self.state.lent as usize * self.size;
+        Memtable { bytes: &mut self.bytes[lent..], state: &mut self.state }
+    }
+
+    /// Whoever has these pages writes what he likes into them.
+    fn lend(&mut self, pages: u32) {
+        self.state.lend(pages);
+        self.bytes[..pages as usize * self.size].fill(0xDD);
     }
 
     /// Whether it was put in. That it must be where there is room, and only then changes anything, is checked.
     fn insert(&mut self, key: &[u8], value: Option<&[u8]>, offset: u64) -> bool {
+        let unused = self.state.unused();
+        if self.state.lent >= unused.max(1) {
+            self.lend(unused.saturating_sub(3));
+        }
         let has_room = self.table().state.has_room();
         let (mut bytes, newest) = (Vec::new(), self.state.newest);
         if !has_room {
@@ -110,6 +122,9 @@ impl Pair {
     fn drop_merged(&mut self) {
         self.table().settle(true);
         self.map.retain(|_, known| !known.merged);
+        if self.state.used == 0 {
+            self.lend(self.state.unused());
+        }
     }
 
     fn unmark(&mut self) {
@@ -177,9 +192,9 @@ impl Pair {
         let mut free = table.state.free;
         while free != NO_CHUNK {
             numbers.push(free);
-            free = word_at(node::page(table.bytes, table.state.size, free), 0);
+            free = word_at(node::page(table.bytes, table.state.size, table.state.page(free)), 0);
         }
-        numbers.extend(table.state.fresh..table.state.total);
+        numbers.extend(0..table.state.unused());
         numbers.sort_unstable();
         assert!(numbers.into_iter().eq(0..table.state.total), "each chunk is in use, or free");
     }
