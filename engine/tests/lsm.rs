@@ -221,6 +221,58 @@ fn recovery_has_the_memtable_for_itself() {
     check(&mut volume, &mut store, &map);
 }
 
+/// Where frames are many, a search goes to the pages of all runs before it looks at any: it finds what it would one by one.
+#[test]
+fn a_search_of_all_runs_finds_what_is_there() {
+    for frames in [FRAMES, 64, 120] {
+        let (mut volume, store) = made(8);
+        store.close(&mut volume).unwrap();
+        let shape = Shape::Levels { levels: 2, runs: 8, last: 1, ratio: 4 };
+        let options = Options { shape, ..Options::default() };
+        let tree = Lsm::new(vec![0; 512 << 10], vec![Frame::default(); frames], options);
+        let mut store = Store::open(&mut volume, tree, vec![0; 4096]).unwrap();
+        let mut map = Map::new();
+        for n in 0..6000 {
+            put(&mut volume, &mut store, &mut map, n % 4500, (n / 1000) as u8);
+            if n % 3 == 2 {
+                store.delete(&mut volume, &key(n / 2)).unwrap();
+                map.remove(&key(n / 2));
+            }
+            if n % 1000 == 999 {
+                store.checkpoint(&mut volume).unwrap();
+            }
+        }
+        assert!(runs(&store) >= 5);
+        let (mut cursor, mut value) = (store.cursor(vec![0; store.max_key()]), vec![0; 100]);
+        for n in 0..6000_u32 {
+            let mut from = key(n.wrapping_mul(7919) % 4600);
+            match n % 5 {
+                0 => from.push(0),
+                1 => from.truncate(n as usize % 9),
+                _ => {}
+            }
+            let from = if n % 2 == 0 { Bound::Included(&from[..]) } else { Bound::Excluded(&from[..]) };
+            store.seek(&mut cursor, from).unwrap();
+            let forward = n % 4 < 2;
+            let mut wanted: Vec<_> = if forward {
+                map.range::<[u8], _>((from, Bound::Unbounded)).take(3).collect()
+            } else {
+                map.range::<[u8], _>((Bound::Unbounded, from)).rev().take(3).collect()
+            };
+            wanted.truncate(1 + n as usize % 3);
+            for (key, wanted) in wanted {
+                let found = if forward {
+                    store.next(&mut volume, &mut cursor, &mut value).unwrap()
+                } else {
+                    store.previous(&mut volume, &mut cursor, &mut value).unwrap()
+                };
+                let found = found.map(|len| (cursor.key(), &value[..len]));
+                assert_eq!(found, Some((&key[..], &wanted[..])), "search {n} with {frames} frames");
+            }
+        }
+    }
+}
+
 /// Two scans in turn, with changes between their steps: each finds what is there when it comes by.
 #[test]
 fn scans_in_turn_do_not_disturb_each_other() {

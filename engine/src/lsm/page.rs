@@ -26,6 +26,8 @@ const COUNT: usize = 10;
 const GROUPED: u8 = 1;
 /// Pairs of a group.
 const GROUP: usize = 8;
+/// Lines of a group that are read before they are needed, at most: with long values, most of them would not be.
+const MOST: usize = 24;
 /// Bytes of a group's place.
 const PLACE: usize = 2;
 /// In place of a value's bytes and 1: it is a [long](super::value) one. No other is so long.
@@ -385,7 +387,7 @@ pub(super) fn search(page: &[u8], key: &[u8]) -> (usize, Position, bool) {
     let Some(group) = low.checked_sub(1) else { return (0, first(page, 0).in_page(page), false) };
     let (position, cell) = (first(page, group), group.wrapping_mul(GROUP));
     let end = if low < count.div_ceil(GROUP) { at(low) } else { page.len() };
-    touch((at(group)..end).step_by(64).map(|at| page.get(at)));
+    touch((at(group)..end).step_by(64).take(MOST).map(|at| page.get(at)));
     let first = whole(group);
     let common = first.iter().zip(key).take_while(|(one, other)| one == other).count();
     if common == key.len() && common == first.len() {
