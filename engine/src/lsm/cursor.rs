@@ -83,6 +83,7 @@ impl<M: Kind> Tree<'_, M> {
     }
 
     /// The nearest key, at its newest. `passed`: a bit for each run in which damage was passed.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn nearest<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -186,7 +187,8 @@ impl<M: Kind> Tree<'_, M> {
 
     /// Where a run of this number stands for this step, its page in the pool. `last`: where it did for the one before, if that is known;
     /// whether it moves on from there.
-    #[inline]
+    #[cfg_attr(not(target_pointer_width = "32"), inline)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn go_on<G: Ground>(
         &mut self,
         ground: &mut G,
