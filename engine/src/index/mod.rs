@@ -440,6 +440,9 @@ pub trait Index {
     fn begin_close<G: Ground>(&mut self, ground: &mut G, entries: u64) -> Result<bool, Fault>;
     /// Pages that so many changes should pay for; `log`: how full it is.
     fn pace(&mut self, changes: u32, log: u32) -> u32;
+    /// Bytes that a put or a delete, of a value within a page, and what it pays for of a checkpoint, read and write in blocks and in
+    /// operations of the log at most, as long as there is [room](Self::has_room), in the log and in blocks, too.
+    fn most_moved(&self, geometry: &Geometry) -> u64;
     /// What the last step has completed waits to be published: no further step before, and it may wait for the next change.
     fn is_ready(&self) -> bool {
         false

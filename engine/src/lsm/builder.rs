@@ -45,7 +45,7 @@ pub(super) struct Progress {
     end: usize,
     /// Bytes of the key that was passed last, and of the one that is staged.
     last: usize,
-    staged: usize,
+    pub(super) staged: usize,
     /// Pages that were completed in all.
     pub(super) written: u64,
 }

@@ -26,11 +26,16 @@ type Link = [u8; LINK];
 /// generation and merged offset; pages, lines and page, of a byte each; cell and last, of two; the prefix.
 const RECORD: usize = 1 + 4 * 5 + 3 * 2 + 2 * 3 + 10;
 
-/// Blocks that a manifest of so many tables takes at most beside its first, with pages and blocks of these sizes.
-pub(super) fn blocks_beyond(tables: u32, page: usize, block: u32) -> u32 {
+/// Parts of a manifest of so many tables at most, with pages of this size.
+pub(super) fn parts(tables: u32, page: usize) -> u32 {
     // In a part there is room for one more than this.
     let records = page.saturating_sub(HEAD.wrapping_add(LONGEST)) / RECORD;
-    let parts = tables.div_ceil((records as u32).wrapping_add(1));
+    tables.div_ceil((records as u32).wrapping_add(1))
+}
+
+/// Blocks that a manifest of so many tables takes at most beside its first, with pages and blocks of these sizes.
+pub(super) fn blocks_beyond(tables: u32, page: usize, block: u32) -> u32 {
+    let parts = parts(tables, page);
     let pages = (block as usize).checked_div(page).unwrap_or(0) as u32;
     match parts > pages {
         true => parts.div_ceil(pages.saturating_sub(1).max(1)).saturating_sub(1),

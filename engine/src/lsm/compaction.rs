@@ -5,12 +5,13 @@ use core::ops::Bound;
 
 use super::builder::Builder;
 use super::find::Tables;
-use super::list::{Edits, List, Run};
+use super::list::{Edits, List, MAX_RUNS, Run};
 use super::memtable::{Kind, Memtable};
 use super::merge::{Job, Merge, Progress, Source};
-use super::pace::{LEAST_FREE, MOST_PENDING, PAGE, RESERVE};
+use super::pace::{LEAST_FREE, MOST_PENDING, PAGE, RESERVE, room_for_flush};
 use super::policy::{Outlook, Shape};
 use super::tree::{Inner, Tree, memtable_bytes};
+use crate::codec::SMALL;
 use crate::index::{Damage, Ground, LOG_FULL};
 use crate::pool::Pool;
 use crate::volume::Fault;
@@ -21,6 +22,48 @@ const LITTLE: u64 = 16;
 impl<M: Kind> Tree<'_, M> {
     pub(super) fn choose(&mut self, full: bool, available: u32) -> Option<Job> {
         let outlook = self.outlook(full, available);
+        let mut job = self.choose_by(&outlook, full);
+        if !SMALL && let Some(job) = &mut job {
+            job.left = job.left.saturating_add(outlook.debt(self.tables.list.runs, job));
+        }
+        job
+    }
+
+    /// Lets a merge of runs wait, between two of its tables, where the memtable would be full before it is done: that becomes a run first. Changes
+    /// pay for merges in time, but there may be more of them at once than a step may do, as after many batches.
+    fn park<G: Ground>(&mut self, ground: &G, job: &mut Job) {
+        let memtable = &*self.memtable.state;
+        let (used, total) = memtable.room();
+        let is_late = total.saturating_sub(used) <= room_for_flush(total) / 2 && used != 0;
+        let is_merge = !job.memtable && !job.for_room && !self.builder.progress.active;
+        let is_all = self.state.compacting || self.state.closing || self.state.options.shape == Shape::Sweep;
+        if SMALL || !is_late || !is_merge || is_all || self.state.parked.is_full() {
+            return;
+        }
+        let blocks = self.state.blocks_for(memtable, self.tables.list.len());
+        // The last place is for the run of a merge of all.
+        let has_room = ground.available() > blocks && self.tables.list.runs.len() < MAX_RUNS.wrapping_sub(1);
+        if has_room && self.tables.list.insert_run(0, 0) {
+            for source in &mut job.sources {
+                source.run = source.run.wrapping_add(1);
+            }
+            job.target = job.target.wrapping_add(1);
+            let parked = core::mem::replace(job, Job::new(0, 0, false));
+            job.memtable = true;
+            let _ = self.state.parked.push(parked);
+        }
+    }
+
+    /// Goes on with the merge that has waited; whether there was one.
+    fn resume(&mut self) -> bool {
+        if SMALL {
+            return false;
+        }
+        self.state.job = self.state.parked.pop().filter(|_| !self.state.closing);
+        self.state.job.is_some()
+    }
+
+    fn choose_by(&mut self, outlook: &Outlook, full: bool) -> Option<Job> {
         if self.state.compacting {
             return outlook.all(&mut self.tables.list);
         }
@@ -60,6 +103,7 @@ impl<M: Kind> Tree<'_, M> {
                 let must = core::mem::take(&mut self.state.compacting) || full && pages == u32::MAX;
                 return if must { Err(Fault::Full) } else { Ok(true) };
             };
+            self.park(ground, &mut job);
             if self.begin_sweep(ground, &mut job)? && pages != u32::MAX {
                 self.state.job = Some(job);
                 return Ok(false);
@@ -83,10 +127,12 @@ impl<M: Kind> Tree<'_, M> {
                     if self.state.sweep < before {
                         self.state.put = 0;
                     }
-                    self.drop_empty();
-                    // More runs than could be merged at a time are merged once more.
-                    self.state.compacting &= self.tables.list.runs.len() > 1;
-                    self.state.job = self.choose(false, ground.available());
+                    if !self.resume() {
+                        self.drop_empty();
+                        // More runs than could be merged at a time are merged once more.
+                        self.state.compacting &= self.tables.list.runs.len() > 1;
+                        self.state.job = self.choose(false, ground.available());
+                    }
                 }
                 Err(fault) => {
                     // Begun anew when it is tried again. What was committed stays.
@@ -322,6 +368,9 @@ impl<M: Kind> Tree<'_, M> {
             self.write_manifest(ground, u32::MAX)?;
         }
         (self.state.job, self.state.compacting) = (None, false);
+        if !SMALL {
+            self.state.parked.clear();
+        }
         self.state.scan.forget();
         M::unmark(&mut self.memtable);
         self.drop_empty();

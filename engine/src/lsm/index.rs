@@ -6,15 +6,14 @@ use super::list::{TABLE, tables};
 use super::manifest::Manifest;
 use super::memory::Layout;
 use super::memtable;
-use super::pace::{PAGE, RESERVE, blocks_for_long};
+use super::pace::{LOG_DUE, PAGE, RESERVE, blocks_for_long, room_for_flush};
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
 use super::value::{Long, Value, is_long, longest_short};
 use crate::codec::{Checksum, SMALL, Varints};
 use crate::device::Geometry;
 use crate::index::{
-    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, LOG_FULL, Op, Place, Promoted, Unfit,
-    Verified,
+    Damage, Effect, Found, Ground, Index, IndexInfo, Input, Kind, Op, Place, Promoted, Unfit, Verified,
 };
 use crate::node;
 use crate::pool::{Frames, PoolInfo};
@@ -290,10 +289,8 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         let is_full = match self.state.options.shape {
             Shape::Sweep => self.sweep_is_due(log),
             Shape::Levels { .. } => {
-                // What is written at once is a run: the later, the fewer there are. Small memory keeps a quarter to pay from.
                 let (used, total) = self.memtable.room();
-                let spare = (total / 16).max((total / 4).min(64));
-                used > total.saturating_sub(spare) || log > LOG_FULL / 2
+                used > total.saturating_sub(room_for_flush(total)) || log > LOG_DUE
             }
         };
         is_full || self.state.owes || self.state.job.is_some() || self.state.unwritten
@@ -365,13 +362,19 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         self.keep_schedule(log, changes);
         let each = match self.state.options.shape {
             Shape::Sweep => self.sweep_pace(log),
-            Shape::Levels { .. } => self.merge_pace().saturating_mul(PAGE),
+            Shape::Levels { .. } => self.merge_pace(log).saturating_mul(PAGE),
         };
         // What was not needed is not saved up.
         let most = each.saturating_add(PAGE.saturating_mul(8));
         self.state.credit = self.state.credit.min(most).saturating_add(each.saturating_mul(changes));
         // A little at a time, whatever is outstanding.
-        (self.state.credit / PAGE).min((each.saturating_mul(changes).saturating_mul(2) / PAGE).max(1))
+        let pages =
+            (self.state.credit / PAGE).min((each.saturating_mul(changes).saturating_mul(2) / PAGE).max(1));
+        pages.min(self.state.most_pages_each().saturating_mul(changes))
+    }
+
+    fn most_moved(&self, geometry: &Geometry) -> u64 {
+        Lsm::most_moved(self, geometry)
     }
 
     fn info(&self) -> IndexInfo {

@@ -27,6 +27,8 @@ use crate::volume::Fault;
 /// A mark from here on: a run without tables.
 const EMPTY: u32 = 64;
 pub(super) const HEAD: usize = 2;
+/// So many parts of a state that fits into a block are written at once.
+pub(super) const AT_ONCE: u32 = 16;
 /// So many blocks are tried.
 const TRIES: u32 = 4;
 /// With so many free blocks more than two states would take, edits go on in another block.
@@ -131,7 +133,7 @@ impl Tables<'_> {
     }
 
     /// Writes the tables as they are, for the next publish: to other blocks where one can't be erased or written. Of a chain as many parts as
-    /// `pages`, or until something was erased; a manifest that fits into a block all at once. Whether it is whole.
+    /// `pages`, or until something was erased; of a manifest that fits into a block no less than [`AT_ONCE`]. Whether it is whole.
     pub(super) fn write_manifest<G: Ground>(
         &mut self,
         ground: &mut G,
@@ -188,8 +190,9 @@ impl Tables<'_> {
         let Some(draft) = draft else { return Ok(true) };
         let (erases, mut work) = (ground.erases(), 0_u32);
         while draft.next < draft.records {
-            let has_done = work >= pages || ground.erases() != erases;
-            if has_done && pages != u32::MAX && draft.room != ground.block_size() {
+            let is_chain = draft.room != ground.block_size();
+            let has_done = is_chain && (work >= pages || ground.erases() != erases);
+            if pages != u32::MAX && (has_done || work >= pages.max(AT_ONCE)) {
                 return Ok(false);
             }
             let (len, behind) = self.part(draft.next);

@@ -20,10 +20,15 @@ use super::list::{MAX_RUNS, prefix};
 use super::memtable::{Kind, Memtable};
 use super::page::{self, Key, Position};
 use super::value::Value;
+use crate::codec::align_up;
 use crate::index::{Damage, Ground};
 use crate::pool::NONE;
 use crate::volume::Fault;
 
+/// Of the log, which is read in whole units, a step may read so many pages for entries that are less than that.
+pub(super) const FROM_LOG: u32 = 8;
+/// What stands before the key in an entry of the log at most, and the padding behind the value.
+const HEAD: u32 = 32;
 /// No more runs than this are merged at a time. Where memory is small it has no frames for more, and a merge is moved about on the stack.
 pub(super) const MAX_SOURCES: usize = if cfg!(target_pointer_width = "32") { 6 } else { MAX_RUNS };
 
@@ -80,7 +85,7 @@ pub(super) struct Job {
     pub(super) passed: Option<usize>,
     /// Of the log, what the memtable had seen when the table was begun.
     seen: u64,
-    /// Pages that are still to be read.
+    /// Pages of the runs that were not gone through yet, and of those that are to be merged when this is done.
     pub(super) left: u64,
     /// Pairs that were passed since the last commit, of the runs.
     pub(super) taken: u64,
@@ -155,7 +160,8 @@ impl<M: Kind> Merge<'_, M> {
     }
 
     fn run<G: Ground>(&mut self, ground: &mut G, pages: u32) -> Result<Progress, Fault> {
-        let erases = ground.erases();
+        let (erases, unit, mut from_log) = (ground.erases(), ground.write_unit(), 0_u32);
+        let most_from_log = pages.max(FROM_LOG).saturating_mul(self.tables.pool.state.page_size() as u32);
         for source in 0..self.job.sources.len() {
             self.load(ground, source)?;
         }
@@ -167,7 +173,8 @@ impl<M: Kind> Merge<'_, M> {
             if self.job.memtable { M::seek(&mut self.memtable, ground, from, true)? } else { None };
         loop {
             // An erase takes longer than all else, and ends the step.
-            if self.work >= pages || pages != u32::MAX && ground.erases() != erases {
+            let has_read = from_log >= most_from_log;
+            if self.work >= pages || pages != u32::MAX && (has_read || ground.erases() != erases) {
                 return Ok(Progress::Paused);
             }
             if self.builder.is_copying() {
@@ -268,6 +275,13 @@ impl<M: Kind> Merge<'_, M> {
                 self.load(ground, at)?;
             }
             if is_same && let Some(at) = fresh {
+                if M::IN_LOG {
+                    let len = self.builder.progress.staged as u32;
+                    from_log =
+                        from_log.saturating_add(align_up(len.saturating_add(HEAD), unit).wrapping_sub(len));
+                    // A long one was read to be proved, and is to be copied.
+                    from_log = from_log.saturating_add(self.memtable.long_at(at) as u32);
+                }
                 M::mark(&mut self.memtable, at);
                 fresh = M::step(&self.memtable, at, true);
             }
@@ -297,6 +311,7 @@ impl<M: Kind> Merge<'_, M> {
             }
             let is_read = source.frame == NONE;
             if is_read {
+                let misses = self.tables.pool.state.info.misses;
                 match self.tables.leaf(ground, &table, source.page) {
                     Ok(frame) => source.frame = frame,
                     Err(Fault::Damaged | Fault::Device) if self.job.lenient => {
@@ -312,10 +327,11 @@ impl<M: Kind> Merge<'_, M> {
                 if let Some(place) = self.job.sources.get_mut(at) {
                     *place = source;
                 }
-                self.work = self.work.saturating_add(1);
+                // It may have taken the page of the index as well.
+                let misses = self.tables.pool.state.info.misses.wrapping_sub(misses) as u32;
+                self.work = self.work.saturating_add(misses.max(1));
                 let read = &mut self.merged.bytes_read;
                 *read = read.saturating_add(self.tables.pool.state.page_size() as u64);
-                self.job.left = self.job.left.saturating_sub(1);
             }
             let page = self.tables.pool.page(source.frame);
             if (source.cell as usize) < page::count(page) {
@@ -330,6 +346,8 @@ impl<M: Kind> Merge<'_, M> {
             }
             self.tables.pool.unpin(core::mem::replace(&mut source.frame, NONE));
             (source.page, source.cell) = (source.page.wrapping_add(1), 0);
+            // Not when it is read: each step reads the page where a source stands once more.
+            self.job.left = self.job.left.saturating_sub(1);
         }
         if let Some(place) = self.job.sources.get_mut(at) {
             *place = source;

@@ -1,10 +1,15 @@
 //! How much of the merges each change pays for, and the room that they need.
 
-use super::chain::blocks_beyond;
+use super::chain::{blocks_beyond, parts};
 use super::list::tables;
+use super::manifest::AT_ONCE;
 use super::memtable::Kind;
+use super::merge::{FROM_LOG, MAX_SOURCES};
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
+use super::value::max_pair;
+use crate::codec::{SMALL, align_up};
+use crate::device::Geometry;
 use crate::index::LOG_FULL;
 use crate::pool::Frames;
 use crate::volume::Buffer;
@@ -15,10 +20,16 @@ pub(super) const LEAST_FREE: u32 = 3;
 pub(super) const RESERVE: u32 = 3;
 /// So many tables wait for one publish at most.
 pub(super) const MOST_PENDING: u32 = 8;
+/// Where units are larger, an entry of the log may stand in one more of them than it is long.
+const LEAST_UNIT: u32 = 64;
+/// Pages that a step may take, however small tables are.
+const LEAST_EACH: usize = 8;
 /// A page, in what changes pay for.
 pub(super) const PAGE: u32 = 128;
 /// A sweep is due when the memtable is so full, in two-hundred-and-fifty-sixths.
 const DUE: u32 = 247;
+/// Levels: with more of it in use, the memtable is written.
+pub(super) const LOG_DUE: u32 = LOG_FULL / 2;
 /// With less of it in use, the log begins anew: it may be that a sweep has nothing of it in order.
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
@@ -29,7 +40,18 @@ pub(super) fn blocks_for_long(bytes: usize, block: u32, page: usize) -> u32 {
     u32::try_from(bytes.div_ceil(room.max(1))).unwrap_or(u32::MAX)
 }
 
+/// Of so many parts, those that are left when a memtable becomes a run. What is written at once is one, and the later, the fewer there
+/// are. Small memory keeps a quarter to pay from.
+pub(super) fn room_for_flush(total: u32) -> u32 {
+    (total / 16).max((total / 4).min(64))
+}
+
 impl Inner {
+    /// Pages that a step of a checkpoint reads and writes at most, as long as there is room for changes: half a table.
+    pub(super) fn most_pages_each(&self) -> u32 {
+        (self.block as usize / 2).checked_div(self.layout.size).unwrap_or(0).max(LEAST_EACH) as u32
+    }
+
     /// Blocks that the manifest of so many tables takes beside its first.
     pub(super) fn blocks_beyond(&self, tables: u32) -> u32 {
         blocks_beyond(tables, self.layout.size, self.block)
@@ -113,8 +135,9 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         if let Some(over) = if self.state.tight { over.max(Some(12)) } else { over } {
             let entries = total.saturating_mul(part) / pair;
             let least = work / entries.saturating_mul(2).max(1);
-            // And the next table before there is no room left.
-            let room = total.saturating_sub(used).saturating_mul(part) / pair;
+            // And the next table before there is no room left: where a part holds many entries, the last one may be taken by any of them.
+            let last = u32::from(!M::IN_LOG);
+            let room = total.saturating_sub(used).saturating_sub(last).saturating_mul(part) / pair;
             each = (least.saturating_mul(over.saturating_add(4)) / 4 + 1).max(table / (room / 4 * 3).max(1));
         }
         if log >= LOG_SHORT {
@@ -143,21 +166,69 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         (bytes / self.state.layout.size.max(1)) as u32
     }
 
-    /// Pages for a change, of merges of whole runs: what is to be done, divided among the changes that there is room for until then.
-    pub(super) fn merge_pace(&self) -> u32 {
+    /// Pages for a change, of merges of whole runs: what is to be done, divided among the changes that there is room for until then. Runs
+    /// are merged, with all that follows from it, until the memtable is due, and that is written while there is still room in it.
+    pub(super) fn merge_pace(&self, log: u32) -> u32 {
         let (used, total) = self.memtable.room();
+        let spare = room_for_flush(total);
         let part = self.memtable.part(self.state.pair);
-        let room = total.saturating_sub(used).saturating_mul(part);
-        let mut changes = (room / self.state.pair.max(16)).max(1);
-        if self.memtable.long() != 0 {
-            // The log may be full before the memtable is.
-            let left = u64::from(LOG_FULL.saturating_sub(self.state.log));
-            let entries = left.saturating_mul(self.state.log_bytes / u64::from(self.state.entry.max(16)));
-            changes = changes.min((entries / u64::from(LOG_FULL)).clamp(1, u32::MAX.into()) as u32);
+        let (pair, entry) = (self.state.pair.max(16), self.state.entry.max(16));
+        let mut room = total.saturating_sub(used).saturating_mul(part);
+        let mut work = self.held(used.saturating_mul(part));
+        let mut log_room = LOG_FULL / 16 * 15;
+        if let Some(job) = self.state.job.as_ref().filter(|job| !job.memtable) {
+            work = job.left.min(LOG_FULL.into()) as u32;
+            // Later than that, what is left is divided once more, among ever fewer.
+            room = room.saturating_sub(spare.saturating_mul(part)).max(spare.saturating_mul(part) / 4);
+            log_room = if log < LOG_DUE { LOG_DUE } else { LOG_FULL / 4 * 3 };
         }
-        let left = self.state.job.as_ref().map_or(0, |job| job.left.saturating_mul(2));
-        let held = self.held(used.saturating_mul(part));
-        let work = left.saturating_add(u64::from(held).saturating_mul(2)) as u32;
-        (work / changes).saturating_add(2)
+        let mut changes = room / pair;
+        if !SMALL {
+            let left = u64::from(log_room.saturating_sub(log)).saturating_mul(self.state.log_bytes);
+            changes = changes.min((left / u64::from(LOG_FULL) / u64::from(entry)).min(LOG_FULL.into()) as u32);
+        }
+        (work.saturating_mul(2) / changes.max(1)).saturating_add(2)
+    }
+
+    /// See [`Index::most_moved`](crate::index::Index::most_moved).
+    pub(super) fn most_moved(&self, geometry: &Geometry) -> u64 {
+        let page = self.state.layout.size.max(1);
+        let each = self.state.most_pages_each();
+        let runs = self.runs.len() as u32;
+        let sources = self.pool.info.frames.saturating_sub(3).min(MAX_SOURCES as u32).min(runs);
+        // Where each source stands is read once more by each step, with index pages; and the last pair may be at the end of a page of each.
+        let step = each.saturating_add(sources.saturating_mul(4)).saturating_add(2);
+        // A table's last pages, and those that have waited to be written with them.
+        let last = (self.state.layout.builder / page) as u32;
+        // A part of the manifest: edits, or some records, or the blocks of a chain that are given back.
+        let tables = tables(&self.runs).saturating_add(MOST_PENDING);
+        let edits = (self.state.layout.edits / page) as u32;
+        let state = parts(tables, page).min(each.max(AT_ONCE)).saturating_add(1);
+        let chain = if self.state.blocks_beyond(tables) == 0 { 0 } else { each };
+        let manifest = state.max(edits).saturating_add(chain);
+        // To look a key up: of each run a page, that of its filter and that of its index.
+        let found = runs.saturating_add(1).saturating_mul(3);
+        let mut pages = step.saturating_add(last).saturating_add(manifest).saturating_add(found);
+        let mut entries = 0;
+        let unit = geometry.write_unit.max(geometry.read_unit);
+        if M::IN_LOG {
+            // A search in the memtable halves what it has: one before a change, one for it, two for where a step goes on.
+            let search = 32_u32.saturating_sub(self.memtable.room().1.leading_zeros());
+            entries = search.saturating_mul(4).saturating_add(8);
+            // Entries that a step merges, and what is read beside them.
+            let beside =
+                if unit > LEAST_UNIT { each.max(FROM_LOG).saturating_mul(2) } else { each.max(FROM_LOG) };
+            pages = pages.saturating_add(each).saturating_add(beside);
+        }
+        let mut entry = align_up(max_pair(page) as u32, unit).saturating_add(unit);
+        if self.state.longest != 0 {
+            // Half a page at a time, with the units in which that begins and ends; and a piece that is copied has such, too.
+            let pieces = (self.state.longest / (page as u32 / 2).max(1)).saturating_add(3);
+            let long = pieces.saturating_mul(unit).saturating_mul(2).saturating_add(self.state.longest);
+            entry = entry.max(long.saturating_add(page as u32));
+            pages = pages.saturating_add(each);
+        }
+        let entries = u64::from(entries).saturating_mul(entry.into());
+        u64::from(pages).saturating_mul(page as u64).saturating_add(entries)
     }
 }

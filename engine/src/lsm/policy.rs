@@ -7,7 +7,7 @@
 //! all of them are merged into the next level: into a new run there, or into its only one if it may have but one. So with one
 //! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled.
 
-use super::list::{List, MAX_RUNS};
+use super::list::{List, MAX_RUNS, Runs, Table};
 use super::merge::{Job, MAX_SOURCES, Source};
 
 /// The most levels there are.
@@ -156,7 +156,7 @@ impl Outlook {
         let (mut end, mut sum) = (0, bytes);
         let found = list.runs.iter().filter(|run| run.level == 0).count();
         while found >= runs && end < found.min(self.sources).min(MAX_SOURCES) {
-            let size = pages(list, end).saturating_mul(self.page);
+            let size = pages(list, end, self.most).saturating_mul(self.page);
             if sum.saturating_add(size) > bytes.saturating_mul(5) {
                 break;
             }
@@ -213,9 +213,44 @@ impl Outlook {
         let mut job = Job::new(target, 0, !older);
         for run in from..end {
             let _ = job.sources.push(Source::new(run, 0));
-            job.left = job.left.saturating_add(pages(list, run));
+            job.left = job.left.saturating_add(pages(list, run, self.most));
         }
         Some(job)
+    }
+
+    /// Pages of pairs that the merges will read which follow on this one, until no level has too much: each may be the one too many for the
+    /// level below.
+    pub(super) fn debt(&self, runs: &Runs, job: &Job) -> u64 {
+        let mut found = [(0_u32, 0_u32); MAX_LEVELS];
+        let last = self.last();
+        for (number, run) in runs.iter().enumerate() {
+            let is_source = number != job.target && job.sources.iter().any(|source| source.run == number);
+            let level = runs.get(if is_source { job.target } else { number }).map_or(0, |run| run.level);
+            if let Some((count, tables)) = found.get_mut(usize::from(level.min(last))) {
+                *count = count.saturating_add(u32::from(!is_source));
+                *tables = tables.saturating_add(run.len);
+            }
+        }
+        let mut debt = 0_u32;
+        let mut come = (0_u32, 0_u32);
+        for level in 0..=last {
+            let (count, tables) = found.get(usize::from(level)).copied().unwrap_or_default();
+            let (most, limit) = self.limits(level);
+            let is_merged = come.0 != 0 && most == 1 && level != 0;
+            let (count, tables) = (count.saturating_add(come.0), tables.saturating_add(come.1));
+            // What comes is merged with the only run that there may be.
+            let count = if is_merged { 1 } else { count };
+            if is_merged {
+                debt = debt.saturating_add(tables.saturating_sub(come.1));
+            }
+            let too_large = limit.is_some_and(|limit| u64::from(tables).saturating_mul(self.table) > limit);
+            come = (0, 0);
+            if count > most || too_large {
+                debt = debt.saturating_add(tables);
+                come = (1, tables);
+            }
+        }
+        u64::from(debt).saturating_mul(self.most.into())
     }
 
     /// The last level.
@@ -234,8 +269,9 @@ fn largest(list: &List<'_>, run: usize, most: u32) -> u32 {
     (run.start..run.end()).map(left).max().unwrap_or(0)
 }
 
-/// Pages of pairs in a run.
-fn pages(list: &List<'_>, run: usize) -> u64 {
+/// Pages of pairs in a run; where long values are behind them, as many as there can be.
+fn pages(list: &List<'_>, run: usize, most: u32) -> u64 {
     let run = list.run(run);
-    (run.start..run.end()).map(|at| u64::from(list.get(at).pages)).sum()
+    let of = |table: Table| if table.has_long { most } else { table.pages };
+    (run.start..run.end()).map(|at| u64::from(of(list.get(at)))).sum()
 }

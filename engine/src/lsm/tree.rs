@@ -2,6 +2,8 @@
 
 use core::cmp::Ordering;
 
+use heapless::Vec;
+
 use super::builder::{self, Builder};
 use super::figures::Merges;
 use super::filter::Hash;
@@ -43,6 +45,9 @@ impl Default for Options {
 /// frames, a page of the memory each. What is left of the memory is the memtable's. A block of the volume is a table: 8 KiB or
 /// the erase unit on flash, 512 KiB on a disk.
 ///
+/// What a put pays for of merges is bounded: [`Store::most_moved`](crate::store::Store::most_moved) says in bytes how much one reads and writes
+/// at most, and of what that consists.
+///
 /// `M` is the kind of its memtable: [`Entries`], or [`Places`] for a small memory.
 pub struct Lsm<P, F, M = Entries> {
     pub(super) pages: P,
@@ -56,6 +61,9 @@ pub struct Lsm<P, F, M = Entries> {
     pub(super) state: Inner,
 }
 
+/// A small memory has no room for a merge that waits.
+const PARKED: usize = if SMALL { 0 } else { 1 };
+
 /// What the tree remembers beside its memory.
 pub(super) struct Inner {
     pub(super) options: Options,
@@ -66,6 +74,8 @@ pub(super) struct Inner {
     /// The one that is being written, if it takes several steps.
     pub(super) draft: Option<Manifest>,
     pub(super) job: Option<Job>,
+    /// A merge of runs that waits until the memtable is written.
+    pub(super) parked: Vec<Job, PARKED, u8>,
     pub(super) scan: Scan,
     /// There is a merge to begin with.
     pub(super) owes: bool,
@@ -96,6 +106,8 @@ pub(super) struct Inner {
     /// The same of an entry of the log, which has long values, too.
     pub(super) entry: u32,
     entries: u32,
+    /// Bytes of the longest long value that was put since the tree was opened.
+    pub(super) longest: u32,
     /// Bytes of a block.
     pub(super) block: u32,
     /// Bytes of entries that the log has room for.
@@ -184,6 +196,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 published: Manifest::default(),
                 draft: None,
                 job: None,
+                parked: Vec::new(),
                 scan: Scan::new(),
                 owes: false,
                 compacting: false,
@@ -201,6 +214,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Lsm<P, F, M> {
                 sum: 64 * 16,
                 entry: 64,
                 entries: 64 * 16,
+                longest: 0,
                 block: 0,
                 log_bytes: 0,
                 known: false,
@@ -288,6 +302,9 @@ impl<M: memtable::Kind> Tree<'_, M> {
         self.tables.pool.divide(size);
         M::clear(&mut self.memtable);
         self.builder.progress.active = false;
+        if !SMALL {
+            self.state.parked.clear();
+        }
         (self.state.job, self.state.draft, self.state.compacting) = (None, None, false);
         // The tree may be one that a close has given back.
         (self.state.closing, self.state.owes) = (false, false);
@@ -322,6 +339,7 @@ impl<M: memtable::Kind> Tree<'_, M> {
             Some(Value::Long(long)) => (IN_TABLE, long.len),
         };
         let size = node::pair_size(key.len(), len) as u32;
+        self.state.longest = self.state.longest.max(long);
         for (sum, average, size) in [
             (&mut self.state.sum, &mut self.state.pair, size),
             (&mut self.state.entries, &mut self.state.entry, size.saturating_add(long)),

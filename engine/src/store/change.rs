@@ -6,6 +6,7 @@ use super::{Batch, Effect, Error, Index, Store};
 use crate::codec::word_at;
 use crate::device::BlockDevice;
 use crate::index::{Input, Op, Promoted, untold};
+use crate::space::UNIT;
 use crate::volume::{Buffer, Fault, Volume};
 
 impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
@@ -18,8 +19,9 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// bits and where the volume has other logs: a read for each segment). A value too long for a leaf is written once more,
     /// to blocks of its own; an LSM tree reads it from the log when its pair is merged into a table, and copies it there.
     ///
-    /// For a value within a page of a B-tree, in place of such a one, that is at most `2 depth + 8` reads, `3 depth + 12` pages written, and six syncs:
-    /// three of the publish, two where the log goes on in another segment, and one for the first entry after an open.
+    /// For a value within a page of a B-tree, in place of such a one, that is at most `2 depth + 8` reads, `3 depth + 12` pages written,
+    /// and six syncs: three of the publish, two where the log goes on in another segment, and one for the first entry after an open. In
+    /// bytes, for either tree: [`most_moved`](Self::most_moved).
     pub fn put<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -40,6 +42,40 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     ) -> Result<Effect, Error<D::Error>> {
         let done = self.change(volume, &Op { key, value: Some(Input::Bytes(value)) }, value, promoted);
         done.map_err(|fault| self.explain(volume, fault))
+    }
+
+    /// Bytes that a [`put`](Self::put) or a [`delete`](Self::delete) with a [`commit`](Self::commit) behind it reads and writes on the device
+    /// at most, its own key and value aside, if the value is within a page: whatever of a checkpoint or a merge it pays for. While the
+    /// store is open, it changes only with the number of runs, tables and segments of the log.
+    ///
+    /// Of an LSM tree it is, with pages of `P` bytes, of which half a block has `n` (but no less than 8), units of `U` bytes and
+    /// `r` runs:
+    ///
+    /// - `(n + 4 r + 2) P` for a step of a merge, which reads and writes `n` pages, and before that finds again where it stands in each run;
+    /// - `P` for each page that the tree may keep to write many at once: 3 on flash, up to 18;
+    /// - for the manifest what it takes, but no more than `n` pages or 16, and `n` more if it is a chain of blocks;
+    /// - `3 (r + 1) P` to look a key up;
+    /// - with [places](crate::lsm::Places): `2 n P` for entries that are merged and what stands beside them, or `3 n P` where units are larger than 64
+    ///   bytes, and `4 log2(places) + 8` of the longest entries, each of them with `U` beside it, for searches;
+    /// - once a value was put that is longer than half a page: `n P` more, and with places each of those entries is as long as that, with `2 U`
+    ///   for each half page of it;
+    /// - three buffers of the log, two publishes, four units of the list of free blocks, and `2 log2(s) + 5` headers of the `s` segments
+    ///   that the log has; and those of segments that it gives back, of which all are read at once only where the volume has other logs or the
+    ///   processor 32 bits.
+    ///
+    /// That holds as long as there is room: in the memtable, in the log, and of free blocks. A change that finds none waits for tables to be
+    /// written, one by one, and [`Info::waits`](super::Info::waits) counts them. Merges are paced by the memtable and by the log so that this does
+    /// not come; it can, where batches bring much at once, where the device is nearly full, or where the memtable is so small
+    /// for the data that `n` pages for each change do not suffice.
+    ///
+    /// Of a B-tree it is `5 (depth + 1) + 20` pages, and the log's part. Its changes wait for a checkpoint where the log is full, or blocks
+    /// are few.
+    pub fn most_moved<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u64 {
+        let geometry = &volume.format.geometry;
+        let unit = UNIT.max(geometry.write_unit).max(geometry.read_unit);
+        // Of the list of free blocks: units written and read.
+        let list = u64::from(unit).saturating_mul(4);
+        self.index.most_moved(geometry).saturating_add(self.log.most_moved(volume)).saturating_add(list)
     }
 
     /// Removes a key and its value. If there is none, nothing is written. Otherwise costs what [`put`](Self::put) does, and a
@@ -119,7 +155,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.offset = loop {
             match self.log.append_parts(volume, parts) {
                 Err(Fault::Full) if self.log.free_rest(volume, u32::MAX) => {}
-                Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
+                Err(Fault::Full) if self.is_ahead() => self.wait(volume)?,
                 done => break done?,
             }
         };
@@ -154,7 +190,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.offset = loop {
             match self.log.append_staged(volume, staged) {
                 Err(Fault::Full) if self.log.free_rest(volume, u32::MAX) => {}
-                Err(Fault::Full) if self.is_ahead() => self.publish_some(volume)?,
+                Err(Fault::Full) if self.is_ahead() => self.wait(volume)?,
                 done => break done?,
             }
         };
@@ -211,6 +247,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             if self.log.is_in_flight() {
                 return Err(Fault::SyncPending);
             }
+            self.count_wait();
             self.complete_step(volume)?;
             self.publish_at(volume, at)?;
         }
@@ -241,7 +278,22 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
                 let frames = self.index.pool().frames.saturating_add(1);
                 return Err(if is_full { Fault::Full } else { volume.medium.fault(Fault::Memory, frames) });
             }
-            self.publish_some(volume)?;
+            self.wait(volume)?;
+        }
+    }
+
+    /// As much of a checkpoint as can be published, for the room that it makes.
+    fn wait<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+    ) -> Result<(), Fault> {
+        self.count_wait();
+        self.publish_some(volume)
+    }
+
+    fn count_wait(&mut self) {
+        if let Some(waits) = self.waits.first_mut() {
+            *waits = waits.wrapping_add(1);
         }
     }
 }

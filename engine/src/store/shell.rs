@@ -3,7 +3,7 @@
 use super::ground::{Base, address};
 use super::op::MAX_HEAD;
 use super::{Damage, Error, Index, IndexInfo, Kind};
-use crate::codec::Varints;
+use crate::codec::{SMALL, Varints};
 use crate::device::BlockDevice;
 use crate::index::Unfit;
 use crate::pool::PoolInfo;
@@ -51,6 +51,8 @@ pub struct Store<I, W, const SLOTS: usize = 16> {
     pub(super) read_only: bool,
     /// The block that keeps an operation of the log from being applied.
     pub(super) stuck: Option<u32>,
+    /// See [`Info::waits`].
+    pub(super) waits: [u32; if SMALL { 0 } else { 1 }],
     /// This session has published nothing yet: a page that can't be written goes elsewhere instead of ending it.
     pub(super) forgiving: bool,
     /// Something was changed that is in no log: a salvage, or a load.
@@ -107,6 +109,10 @@ pub struct Info {
     pub writing: bool,
     /// Changes wait for `salvage`, see [`Error::Stuck`].
     pub stuck: bool,
+    /// How often changes had to wait until something was written, since the store was opened, because there was no room: in memory, in the
+    /// log, or of free blocks. Each time is a whole checkpoint of a B-tree, a table of an LSM tree. Else a put moves no more than
+    /// [`Store::most_moved`]. Not counted on 32 bits.
+    pub waits: u32,
     /// The log.
     pub log: wal::Info,
 }
@@ -312,6 +318,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             overlay: u32::MAX,
             read_only: false,
             stuck: None,
+            waits: [0; _],
             forgiving: true,
             unlogged: false,
             offset: 0,
@@ -516,6 +523,11 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         &self.index
     }
 
+    /// See [`Info::waits`].
+    pub fn waits(&self) -> u32 {
+        self.waits.first().copied().unwrap_or(0)
+    }
+
     /// The longest key.
     pub fn max_key(&self) -> usize {
         self.index.max_key()
@@ -551,6 +563,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             checkpoint: self.position,
             writing: self.writing,
             stuck: self.stuck.is_some(),
+            waits: self.waits(),
             log: self.log.info(volume)?,
         })
     }

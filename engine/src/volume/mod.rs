@@ -27,6 +27,7 @@ pub(crate) use medium::PAGE;
 pub(crate) use roots::{LogRoot, SnapshotRoot};
 pub(crate) use scan::Copy;
 
+use crate::codec::align_up;
 use crate::device::{BlockDevice, Geometry};
 use crate::space::{Segments, UNIT};
 pub(crate) use format::Format;
@@ -104,7 +105,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             least = UNIT as usize;
         }
         let publish = roots.wrapping_add(PUBLISH_HEADER).max(least) as u32;
-        crate::codec::align_up(publish, geometry.read_unit.max(geometry.write_unit)) as usize
+        align_up(publish, geometry.read_unit.max(geometry.write_unit)) as usize
     }
 
     /// Bytes of memory behind the scratch: the bitmap of the pool, then the store's root and its length.
@@ -212,6 +213,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         self.medium.behind().fill(0);
         self.segments = Segments::new(count);
         Ok(())
+    }
+
+    /// Bytes that a publish writes at most, to both homes.
+    pub(crate) fn most_published(&self) -> u64 {
+        let longest = Self::scratch_needed(&self.medium.geometry(), true) as u32;
+        u64::from(align_up(longest, self.granule())).saturating_mul(4)
     }
 
     /// The volume in figures. Costs nothing.

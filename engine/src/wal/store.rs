@@ -3,9 +3,9 @@
 
 use super::record::Head;
 use super::{Cursor, Log};
-use crate::codec::word_at;
+use crate::codec::{SMALL, align_up, word_at};
 use crate::device::BlockDevice;
-use crate::space::{Link, SegmentHeader};
+use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
 
 /// Entries to be appended as one batch.
@@ -107,6 +107,27 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let end = self.position().wrapping_add(Head::entry(false, bytes as u32, 0, false, 0).size());
         volume.format.geometry.erase_unit != 0
             && (!self.begun || self.full || end > self.erased || end > Self::limit(volume))
+    }
+
+    /// Bytes that an entry, its own aside, a commit and a [checkpoint](Self::checkpoint) read and write at most.
+    pub(crate) fn most_moved<D: BlockDevice, V: Buffer, const N: usize>(
+        &self,
+        volume: &Volume<D, V, N>,
+    ) -> u64 {
+        let geometry = &volume.format.geometry;
+        let unit = geometry.write_unit.max(geometry.read_unit);
+        let header = u64::from(align_up(SEGMENT_HEADER as u32, unit));
+        // The one that the log begins with is found in twice as many as the number of them has bits. What is released is read once more.
+        let held = self.held(volume);
+        let rest = self.rest().map_or(0, |rest| rest.segments);
+        let freed = if !SMALL && volume.roots.logs.len() == 1 { rest } else { held };
+        let bits = 32_u32.saturating_sub(held.leading_zeros());
+        let headers = freed.saturating_add(bits.saturating_mul(2)).saturating_add(5);
+        // What was in the buffer when the segment was full, its seal, and what is there for the commit.
+        let buffers = (self.buffer.as_ref().len() as u64).saturating_mul(3).saturating_add(unit.into());
+        // One of its own for lives of segments.
+        let publishes = volume.most_published().saturating_mul(2);
+        buffers.saturating_add(publishes).saturating_add(header.saturating_mul(headers.into()))
     }
 
     /// Commits, sets the store's root, and releases the segments that hold only entries before `offset`, if there are any:

@@ -134,7 +134,7 @@ impl<K: Kind> Memtable<'_, K> {
 
     /// Bytes of a long value there.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
-    fn long_at(&self, at: At) -> usize {
+    pub(crate) fn long_at(&self, at: At) -> usize {
         match self.record(at).and_then(|record| record.value) {
             Some(Value::Long(Long { len, .. })) => len as usize,
             _ => 0,
