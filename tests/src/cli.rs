@@ -22,6 +22,26 @@ pub struct Settings {
     pub only: Option<String>,
 }
 
+/// Bytes that puts and deletes have read and written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    /// The most of one of them, as far as they did not wait.
+    pub most: u64,
+    /// What the engine says is the most; of several stores that in which the most is nearest to it.
+    pub bound: u64,
+    /// How often changes waited for room.
+    pub waits: u64,
+}
+
+impl Moved {
+    /// So many, of so many at most.
+    pub fn note(&mut self, most: u64, bound: u64) {
+        if u128::from(most) * u128::from(self.bound) >= u128::from(self.most) * u128::from(bound) {
+            (self.most, self.bound) = (most, bound);
+        }
+    }
+}
+
 /// What a checker's job found.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -31,6 +51,8 @@ pub struct Found {
     pub recovery_states: u64,
     /// State id and what was wrong.
     pub violations: Vec<(String, String)>,
+    /// What changes have moved, where that is looked at.
+    pub moved: Moved,
 }
 
 impl Found {
@@ -39,6 +61,8 @@ impl Found {
         self.states += other.states;
         self.recovery_states += other.recovery_states;
         self.violations.extend(other.violations);
+        self.moved.note(other.moved.most, other.moved.bound);
+        self.moved.waits += other.moved.waits;
     }
 }
 
@@ -127,11 +151,17 @@ fn conclude(checker: &str, settings: &Settings, scenarios: usize, found: &Found,
     if found.violations.len() > TOLD {
         eprintln!("... and {} more", found.violations.len() - TOLD);
     }
+    let mut moved = String::new();
+    if found.moved.bound != 0 {
+        let Moved { most, bound, waits } = found.moved;
+        let _ =
+            write!(moved, ",\"worst_change_bytes\":{most},\"change_bytes_bound\":{bound},\"waits\":{waits}");
+    }
     let mut line = String::new();
     let _ = write!(
         line,
         "{{\"suite\":\"{}\",\"checker\":\"{checker}\",\"scenarios\":{scenarios},\"states\":{},\"recovery_states\":{},\
-         \"violations\":{},\"seconds\":{:.1},\"seed\":{}}}",
+         \"violations\":{},\"seconds\":{:.1},\"seed\":{}{moved}}}",
         settings.suite,
         found.states,
         found.recovery_states,

@@ -79,6 +79,9 @@ fn at_most<const N: usize>(most: [(&str, u64, u64); N]) -> Result<(), String> {
 /// The LSM tree under test.
 pub type TestLsm = Lsm<Vec<u8>, Vec<Frame>>;
 
+/// So many pages more mean for an LSM tree that its memtable is small for what is put into it.
+pub const LITTLE: usize = 1;
+
 /// A table has so many pages.
 const TABLE: u32 = 8;
 
@@ -105,7 +108,7 @@ impl Index for TestPlaces {
         let page = (volume.block_size / 32).clamp(512, 4096).max(volume.geometry.write_unit) as usize;
         let list = volume.blocks as usize * 32;
         // Some hundred places.
-        let places = 512 + extra * 64;
+        let places = if extra == LITTLE { 256 } else { 512 + extra * 64 };
         Self::with_places(
             vec![0; bytes + (frames - least) * page + list * 3 + places * 4],
             vec![Frame::default(); frames],
@@ -134,7 +137,7 @@ impl Index for TestLsm {
         let (bytes, frames) = Self::memory_needed(&volume.geometry, volume.block_size);
         // Large pages take long to prove: enough frames that most stay.
         let frames = frames + if volume.geometry.write_unit == 4096 { 30 } else { 2 };
-        let bytes = bytes + 30 * 4096;
+        let bytes = bytes + if extra == LITTLE { 24 * 512 } else { 30 * 4096 };
         let list = volume.blocks as usize * 32;
         let pages = extra * volume.block_size as usize / TABLE as usize;
         // Half of them have records for pages that the memtable has no use for.

@@ -9,11 +9,11 @@ use std::ops::Bound;
 
 use esker_sim::{Counts, PowerCut};
 
-use super::engine::{Index, Run, Stop, TestStore, stop, wrong};
+use super::engine::{Index, LITTLE, Run, Stop, TestStore, stop, wrong};
 use super::model::{Key, hash_of, show};
 use super::session::{Change, Session};
 use super::shape::{Kind, Shape};
-use crate::cli::{self, Beat, Found, Settings, guarded, mix};
+use crate::cli::{self, Beat, Found, Moved, Settings, guarded, mix};
 use crate::wal::session::tell_all;
 use crate::wal::shape::Shape as Below;
 
@@ -47,6 +47,8 @@ const SHAPES: &[(u32, Kind, u32, u32, usize)] = &[
     (16_384, Kind::Blocks4096, 65_536, 400, 300),
     (16_384, Kind::Nor4, 65_536, 300, 0),
     (16_384, Kind::Nor16, 65_536, 300, 30),
+    (4096, Kind::Blocks512, 16_384, 4000, LITTLE),
+    (4096, Kind::Nor4, 16_384, 4000, LITTLE),
 ];
 const SEGMENTS: u32 = 16;
 
@@ -80,7 +82,12 @@ pub fn run<I: Index>(settings: &Settings) -> (usize, Found) {
         let job = &jobs[number];
         let mut found = Found::default();
         let mut done = 0;
-        let result = guarded(|| wrong(Runner::new(job, settings.seed, u64::MAX)?.run(each, &mut done, beat)));
+        let result = guarded(|| {
+            let mut runner = Runner::new(job, settings.seed, u64::MAX)?;
+            wrong(runner.run(each, &mut done, beat))?;
+            found.moved = runner.moved;
+            Ok(())
+        });
         found.states = done;
         if let Err(why) = result {
             found.violations.push((format!("{}@{done}", job.name), why));
@@ -129,6 +136,8 @@ struct Runner<I> {
     max_key: usize,
     /// What one put has cost at most.
     greatest: Counts,
+    /// And in bytes.
+    moved: Moved,
     full: u64,
     /// From this operation on everything is told.
     tell_from: u64,
@@ -150,6 +159,7 @@ impl<I: Index> Runner<I> {
             page: I::page(&job.shape.below),
             max_key,
             greatest: Counts::default(),
+            moved: Moved::default(),
             full: 0,
             tell_from,
             value: vec![0; 1 << 16],
@@ -183,8 +193,15 @@ impl<I: Index> Runner<I> {
         self.session.close()?;
         self.session.reopen()?;
         eprintln!(
-            "one put: at most {} reads, {} writes, {} erases, {} syncs; {} answered full",
-            self.greatest.reads, self.greatest.writes, self.greatest.erases, self.greatest.syncs, self.full
+            "one put: at most {} reads, {} writes, {} erases, {} syncs; {} answered full; put or delete: at most {} bytes of {}, {} waits",
+            self.greatest.reads,
+            self.greatest.writes,
+            self.greatest.erases,
+            self.greatest.syncs,
+            self.full,
+            self.moved.most,
+            self.moved.bound,
+            self.moved.waits
         );
         super::engine::rules(self.session.sim())
     }
@@ -274,14 +291,14 @@ impl<I: Index> Runner<I> {
     }
 
     fn change(&mut self) -> Run {
+        let before = (self.session.sim().counts(), self.session.bound()?);
         if self.draw(10) >= self.puts {
             let key = self.old_key();
             self.session.delete(&key)?;
-            return Ok(());
+            return self.moved("delete", before, &key, 0);
         }
         let key = if self.draw(4) == 0 { self.old_key() } else { self.new_key() };
         let len = self.len();
-        let before = self.session.sim().counts();
         let effect = self.session.try_put(&key, len)?;
         if effect.is_none() {
             self.full += 1;
@@ -290,7 +307,8 @@ impl<I: Index> Runner<I> {
             self.goal = self.session.model.now().len() / 2;
         }
         if len < self.page {
-            let cost = since(self.session.sim().counts(), before);
+            self.moved("put", before, &key, len)?;
+            let cost = self.session.sim().counts() - before.0;
             self.greatest.reads = self.greatest.reads.max(cost.reads);
             self.greatest.writes = self.greatest.writes.max(cost.writes);
             self.greatest.erases = self.greatest.erases.max(cost.erases);
@@ -300,6 +318,36 @@ impl<I: Index> Runner<I> {
                 Stop::Wrong(format!("a put of {} with {len} bytes cost {cost:?}: {why}", show(&key)))
             })?;
         }
+        Ok(())
+    }
+
+    /// What a put or a delete has read and written is no more than the store has said before.
+    fn moved(
+        &mut self,
+        what: &str,
+        (before, (said, waits)): (Counts, (u64, u32)),
+        key: &[u8],
+        len: usize,
+    ) -> Run {
+        let cost = self.session.sim().counts() - before;
+        let moved = cost.read_bytes + cost.write_bytes;
+        let (more, has_waited) = self.session.bound()?;
+        // With a run more, or a level.
+        let bound = said.max(more);
+        if has_waited != waits {
+            self.moved.waits += u64::from(has_waited - waits);
+            // Only where the device was full once.
+            let why =
+                || Stop::Wrong(format!("a {what} of {} had to wait, and moved {moved} bytes", show(key)));
+            return if self.full == 0 { Err(why()) } else { Ok(()) };
+        }
+        if moved > bound + (key.len() + len) as u64 {
+            return Err(Stop::Wrong(format!(
+                "a {what} of {} with {len} bytes moved {moved} bytes, {bound} were said to be the most: {cost:?}",
+                show(key)
+            )));
+        }
+        self.moved.note(moved, bound);
         Ok(())
     }
 
@@ -336,7 +384,7 @@ impl<I: Index> Runner<I> {
             let known = model.now().contains_key(key);
             return Err(Stop::Wrong(format!("get of {} gives {found:?}, known: {known}", show(key))));
         }
-        let cost = since(self.session.sim().counts(), before);
+        let cost = self.session.sim().counts() - before;
         Ok((found.map(|found| (found.len, found.depth)), cost))
     }
 
@@ -364,7 +412,7 @@ impl<I: Index> Runner<I> {
     fn commit(&mut self) -> Run {
         let before = self.session.sim().counts();
         self.session.commit()?;
-        let cost = since(self.session.sim().counts(), before);
+        let cost = self.session.sim().counts() - before;
         if cost.syncs > 1 {
             return Err(Stop::Wrong(format!("a commit took {} flushes", cost.syncs)));
         }
@@ -445,15 +493,5 @@ impl<I: Index> Runner<I> {
         self.session.commit()?;
         self.session.begin();
         Ok(())
-    }
-}
-
-fn since(now: Counts, before: Counts) -> Counts {
-    Counts {
-        reads: now.reads - before.reads,
-        writes: now.writes - before.writes,
-        erases: now.erases - before.erases,
-        syncs: now.syncs - before.syncs,
-        ..Counts::default()
     }
 }

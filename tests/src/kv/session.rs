@@ -380,6 +380,12 @@ impl<I: Index> Session<I> {
         self.model.now().keys().nth(nth as usize).map(|key| key.to_vec())
     }
 
+    /// Bytes that the engine says a put or a delete moves at most, and how often changes have waited for room.
+    pub fn bound(&mut self) -> Run<(u64, u32)> {
+        let (volume, store) = self.engine()?;
+        Ok((store.most_moved(volume), store.waits()))
+    }
+
     /// What the engine says of the store.
     pub fn info(&mut self) -> Run<esker::store::Info> {
         let (volume, store) = self.engine()?;
