@@ -74,6 +74,13 @@ pub struct Row {
     pub device_read_bytes: Option<u64>,
     /// Erase units erased in a round.
     pub device_erases: Option<u64>,
+    /// Bytes that one put, a transaction by itself, read and wrote on the device at most, in any round. `null` where puts come in batches, and
+    /// where nobody counts reads.
+    pub worst_put_bytes: Option<u64>,
+    /// Bytes that the store says it may be at most (esker's does), at the time when they were most.
+    pub put_bytes_bound: Option<u64>,
+    /// How often changes had to wait for room, in any round at most: of those what the store says does not hold.
+    pub waits: Option<u64>,
     /// Bytes of the keys and values written, read or removed in a round.
     pub user_bytes: u64,
     /// Bytes that the closed store takes, by those of the keys and values in it.
@@ -95,6 +102,7 @@ pub fn row(cell: &Cell, cells: &[Cell]) -> Row {
     let count = |value: &dyn Fn(&Measured) -> Option<u64>| {
         known(&|measured| value(measured).map(|count| count as f64)).map(|count| count as u64)
     };
+    let most = |value: &dyn Fn(&Measured) -> Option<u64>| cell.rounds.iter().filter_map(value).max();
     let first = |value: &dyn Fn(&Measured) -> u64| cell.rounds.first().map_or(0, value);
     let operations = |measured: &Measured| measured.operations.max(1) as f64;
     let floor = cells.iter().find(|other| {
@@ -122,9 +130,12 @@ pub fn row(cell: &Cell, cells: &[Cell]) -> Row {
         device_flushes: count(&|measured| measured.device_flushes),
         device_read_bytes: count(&|measured| measured.device_read_bytes),
         device_erases: count(&|measured| measured.device_erases),
+        worst_put_bytes: most(&|measured| measured.worst_put_bytes),
+        put_bytes_bound: most(&|measured| measured.put_bytes_bound),
+        waits: most(&|measured| measured.waits),
         user_bytes: first(&|measured| measured.user_bytes),
         size_x_live: known(&|measured| Some(measured.size? as f64 / measured.live.max(1) as f64)),
-        peak_rss_bytes: cell.rounds.iter().filter_map(|measured| measured.peak_memory).max(),
+        peak_rss_bytes: most(&|measured| measured.peak_memory),
         rounds_ops_per_s: cell.rounds.iter().map(rate).collect(),
     }
 }
@@ -139,7 +150,8 @@ fn ratio(cell: &Cell, other: &Cell) -> Option<Estimate> {
     estimate(&pairs.map(|(own, other)| rate(own) / rate(other).max(1e-9)).collect::<Vec<_>>())
 }
 
-const COLUMNS: [&str; 9] = ["", "", "ops/s", "p50 us", "p99 us", "CPU us", "written x", "flushes", "size x"];
+const COLUMNS: [&str; 10] =
+    ["", "", "ops/s", "p50 us", "p99 us", "CPU us", "written x", "flushes", "size x", "worst put B / bound"];
 const OF_PROCESSES: [&str; 4] = ["x floor", "(close)", "instr.", "peak MB"];
 const OF_DEVICES: [&str; 2] = ["read B", "erases"];
 
@@ -173,7 +185,8 @@ impl fmt::Display for Report {
         f.write_str(
             "CPU us: processor time per operation, of this machine, the close behind writes among it. written x: bytes that\n\
              reached the device through the close, by those of the keys and values written. flushes: per operation. size x: of\n\
-             the closed store, by the keys and values in it. ",
+             the closed store, by the keys and values in it. worst put B / bound: read and written by one put, where each is a\n\
+             transaction by itself, and what the store says is the most. ",
         )?;
         match self.simulated {
             Some(_) => f.write_str(
@@ -211,6 +224,11 @@ fn columns(row: &Row, workload: &str, simulated: bool) -> Vec<String> {
         optional(amplification),
         each(row.device_flushes),
         optional(row.size_x_live),
+        match (row.worst_put_bytes, row.put_bytes_bound) {
+            (Some(worst), Some(bound)) => format!("{worst} / {bound}"),
+            (Some(worst), None) => worst.to_string(),
+            _ => "-".into(),
+        },
     ];
     columns.extend(match simulated {
         true => vec![each(row.device_read_bytes), each(row.device_erases)],

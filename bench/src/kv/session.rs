@@ -43,6 +43,12 @@ pub struct Measured {
     pub device_read_bytes: Option<u64>,
     /// Erase units erased.
     pub device_erases: Option<u64>,
+    /// Bytes that one put or removal, a transaction by itself, read and wrote at most.
+    pub worst_put_bytes: Option<u64>,
+    /// Bytes that the store says it may be at most.
+    pub put_bytes_bound: Option<u64>,
+    /// How often changes had to wait for room.
+    pub waits: Option<u64>,
     /// Bytes of keys and values that were written, read or removed.
     pub user_bytes: u64,
     /// Bytes that the closed store takes.
@@ -183,6 +189,9 @@ impl Session {
         let begun = Moment::now(&*self.engine, &self.instructions);
         let mut last = self.clock.time(&*self.engine);
         let mut nth = 0;
+        let (mut worst, mut bound, pair_size) = (0, None, expected.pairs.pair_size());
+        let waited = store.promised().map(|said| said.waits);
+        let mut moved = self.engine.counts().filter(|_| each == 1);
         while nth < total {
             let until = nth.saturating_add(each.max(1)).min(total);
             let mut body = |writer: &mut dyn super::store::Writer| {
@@ -205,10 +214,18 @@ impl Session {
                 _ => store.write(commit, &mut body)?,
             }
             nth = until;
+            if let Some(before) = &mut moved {
+                let now = self.engine.counts().unwrap_or_default();
+                worst =
+                    worst.max(now.read_bytes + now.written_bytes - before.read_bytes - before.written_bytes);
+                *before = now;
+                bound = bound.max(store.promised().map(|said| said.bytes + pair_size));
+            }
             last = record(&mut calls, last, self.clock.time(&*self.engine));
         }
         let done = Moment::now(&*self.engine, &self.instructions);
         let spent = begun.until(done);
+        let waits = store.promised().map(|said| said.waits - waited.unwrap_or(0));
         store.close()?;
         let closing = done.until(Moment::now(&*self.engine, &self.instructions));
         let of_one = if workload == Workload::Remove {
@@ -218,6 +235,8 @@ impl Session {
         };
         let mut measured =
             self.measured(u64::from(total), spent, closing, &calls, u64::from(total) * of_one)?;
+        (measured.worst_put_bytes, measured.put_bytes_bound) = (moved.map(|_| worst), bound);
+        measured.waits = waits;
         if !self.engine.is_floor() {
             measured.size = Some(self.engine.size()?);
             self.open()?;
@@ -314,6 +333,9 @@ impl Session {
             device_flushes: counted.flushes,
             device_read_bytes: counted.read_bytes,
             device_erases: counted.erases,
+            worst_put_bytes: None,
+            put_bytes_bound: None,
+            waits: None,
             user_bytes,
             size: None,
             live: self.expected.live(),

@@ -90,11 +90,25 @@ pub trait KvStore {
         Ok(())
     }
 
+    /// What it says that one put reads and writes at most, as it is now. `None`: nothing.
+    fn promised(&self) -> Option<Promised> {
+        None
+    }
+
     /// Makes everything durable and ends the session.
     ///
     /// # Errors
     /// What failed.
     fn close(self: Box<Self>) -> Result<(), Failure>;
+}
+
+/// What a store says that one put costs at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promised {
+    /// Bytes read and written on the device, those of the pair itself aside, as long as it need not wait.
+    pub bytes: u64,
+    /// How often one had to wait for room, since the store was opened.
+    pub waits: u64,
 }
 
 /// What is done in a transaction.

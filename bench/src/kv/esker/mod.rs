@@ -20,7 +20,7 @@ pub use memory::{BTreeIndex, InMemory, LsmIndex};
 pub use place::{FilePlace, Place, SimulatedPlace};
 
 use super::Setting;
-use super::store::{Commit, DeviceCounts, Engine, KvStore, ReadBody, Reader, WriteBody, Writer};
+use super::store::{Commit, DeviceCounts, Engine, KvStore, Promised, ReadBody, Reader, WriteBody, Writer};
 use crate::Failure;
 use memory::Memory;
 use place::Metered;
@@ -216,6 +216,10 @@ impl<D: BlockDevice<Error: Debug>, I: Index> KvStore for Open<D, I> {
 
     fn settle(&mut self) -> Result<(), Failure> {
         self.store.checkpoint(&mut self.volume).map_err(|error| failed(&error))
+    }
+
+    fn promised(&self) -> Option<Promised> {
+        Some(Promised { bytes: self.store.most_moved(&self.volume), waits: self.store.waits().into() })
     }
 
     fn close(self: Box<Self>) -> Result<(), Failure> {

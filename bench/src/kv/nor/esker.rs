@@ -14,7 +14,7 @@ use super::store::{Begin, NorStore, no_scan};
 use super::{Options, Setting};
 use crate::Failure;
 use crate::kv::esker::BTreeIndex;
-use crate::kv::store::{Reader, Writer};
+use crate::kv::store::{Promised, Reader, Writer};
 
 /// The volume's log of the store.
 const LOG: u16 = 0;
@@ -122,6 +122,10 @@ struct Open<I: Index> {
 impl<I: Index> NorStore for Open<I> {
     fn memory(&self) -> usize {
         self.lent + size_of_val(&self.volume) + size_of_val(&self.store)
+    }
+
+    fn promised(&self) -> Option<Promised> {
+        Some(Promised { bytes: self.store.most_moved(&self.volume), waits: self.store.waits().into() })
     }
 }
 

@@ -84,6 +84,12 @@ pub struct Row {
     pub worst_put_erases: Option<u64>,
     /// Bytes that one put read, at most.
     pub worst_put_read: Option<u64>,
+    /// Bytes that one put read and wrote, at most.
+    pub worst_put_bytes: Option<u64>,
+    /// Bytes that the store says it may be (esker's does), those of the pair counted, at the time when they were most.
+    pub put_bytes_bound: Option<u64>,
+    /// How often a put had to wait for room until then, of which what the store says does not hold.
+    pub waits: Option<u64>,
     /// Bytes read per get of what is there.
     pub read_per_get_hit: Option<f64>,
     /// Bytes read per get of what is not.
@@ -150,6 +156,7 @@ impl Line<'_> {
             both(load.and_then(|row| row.wa), last.and_then(|row| row.wa)),
             number(put(&|row| row.erases_per_put)),
             both(worst(&|row| row.worst_put_read), worst(&|row| row.worst_put_erases)),
+            both(worst(&|row| row.worst_put_bytes), worst(&|row| row.put_bytes_bound)),
             both(
                 get(Phase::GetHit, &|row| row.read_per_get_hit),
                 get(Phase::GetMiss, &|row| row.read_per_get_miss),
@@ -161,11 +168,12 @@ impl Line<'_> {
     }
 }
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "",
     "WA load / over",
     "erases/put",
     "worst put read / erases",
+    "bytes / bound",
     "read/get hit / miss",
     "open read",
     "ms put / get",
@@ -204,8 +212,8 @@ impl fmt::Display for Report {
         write!(
             f,
             "The flash is simulated and every put durable. WA: bytes programmed by those of the keys and values put. Of a put:\n\
-             when pairs are overwritten; the worst one: of all. Bytes are exact, ms those of a model. Esker was lent {} bytes;\n\
-             with handles the stores had on this machine:",
+             when pairs are overwritten; the worst one: of all; bytes / bound: read and written by one, and what the store says is\n\
+             the most. Bytes are exact, ms those of a model. Esker was lent {} bytes; with handles the stores had on this machine:",
             self.lent
         )?;
         for (nth, memory) in self.memory.iter().enumerate() {

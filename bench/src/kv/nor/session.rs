@@ -45,6 +45,10 @@ pub struct Session<'a> {
 struct Worst {
     erases: u64,
     read_bytes: u64,
+    /// Read and written.
+    bytes: u64,
+    /// What the store said before.
+    bound: Option<u64>,
 }
 
 impl<'a> Session<'a> {
@@ -107,6 +111,7 @@ impl<'a> Session<'a> {
             };
             self.expected.pairs.key(number, &mut key);
             user_bytes += key.len() as u64;
+            let said = store.promised();
             let told = |failure| Failure::new(format!("put {} of {total}: {failure}", nth + 1));
             if phase == Phase::Overwrite && self.pattern.removes() && self.expected.is_there(number) {
                 self.expected.remove(number);
@@ -119,7 +124,10 @@ impl<'a> Session<'a> {
             }
             let now = self.device.counts();
             worst.erases = worst.erases.max(now.erase_units - last.erase_units);
-            worst.read_bytes = worst.read_bytes.max(now.read_bytes - last.read_bytes);
+            let read = now.read_bytes - last.read_bytes;
+            worst.read_bytes = worst.read_bytes.max(read);
+            worst.bytes = worst.bytes.max(read + now.write_bytes - last.write_bytes);
+            worst.bound = worst.bound.max(said.map(|said| said.bytes + (key.len() + value.len()) as u64));
             last = now;
         }
         let spent = last - begun;
@@ -129,6 +137,9 @@ impl<'a> Session<'a> {
             erases_per_put: Some(each(spent.erase_units)),
             worst_put_erases: Some(worst.erases),
             worst_put_read: Some(worst.read_bytes),
+            worst_put_bytes: Some(worst.bytes),
+            put_bytes_bound: worst.bound,
+            waits: store.promised().map(|said| said.waits),
             model_ms_put: Some(model_ms(&spent) / f64::from(total)),
             ..self.row(phase)
         };
@@ -226,6 +237,9 @@ impl<'a> Session<'a> {
             erases_per_put: None,
             worst_put_erases: None,
             worst_put_read: None,
+            worst_put_bytes: None,
+            put_bytes_bound: None,
+            waits: None,
             read_per_get_hit: None,
             read_per_get_miss: None,
             open_read: None,

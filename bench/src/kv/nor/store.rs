@@ -4,12 +4,18 @@ use esker_sim::Sim;
 
 use super::{Options, Setting};
 use crate::Failure;
-use crate::kv::store::{Reader, Writer};
+use crate::kv::store::{Promised, Reader, Writer};
 
 /// An open store. What [`Writer`] changes is durable when it returns.
 pub trait NorStore: Reader + Writer {
     /// Bytes of memory that it works with, handles and buffers. That of the caller's keys and values is not counted.
     fn memory(&self) -> usize;
+
+    /// Bytes that the store says one put reads and writes at most, as it is now, and how often one had to wait for room. `None`: it says
+    /// nothing of that.
+    fn promised(&self) -> Option<Promised> {
+        None
+    }
 }
 
 /// On blank flash, or on what an earlier one has left.
