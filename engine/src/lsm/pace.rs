@@ -185,7 +185,8 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         let mut changes = room / pair;
         if !SMALL {
             let left = u64::from(log_room.saturating_sub(log)).saturating_mul(self.state.log_bytes);
-            changes = changes.min((left / u64::from(LOG_FULL) / u64::from(entry)).min(LOG_FULL.into()) as u32);
+            changes =
+                changes.min((left / u64::from(LOG_FULL) / u64::from(entry)).min(LOG_FULL.into()) as u32);
         }
         (work.saturating_mul(2) / changes.max(1)).saturating_add(2)
     }

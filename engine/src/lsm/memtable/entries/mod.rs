@@ -106,7 +106,8 @@ impl Entries {
 
     /// Whether one can be taken into use, which is not lent.
     fn can_open(&self) -> bool {
-        self.has_chunk() && (SMALL || self.free != NO_CHUNK || self.total.wrapping_sub(self.fresh) > self.lent)
+        self.has_chunk()
+            && (SMALL || self.free != NO_CHUNK || self.total.wrapping_sub(self.fresh) > self.lent)
     }
 
     /// The page of a chunk in what is not lent.
