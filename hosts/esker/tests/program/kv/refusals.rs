@@ -135,7 +135,7 @@ fn keys_and_values_that_do_not_fit() {
         place.write("value", vec![b'v'; max_value as usize + 1]);
         place.refused(
             "kv put dev a --value-file value",
-            &[&format!("the value has {} bytes", max_value + 1), &max_value.to_string()],
+            &[&format!("value: more than the {max_value} bytes")],
         );
         place.write("in.tsv", format!("ok\t1\na\t{}\n", "v".repeat(max_value as usize + 1)));
         let output = place.run("kv load dev in.tsv");
