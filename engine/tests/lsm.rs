@@ -8,6 +8,10 @@ use esker::lsm::{Frame, Lsm, Options, Shape};
 use esker::store::Store;
 use esker::volume::{FormatOptions, Volume};
 
+#[path = "common/scan.rs"]
+mod scan;
+use scan::check;
+
 type Tree = Lsm<Vec<u8>, Vec<Frame>>;
 type Vol = Volume<Counted<Ram<Vec<u8>>>, Vec<u8>>;
 type Kv = Store<Tree, Vec<u8>>;
@@ -50,21 +54,6 @@ fn put(volume: &mut Vol, store: &mut Kv, map: &mut Map, n: u32, version: u8) {
 fn reopened(volume: &mut Vol, store: Kv, runs: u8) -> Kv {
     store.close(volume).unwrap();
     Store::open(volume, tree(runs), vec![0; 4096]).unwrap()
-}
-
-/// Scans both ways, and compares.
-fn check(volume: &mut Vol, store: &mut Kv, map: &Map) {
-    let (mut cursor, mut value) = (store.cursor(vec![0; store.max_key()]), vec![0; 100]);
-    for (key, wanted) in map {
-        let len = store.next(volume, &mut cursor, &mut value).unwrap().unwrap();
-        assert_eq!((cursor.key(), &value[..len]), (&key[..], &wanted[..]));
-    }
-    assert_eq!(store.next(volume, &mut cursor, &mut value).unwrap(), None);
-    store.seek(&mut cursor, Bound::Unbounded).unwrap();
-    for (key, wanted) in map.iter().rev() {
-        let len = store.previous(volume, &mut cursor, &mut value).unwrap().unwrap();
-        assert_eq!((cursor.key(), &value[..len]), (&key[..], &wanted[..]));
-    }
 }
 
 fn runs(store: &Kv) -> u32 {

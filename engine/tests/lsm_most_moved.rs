@@ -7,6 +7,10 @@ use esker::lsm::{Frame, Lsm, Options, Shape};
 use esker::store::{Batch, Store};
 use esker::volume::{FormatOptions, Volume};
 
+#[path = "common/scan.rs"]
+mod scan;
+use scan::check;
+
 type Vol = Volume<Counted<Ram<Vec<u8>>>, Vec<u8>>;
 type Kv = Store<Lsm<Vec<u8>, Vec<Frame>>, Vec<u8>>;
 type Map = BTreeMap<[u8; 16], [u8; 24]>;
@@ -47,16 +51,6 @@ fn put(volume: &mut Vol, store: &mut Kv, map: &mut Map, count: u32, version: u32
         map.insert(key, value);
     }
     worst
-}
-
-/// Compares every pair.
-fn check(volume: &mut Vol, store: &mut Kv, map: &Map) {
-    let (mut cursor, mut value) = (store.cursor(vec![0; store.max_key()]), vec![0; 100]);
-    for (key, wanted) in map {
-        let len = store.next(volume, &mut cursor, &mut value).unwrap().unwrap();
-        assert_eq!((cursor.key(), &value[..len]), (&key[..], &wanted[..]));
-    }
-    assert_eq!(store.next(volume, &mut cursor, &mut value).unwrap(), None);
 }
 
 const SHAPES: [Shape; 4] = [

@@ -2,13 +2,15 @@
 //! counted, and that room in half-empty tables comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use esker::device::{BlockDevice, Counted, Counts, Geometry, Ram, RamError};
 use esker::lsm::{Frame, Lsm, Options, Places, Shape};
 use esker::store::{Error, Store};
 use esker::volume::{FormatOptions, Volume};
 use esker::wal::Log;
+
+#[path = "common/scan.rs"]
+mod scan;
 
 type Tree = Lsm<Vec<u8>, Vec<Frame>, Places>;
 type Vol = Volume<Counted<Nor>, Vec<u8>, 1>;
@@ -167,18 +169,7 @@ fn check(volume: &mut Vol, store: &mut Kv, map: &Map) {
         // Right behind it there is nothing.
         assert!(store.get(volume, &[&key[..], b"!"].concat(), &mut out).unwrap().is_none());
     }
-    let mut cursor = store.cursor(vec![0; store.max_key()]);
-    for (key, value) in map {
-        let len = store.next(volume, &mut cursor, &mut out).unwrap().unwrap();
-        assert_eq!((cursor.key(), &out[..len]), (&key[..], &value[..]));
-    }
-    assert_eq!(store.next(volume, &mut cursor, &mut out).unwrap(), None);
-    store.seek(&mut cursor, Bound::Unbounded).unwrap();
-    for (key, value) in map.iter().rev() {
-        let len = store.previous(volume, &mut cursor, &mut out).unwrap().unwrap();
-        assert_eq!((cursor.key(), &out[..len]), (&key[..], &value[..]));
-    }
-    assert_eq!(store.previous(volume, &mut cursor, &mut out).unwrap(), None);
+    scan::check(volume, store, map);
 }
 
 /// What overwrites have cost, each of them committed.
@@ -309,12 +300,7 @@ fn check_some(volume: &mut Vol, store: &mut Kv, map: &Map, round: u32) {
     if round.is_multiple_of(10) {
         return check(volume, store, map);
     }
-    let (mut cursor, mut out) = (store.cursor(vec![0; store.max_key()]), [0; 64]);
-    for (key, value) in map {
-        let len = store.next(volume, &mut cursor, &mut out).unwrap().unwrap();
-        assert_eq!((cursor.key(), &out[..len]), (&key[..], &value[..]));
-    }
-    assert_eq!(store.next(volume, &mut cursor, &mut out).unwrap(), None);
+    scan::check(volume, store, map);
 }
 
 /// Puts pairs until no block is left; how many.

@@ -129,7 +129,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
                 let (unit, at) = ground.value_site(key_len, place.len());
                 Some(Value::Long(Long { len: place.len() as u32, crc: sum, in_log: true, unit, at }))
             }
-            Some(place) => Some(Value::Short(rest.get(..place.len()).unwrap_or_default())),
+            Some(place) => Some(Value::Short(rest.get(..place.len()).ok_or_else(|| ground.damaged(0))?)),
             None => None,
         };
         let offset = ground.offset();

@@ -116,3 +116,19 @@ impl Long {
         Ok(sum.finish() == self.crc)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_far_from_long_is_not() {
+        for page_size in (9..=16).map(|bits| 1 << bits) {
+            for key in 0..=node::max_key(page_size) {
+                let longest = longest_short(page_size, key);
+                assert!(!is_long(page_size, key, longest), "{key} of {page_size}");
+                assert!(is_long(page_size, key, longest + 1), "{key} of {page_size}");
+            }
+        }
+    }
+}

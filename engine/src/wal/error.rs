@@ -27,7 +27,8 @@ pub enum Error<E> {
     },
     /// No free segment is left. Reading and releasing still work.
     Full {
-        /// Releasing the entries before this one would free at least one segment; `None`: nothing would.
+        /// Releasing the entries before this one would free at least one segment; `None`: nothing in this log would. Then release
+        /// in the other logs of the volume, or, where a store's log shares the segments, make its checkpoint.
         release_before: Option<u64>,
     },
     /// The entry is there and longer than the buffer that was passed in.
