@@ -201,9 +201,9 @@ fn a_long_value_costs_its_length() {
             "{reads} reads of {read_bytes} bytes"
         );
     }
-    // A table has room for four of 3000 bytes beside its pages.
-    let pages = store.info(&mut volume).unwrap().index.leaves;
-    assert!(pages <= 25, "{pages} tables");
+    // A table has room for four of 3000 bytes beside its pages; the puts before the checkpoint have paid for one that has fewer.
+    let tables = store.info(&mut volume).unwrap().index.leaves;
+    assert!(tables <= 26, "{tables} tables");
 }
 
 /// Where on the device a value stands.

@@ -99,3 +99,34 @@ fn batches_may_come_faster_than_merges() {
         assert_eq!(verified.damages, 0);
     }
 }
+
+/// Where a table takes several erases, and a put does one at most, the log would be full before much is merged, with long values in it,
+/// which take little of the memtable. So the memtable is written first then, too. And of the puts that wait in the log's buffer for what
+/// must be erased, each pays.
+#[test]
+fn merges_wait_for_the_log_as_well() {
+    let device = Counted::new(Ram::new(vec![0; 4 << 20], Geometry::flash(0, 4, 512)));
+    let options = FormatOptions {
+        segment_size: 8192,
+        pool_size: 128 << 10,
+        block_size: 4096,
+        ..FormatOptions::default()
+    };
+    let mut volume = Volume::<_, _>::format(device, vec![0; 1024], &options).unwrap();
+    let (bytes, frames) = Lsm::<Vec<u8>, Vec<Frame>>::memory_needed(&volume.info().geometry, 4096);
+    let shape = Shape::Levels { levels: 2, runs: 3, last: 2, ratio: 2 };
+    let options = Options { shape, ..Options::default() };
+    let tree = Lsm::new(vec![0; bytes + (120 << 10)], vec![Frame::default(); frames], options);
+    let mut store: Kv = Store::create(&mut volume, 0, tree, vec![0; 1024]).unwrap();
+    let mut map = BTreeMap::new();
+    for n in 0..12_000_u32 {
+        let number = n.wrapping_mul(0x9E37_79B1) >> 8;
+        let (key, _) = pair(number % 4_000, 0);
+        let len = if number.is_multiple_of(16) { 600 + number % 1200 } else { number % 40 };
+        let value = vec![n as u8; len as usize];
+        store.put(&mut volume, &key, &value).unwrap();
+        map.insert(key, value);
+        assert_eq!(store.waits(), 0, "put {n}");
+    }
+    check(&mut volume, &mut store, &map);
+}

@@ -8,7 +8,7 @@ use super::find::Tables;
 use super::list::{Edits, List, MAX_RUNS, Run};
 use super::memtable::{Kind, Memtable};
 use super::merge::{Job, Merge, Progress, Source};
-use super::pace::{LEAST_FREE, MOST_PENDING, PAGE, RESERVE, room_for_flush};
+use super::pace::{LEAST_FREE, LOG_LATE, MOST_PENDING, PAGE, RESERVE, room_for_flush};
 use super::policy::{Outlook, Shape};
 use super::tree::{Inner, Tree, memtable_bytes};
 use crate::codec::SMALL;
@@ -29,15 +29,16 @@ impl<M: Kind> Tree<'_, M> {
         job
     }
 
-    /// Lets a merge of runs wait, between two of its tables, where the memtable would be full before it is done: that becomes a run first. Changes
-    /// pay for merges in time, but there may be more of them at once than a step may do, as after many batches.
+    /// Lets a merge of runs wait, between two of its tables, where the memtable or the log would be full before it is done: the memtable becomes a
+    /// run first. Changes pay for merges in time, but there may be more of them at once than a step may do, as after many batches; and where
+    /// tables are small, a put does little of one, because it has one erase.
     fn park<G: Ground>(&mut self, ground: &G, job: &mut Job) {
         let memtable = &*self.memtable.state;
         let (used, total) = memtable.room();
-        let is_late = total.saturating_sub(used) <= room_for_flush(total) / 2 && used != 0;
+        let is_late = total.saturating_sub(used) <= room_for_flush(total) / 2 || self.state.log >= LOG_LATE;
         let is_merge = !job.memtable && !job.for_room && !self.builder.progress.active;
         let is_all = self.state.compacting || self.state.closing || self.state.options.shape == Shape::Sweep;
-        if SMALL || !is_late || !is_merge || is_all || self.state.parked.is_full() {
+        if SMALL || used == 0 || !is_late || !is_merge || is_all || self.state.parked.is_full() {
             return;
         }
         let blocks = self.state.blocks_for(memtable, self.tables.list.len());

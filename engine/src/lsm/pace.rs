@@ -30,6 +30,8 @@ pub(super) const PAGE: u32 = 128;
 const DUE: u32 = 247;
 /// Levels: with more of it in use, the memtable is written.
 pub(super) const LOG_DUE: u32 = LOG_FULL / 2;
+/// And merges of runs are to be done, or wait.
+pub(super) const LOG_LATE: u32 = LOG_FULL / 4 * 3;
 /// With less of it in use, the log begins anew: it may be that a sweep has nothing of it in order.
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
@@ -180,7 +182,7 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
             work = job.left.min(LOG_FULL.into()) as u32;
             // Later than that, what is left is divided once more, among ever fewer.
             room = room.saturating_sub(spare.saturating_mul(part)).max(spare.saturating_mul(part) / 4);
-            log_room = if log < LOG_DUE { LOG_DUE } else { LOG_FULL / 4 * 3 };
+            log_room = if log < LOG_DUE { LOG_DUE } else { LOG_LATE };
         }
         let mut changes = room / pair;
         if !SMALL {

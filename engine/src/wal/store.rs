@@ -98,15 +98,20 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         (u64::from(left).wrapping_mul(whole.into()) >> volume.format.segment.trailing_zeros()) as u32
     }
 
-    /// Whether an entry of so many bytes will have something erased before it can be written.
+    /// Whether an entry of so many bytes, or the commit of what it is the first of, will have something erased before it can be written.
     pub(crate) fn will_erase<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &Volume<D, V, N>,
         bytes: usize,
     ) -> bool {
-        let end = self.position().wrapping_add(Head::entry(false, bytes as u32, 0, false, 0).size());
+        let size = Head::entry(false, bytes as u32, 0, false, 0).size();
+        let from = self.position();
+        let end = from.wrapping_add(size);
+        // One that comes behind others in the buffer, and is not committed, adds nothing to what is to be erased for those.
+        let waits =
+            from > self.erased && self.filled.saturating_add(size as usize) <= self.buffer.as_ref().len();
         volume.format.geometry.erase_unit != 0
-            && (!self.begun || self.full || end > self.erased || end > Self::limit(volume))
+            && (!self.begun || self.full || end > self.erased && !waits || end > Self::limit(volume))
     }
 
     /// Bytes that an entry, its own aside, a commit and a [checkpoint](Self::checkpoint) read and write at most.
