@@ -1,5 +1,6 @@
 //! From a path to an open store.
 
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
@@ -132,6 +133,9 @@ fn open_volume(arguments: &StoreArguments, access: Access) -> Result<Volume, Fai
         volume::Error::NotFormatted => no_store(path),
         volume::Error::Device(DeviceError::Empty) => {
             Failure::at(path, "the file is empty, so it holds no store; `esker kv create` makes one")
+        }
+        volume::Error::Device(DeviceError::Io { error: ref io, .. }) if io.kind() == ErrorKind::NotFound => {
+            Failure::volume(path, &error).and("`esker kv create` makes a store")
         }
         error => Failure::volume(path, &error),
     })

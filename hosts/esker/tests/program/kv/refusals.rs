@@ -38,7 +38,7 @@ fn a_file_that_is_no_store() {
     place.write("dev", "");
     all_refused(&place, &["dev: the file is empty", "esker kv create"]);
     let place = Place::new();
-    all_refused(&place, &["dev: cannot open it: No such file"]);
+    all_refused(&place, &["dev: cannot open it: No such file", "esker kv create"]);
 }
 
 #[test]
