@@ -12,7 +12,7 @@ pub fn run<I: Index>(session: &mut Session<I>, kind: u64, cuts: bool) -> Run {
     if session.store.is_none() {
         session.create()?;
     }
-    let page = I::page(&session.shape.below);
+    let page = session.shape.below.block as usize;
     match kind {
         0 => {
             put(session, b"go-0", 20)?;
