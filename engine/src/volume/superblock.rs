@@ -16,7 +16,7 @@
 use super::format::{FORMAT_RECORD, Format, read_format};
 use super::medium::{Buffer, PAGE};
 use super::{Fault, Volume};
-use crate::codec::{Checksum, Fields, align_up, put_word};
+use crate::codec::{Checksum, Fields, align_down, align_up, put_word};
 use crate::device::BlockDevice;
 use crate::space::SegmentHeader;
 
@@ -87,7 +87,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             let address = self.homes.newest;
             let mut publish = PublishHeader::default();
-            if !self.publish_at(address, 0, &mut publish) {
+            if !self.publish_at(address, &mut publish) {
                 continue;
             }
             if attempt == 0 && self.medium.missed()? != 0 {
@@ -125,40 +125,46 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
-    /// over: the other home is there for that.
+    /// over: the other home is there for that. From the end backwards, as many bytes in one read as the buffer holds: on flash
+    /// the first publish that is met is the newest.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn scan_home(&mut self, home: usize) -> u64 {
         let granule = self.granule();
-        let (start, mut at) = self.home(home);
+        let must_erase = self.medium.geometry().must_erase();
+        let (start, area) = self.home(home);
         let end = start.wrapping_add(self.format.home);
-        // One read brings all of the home, if the buffer holds it.
-        let _ = self.medium.piece(u64::from(start), 1, self.format.home);
-        let mut format = Format::none();
-        let formatted = read_format(&mut self.medium, start, &mut format).is_ok();
+        let mut at = area.wrapping_add(align_down(u64::from(end.wrapping_sub(area)), granule) as u32);
+        let mut read_from = at;
         let mut publish = PublishHeader::default();
-        let (mut newest, mut newest_at, mut newest_end) = (0, 0, at);
-        // Behind the last granule that holds anything, and whether that is a publish.
-        let (mut used, mut torn) = (at, false);
-        while at.wrapping_add(granule) <= end {
-            let address = at;
-            if self.publish_at(address, end.wrapping_sub(at), &mut publish) {
-                at = at.wrapping_add(align_up(u32::from(publish.len), granule));
-                if publish.generation >= newest {
-                    (newest, newest_at, newest_end) = (publish.generation, address, at);
+        let (mut newest, mut newest_at, mut newest_end) = (0, 0, area);
+        // Behind the last granule that holds anything.
+        let mut used = area;
+        while at > area {
+            let behind = at;
+            at = at.wrapping_sub(granule);
+            if at < read_from {
+                read_from = behind.saturating_sub(self.medium.scratch().len() as u32).max(start);
+                let _ = self.medium.piece(u64::from(read_from), 1, behind.wrapping_sub(read_from));
+            }
+            if self.publish_at(at, &mut publish) {
+                if publish.generation > newest {
+                    (newest, newest_at) = (publish.generation, at);
+                    newest_end = at.wrapping_add(align_up(u32::from(publish.len), granule));
                 }
-                (used, torn) = (at, false);
-            } else {
-                at = at.wrapping_add(granule);
-                if !self.medium.is_blank(u64::from(address), granule, false) {
-                    (used, torn) = (at, true);
+                if must_erase {
+                    break;
                 }
+            } else if used == area && !self.medium.is_blank(u64::from(at), granule, false) {
+                used = behind;
             }
         }
         // On flash a publish is never written over anything; behind a torn one, the rest of the page may be burnt.
         let mut next = newest_end;
-        if self.medium.geometry().must_erase() {
-            next = if torn { align_up(used, PAGE.max(self.medium.geometry().write_unit)) } else { used };
+        if must_erase && used > newest_end {
+            next = align_up(used, PAGE.max(self.medium.geometry().write_unit));
         }
+        let mut format = Format::none();
+        let formatted = read_format(&mut self.medium, start, &mut format).is_ok();
         self.set_next(home, if formatted && format == self.format { next } else { 0 });
         if newest > self.generation {
             (self.generation, self.homes.newest) = (newest, newest_at);
@@ -166,15 +172,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         newest
     }
 
-    /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read. The `ahead`
-    /// bytes from there on will be wanted next.
+    /// Reads the header of the publish at `address`; `false` if there is no whole one, or none that can be read.
     #[inline(never)]
-    fn publish_at(&mut self, address: u32, ahead: u32, header: &mut PublishHeader) -> bool {
+    fn publish_at(&mut self, address: u32, header: &mut PublishHeader) -> bool {
         let mut bytes = [0; HEADER];
         let seed = self.publish_sum(address);
         let address = u64::from(address);
-        if self.medium.read(address, &mut bytes, ahead).is_err()
-            || !header.fields(&mut Fields::read(&mut bytes))
+        if self.medium.read(address, &mut bytes, 0).is_err() || !header.fields(&mut Fields::read(&mut bytes))
         {
             return false;
         }
