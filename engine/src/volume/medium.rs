@@ -249,14 +249,19 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         Ok(sum)
     }
 
+    /// Sees to it that `len` bytes are in the buffer as one piece, if they fit and can be read; with up to `ahead` bytes, if they
+    /// must be read for that.
+    #[inline(never)]
+    pub(crate) fn gather(&mut self, address: u64, len: u32, ahead: u32) -> Result<(), Fault> {
+        let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX);
+        if skip.saturating_add(len) as usize > self.held { self.fill(address, len, ahead) } else { Ok(()) }
+    }
+
     /// `len` bytes in the buffer as one piece, read into it if they are not there. They are fewer if they don't fit into it,
     /// or some of them can't be read. `None`: the device failed.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn view(&mut self, address: u64, len: u32) -> Option<&mut [u8]> {
-        let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX);
-        if skip.saturating_add(len) as usize > self.held {
-            self.fill(address, len, 0).ok()?;
-        }
+        self.gather(address, len, 0).ok()?;
         let from = self.place_of(address);
         let end = from.saturating_add(len as usize).min(self.held);
         self.buffer.as_mut().get_mut(from..end)

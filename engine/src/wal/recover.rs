@@ -33,12 +33,12 @@ struct Scan {
     whole: bool,
     /// Behind the end stands a whole record of the window that was cut.
     stray: bool,
-    /// The unit behind the last commit holds something; looked at while it is in the buffer anyway. For devices that are
-    /// not erased: on flash `resume` looks further.
-    dirty: bool,
     /// Neither copy of the segment's header is on the device.
     bare: bool,
     search: Option<u32>,
+    /// Up to here something is seen behind the last record, in the first unit that a write would go to: the write unit, or on
+    /// flash the erase unit. Looked at while it is in the buffer anyway.
+    seen: u32,
     done: bool,
 }
 
@@ -54,9 +54,9 @@ impl Scan {
         batch: None,
         whole: false,
         stray: false,
-        dirty: false,
         bare: false,
         search: None,
+        seen: 0,
         done: false,
     };
 
@@ -66,7 +66,7 @@ impl Scan {
         self.walk.begin(format, &self.header);
         self.window = self.header.window;
         (self.committed, self.progressed, self.whole) = (false, false, false);
-        (self.stray, self.dirty, self.done) = (false, false, false);
+        (self.stray, self.done) = (false, false);
         (self.records, self.lost) = (0, 0);
         (self.batch, self.search) = (None, None);
         self.bare = bare;
@@ -87,12 +87,15 @@ impl Scan {
     ) {
         let Some(mut from) = self.search else {
             if self.walk.record(volume, &Unwritten::NONE).is_err() {
-                self.search = Some(self.walk.position);
+                let position = self.walk.position;
+                (self.search, self.seen) = (Some(position), position);
                 let geometry = volume.format.geometry;
                 if self.committed && !geometry.must_erase() {
-                    let left = volume.format.segment.saturating_sub(self.walk.position);
+                    let left = volume.format.segment.saturating_sub(position);
                     let unit = left.min(geometry.write_unit);
-                    self.dirty = !volume.medium.is_blank(self.walk.address(volume), unit, true);
+                    if !volume.medium.is_blank(self.walk.address(volume), unit, true) {
+                        self.seen = position.wrapping_add(unit);
+                    }
                 }
                 return;
             }
@@ -119,7 +122,7 @@ impl Scan {
             self.walk.pass();
             return;
         };
-        let found = self.walk.search(volume, &Unwritten::NONE, &mut from, 64);
+        let found = self.walk.search(volume, &Unwritten::NONE, &mut from, &mut self.seen, 64);
         self.search = Some(from);
         if !found {
             self.done = self.walk.is_behind(from);
@@ -192,12 +195,12 @@ struct End {
     open: bool,
     /// Whole records were cut.
     cut: bool,
-    /// The next unit holds something.
-    dirty: bool,
+    /// Up to here something is seen behind the last record.
+    seen: u32,
 }
 
 impl End {
-    const NEW: Self = Self { position: 0, open: false, cut: false, dirty: false };
+    const NEW: Self = Self { position: 0, open: false, cut: false, seen: 0 };
 }
 
 impl<B: Buffer, const SLOTS: usize> Recovery<B, SLOTS> {
@@ -474,7 +477,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.full |= scan.bare || position == SEGMENT_HEADER as u32;
         let cut = scan.batch.is_some() || scan.stray;
         let open = !scan.committed || scan.batch.is_some();
-        End { position, open, cut, dirty: scan.dirty }
+        End { position, open, cut, seen: scan.seen }
     }
 
     /// Finds out where the next epoch can begin, behind the end of the log at `position`.
@@ -482,23 +485,23 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     fn resume<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
-        End { position, open, cut, dirty }: End,
+        End { position, open, cut, seen }: End,
     ) {
         let geometry = volume.format.geometry;
         let segment = self.last.at.segment;
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = cut || !self.report.clean && (dirty || open);
+        let mut torn = cut || !self.report.clean && (seen > position || open);
         if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
-            let mut visible = align_up(position, geometry.erase_unit);
-            while visible != position {
-                let page = visible.saturating_sub(PAGE).max(position);
-                let address = volume.address(segment, page);
-                if !volume.medium.is_blank(address, visible.wrapping_sub(page), false) {
-                    break;
-                }
-                visible = page;
+            let end = align_up(position, geometry.erase_unit);
+            let mut visible = seen.min(end);
+            // Where no record can be, nothing was searched.
+            let unseen = Self::limit(volume).max(position);
+            if unseen < end
+                && !volume.medium.is_blank(volume.address(segment, unseen), end.wrapping_sub(unseen), false)
+            {
+                visible = end;
             }
             let is_burnt = visible > position;
             if is_burnt || open {

@@ -4,7 +4,7 @@ use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, epoch_seed, segment_
 use crate::codec::{Checksum, align_down, align_up, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, Format, Volume};
+use crate::volume::{Buffer, Fault, Format, PAGE, Volume};
 
 /// The part of the last segment that is still in the log's write buffer: it lies over what the device holds.
 pub(crate) struct Unwritten<'a> {
@@ -304,6 +304,12 @@ impl Walk {
         if least > most {
             return Err(Fault::Damaged);
         }
+        // Summed twice perhaps, and the next place to look at is inside of it: so it should not be in the buffer in part.
+        let size = self.found.head.size();
+        if size <= PAGE {
+            let address = volume.address(self.segment, position);
+            volume.medium.gather(address, size, volume.format.segment.saturating_sub(position))?;
+        }
         loop {
             let summed = self.sum(volume, over, epoch_seed(self.identity, epoch), &mut []);
             let claimed = self.found.head.claimed_offset(self.found.body, self.found.crc);
@@ -329,18 +335,24 @@ impl Walk {
     }
 
     /// Finds the first stray record at `from` or behind, looking at `steps` places at most; moves `from` behind what it
-    /// looked at. What can't be read is passed over.
+    /// looked at. What can't be read is passed over. `seen` is moved behind what is not blank, as far as the erase unit
+    /// goes in which the place before `from` is that nothing was found at: so that it need not be read once more.
     #[inline(never)]
     pub(crate) fn search<D: BlockDevice, B: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, B, N>,
         over: &Unwritten<'_>,
         from: &mut u32,
+        seen: &mut u32,
         steps: u32,
     ) -> bool {
+        let near = align_up(self.position, volume.format.geometry.erase_unit);
         for _ in 0..steps {
             if self.is_behind(*from) {
                 break;
+            }
+            if *from < near && self.piece(volume, over, *from, ALIGN, true) != Ok(&[0xFF; ALIGN as usize]) {
+                *seen = from.wrapping_add(ALIGN);
             }
             let stray = self.stray(volume, over, *from);
             let step = match stray {
@@ -372,7 +384,7 @@ impl Walk {
         // Position and offset of the first one of the epoch in force.
         let mut first = None;
         let mut from = self.position;
-        while self.search(volume, over, &mut from, u32::MAX) {
+        while self.search(volume, over, &mut from, &mut 0, u32::MAX) {
             let Record { head, position, offset, epoch, .. } = self.found;
             if epoch > self.epoch {
                 if first.is_none_or(|(_, first)| first >= offset) {
