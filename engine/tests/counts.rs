@@ -209,6 +209,62 @@ fn opening_reads_one_header_a_segment_and_one_segment() {
     }
 }
 
+/// A header is 56 bytes, and on flash read as such; what is longer are entries.
+#[test]
+fn reading_on_takes_few_headers_a_segment() {
+    for (segments, most) in [(27, 3.8), (1000, 5.6)] {
+        let geometry = Geometry::flash(8 << 20, 4, 4096);
+        let options = FormatOptions { volume_id: 1, segment_size: 8192, ..FormatOptions::default() };
+        let ram = Ram::new(vec![0xFF; geometry.capacity as usize], geometry);
+        let headers = Headers { ram, read: 0 };
+        let mut volume: Volume<_, _> = Volume::format(headers, vec![0; 1024], &options).unwrap();
+        volume.create_log(0).unwrap();
+        let mut log: Log<_> = Log::open(&mut volume, 0, vec![0; 4096]).unwrap();
+        while log.info(&mut volume).unwrap().segments < segments {
+            log.append(&mut volume, &[3; 500]).unwrap();
+        }
+        log.commit(&mut volume).unwrap();
+        let mut out = [0; 500];
+        let mut cursor = log.cursor(0);
+        volume.device_mut().read = 0;
+        let mut entries = 0;
+        while let Some(entry) = log.next(&mut volume, &mut cursor, &mut out).unwrap() {
+            assert_eq!((entry.offset, entry.len), (entries, 500));
+            entries += 1;
+        }
+        assert_eq!(entries, log.end());
+        let each = f64::from(volume.device().read) / f64::from(segments);
+        println!("{segments} segments: {each:.2} headers read for each");
+        assert!(each <= most, "{segments} segments: {each} headers read for each");
+    }
+}
+
+/// Counts reads of a segment's first bytes alone.
+struct Headers {
+    ram: Ram<Vec<u8>>,
+    read: u32,
+}
+
+impl esker::device::BlockDevice for Headers {
+    type Error = esker::device::RamError;
+    fn geometry(&self) -> Geometry {
+        self.ram.geometry()
+    }
+    fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<(), Self::Error> {
+        self.read += u32::from(address.is_multiple_of(8192) && buffer.len() == 56);
+        self.ram.read(address, buffer)
+    }
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), Self::Error> {
+        self.ram.write(address, data)
+    }
+    fn erase(&mut self, range: std::ops::Range<u64>) -> Result<(), Self::Error> {
+        self.ram.erase(range)
+    }
+    fn sync(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_volume_and_a_log_take_little_memory_of_their_own() {
     let volume = size_of::<Volume<&mut Device, &mut [u8], 1>>();

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::Log;
+use super::read::Way;
 use crate::device::BlockDevice;
 use crate::space::SegmentHeader;
 use crate::volume::{self, Buffer, Fault, Volume};
@@ -103,9 +104,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             Fault::Full => {
                 // Releasing helps as soon as the first segment holds nothing that is kept.
                 let mut header = SegmentHeader::default();
-                let mut bound = 0;
-                match self.locate(volume, self.start, &mut header, &mut bound) {
-                    Ok(()) => Error::Full { release_before: (bound < self.end).then_some(bound) },
+                let mut way = Way::NONE;
+                match self.locate(volume, self.start, &mut header, &mut way) {
+                    Ok(()) => Error::Full { release_before: (way.bound < self.end).then_some(way.bound) },
                     Err(fault) => self.explain(volume, fault),
                 }
             }

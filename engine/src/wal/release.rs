@@ -1,6 +1,7 @@
 //! Entries away: from the front, from the back, or all of them.
 
 use super::branch::Chain;
+use super::read::Way;
 use super::{Error, Log};
 use crate::device::BlockDevice;
 use crate::space::SegmentHeader;
@@ -67,7 +68,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if offset <= self.start || self.last.at.is_none() {
             return Ok(());
         }
-        self.locate(volume, offset, head, &mut 0)?;
+        self.locate(volume, offset, head, &mut { Way::NONE })?;
         Ok(())
     }
 
@@ -132,7 +133,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         self.try_commit(volume)?;
         let mut place = SegmentHeader::default();
-        self.locate(volume, end, &mut place, &mut 0)?;
+        self.locate(volume, end, &mut place, &mut { Way::NONE })?;
         if place.first < end {
             self.place_after(volume, &mut place);
         }
