@@ -265,21 +265,32 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             && (0..self.segments.count()).any(|segment| header.decode(&mut bytes, volume_id, segment))
     }
 
-    /// Reads the header of the last segment of a log before `life`, by reading them all: for when the chain is broken.
-    pub(crate) fn newest_before(&mut self, log: u16, life: u32, newest: &mut SegmentHeader) -> bool {
-        let head_life = self.root(log).map_or(0, |root| root.head_life);
-        let mut header = SegmentHeader::default();
+    /// Reads the header of the last segment of a log before `life`, by reading them all: for when the chain is broken. What
+    /// the log has given up has smaller lives than the segment that the superblock names; so it is that one at least, be its
+    /// own header there or not.
+    pub(crate) fn newest_before(&mut self, log: u16, life: u32, newest: &mut SegmentHeader) -> Copy {
+        let mut copy = Copy::None;
         newest.at = Link::NONE;
+        let mut lives = 0..life;
+        if let Some(root) = self.root(log) {
+            lives.start = root.head_life;
+            if !root.tail.at.is_none() && lives.contains(&root.tail.at.life) {
+                newest.copy_from(&root.tail);
+                copy = Copy::Noted;
+            }
+        }
+        let mut header = SegmentHeader::default();
         for segment in 0..self.segments.count() {
             if self.first_header(segment, &mut header)
                 && header.log == log
-                && (head_life..life).contains(&header.at.life)
-                && newest.at.life < header.at.life
+                && lives.contains(&header.at.life)
+                && newest.at.life <= header.at.life
             {
                 newest.copy_from(&header);
+                copy = Copy::First;
             }
         }
-        !newest.at.is_none()
+        copy
     }
 
     /// Goes back from `header` over the segment at `lost`, the one before it, of which neither copy of the header is left.

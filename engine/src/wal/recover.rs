@@ -369,8 +369,11 @@ impl Progress {
         let at = scan.header.previous;
         if !scan.progressed && scan.header.first > self.floor && at.life >= head_life && !at.is_none() {
             self.other.copy_from(&scan.header);
-            let copy = volume.read_header(at, &mut scan.header);
-            if copy != Copy::None || volume.newest_before(log.id, at.life, &mut scan.header) {
+            let mut copy = volume.read_header(at, &mut scan.header);
+            if copy == Copy::None {
+                copy = volume.newest_before(log.id, at.life, &mut scan.header);
+            }
+            if copy != Copy::None {
                 self.phase = Phase::Back;
                 scan.begin(&volume.format, copy == Copy::Noted);
                 return Ok(());
