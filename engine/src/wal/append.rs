@@ -3,7 +3,7 @@
 use super::index::{MAX_EPOCHS, Slot};
 use super::record::Head;
 use super::{Error, Log};
-use crate::codec::{Fields, align_down, align_up};
+use crate::codec::{Fields, align_down, align_up, word_at};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEAL, SEGMENT_HEADER, Seal, SegmentHeader};
 use crate::volume::{Buffer, Fault, Volume};
@@ -127,10 +127,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if self.position().wrapping_add(head.size()) > Self::limit(volume) {
             self.next_segment(volume)?;
         }
-        self.newest = self.position();
         let nth = self.last.nth(self.end);
         let epochs = self.epoch.saturating_sub(self.last.epoch);
-        self.index.note(nth, Slot { position: self.newest, epochs });
+        self.index.note(nth, Slot { position: self.position(), epochs });
         self.put(volume, head, user, parts)?;
         self.end = self.end.wrapping_add(1);
         self.pace.add(len);
@@ -196,8 +195,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         }
         body = body.bytes(head.padding());
         let bytes = head.encode(head.seal(body, self.end), seed);
-        self.open = Some((position, head, body));
-        self.dirty = true;
+        (self.newest, self.body) = (position, body);
+        (self.open, self.dirty) = (true, true);
         self.push(volume, bytes.get(..head.user_at()).unwrap_or_default())?;
         self.push(volume, user)?;
         for part in parts {
@@ -234,7 +233,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        self.open = None;
+        self.open = false;
         let len = self.filled;
         self.erase_before(volume, self.written, len as u32)?;
         let address = volume.address(self.last.at.segment, self.written);
@@ -246,7 +245,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// Erases the units that a write to the last segment is the first to reach.
     fn erase_before<D: BlockDevice, V: Buffer, const N: usize>(
-        &mut self,
+        &self,
         volume: &mut Volume<D, V, N>,
         from: u32,
         len: u32,
@@ -255,15 +254,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if unit == 0 {
             return Ok(());
         }
-        self.erased = self.erased.max(align_down(u64::from(from), unit) as u32);
-        while self.erased < from.wrapping_add(len) {
-            let address = volume.address(self.last.at.segment, self.erased);
+        let mut erased = self.erased(volume).max(align_down(u64::from(from), unit) as u32);
+        while erased < from.wrapping_add(len) {
+            let address = volume.address(self.last.at.segment, erased);
             if let Err(error) = volume.medium.erase(address, unit) {
                 // Of the record that was to go here, a part is written already.
                 volume.medium.poison();
                 return Err(error);
             }
-            self.erased = self.erased.wrapping_add(unit);
+            erased = erased.wrapping_add(unit);
         }
         Ok(())
     }
@@ -374,14 +373,15 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &mut self,
         volume: &mut Volume<D, V, N>,
     ) -> Result<(), Fault> {
-        match self.open {
+        let at = self.newest.wrapping_sub(self.written) as usize;
+        let bytes = self.buffer.as_mut().get_mut(at..).unwrap_or_default();
+        match Head::decode(word_at(bytes, 4), word_at(bytes, 8)) {
             // The last record is still at hand: it takes the mark itself.
-            Some((position, head, body)) if position >= self.written => {
+            Some(head) if self.open => {
                 let head = head.with_commit();
-                let at = position.saturating_sub(self.written) as usize;
                 let is_entry = u64::from(head.is_entry());
-                let crc = head.seal(body, self.end.saturating_sub(is_entry));
-                head.mark(crc, self.buffer.as_mut().get_mut(at..).unwrap_or_default());
+                let crc = head.seal(self.body, self.end.saturating_sub(is_entry));
+                head.mark(crc, bytes);
             }
             _ => {
                 let head = Head::control(0, self.window, self.end).with_commit();

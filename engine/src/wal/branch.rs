@@ -52,7 +52,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 // was durable is in other units. Should the device be to blame, the next write says so.
                 Err(Fault::Device) if volume.retire(self.last.at.segment) => {
                     volume.medium.forgive();
-                    (self.filled, self.dirty, self.open) = (0, false, None);
+                    (self.filled, self.dirty, self.open) = (0, false, false);
                     (self.bad, self.full) = (true, true);
                 }
                 Err(error) => return Err(error),
@@ -116,7 +116,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let at = volume.format.segment.wrapping_sub(area);
         let address = volume.address(self.last.at.segment, at);
         let written = volume.format.geometry.must_erase()
-            && at < self.erased
+            && at < self.erased(volume)
             && !volume.medium.is_blank(address, area, false);
         let mut seal = Seal::NONE;
         if self.bad || written || volume.read_seal(self.last.at, false, &mut seal) {
@@ -221,9 +221,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.bad = false;
         self.index = Index::new();
         self.written = 0;
-        // The first unit was erased when the segment was taken.
-        self.erased = volume.format.geometry.erase_unit;
-        self.open = None;
+        self.open = false;
         self.turn = self.turn.wrapping_add(1);
         self.set_epoch(volume, self.epoch);
         if let Some(place) = self.buffer.as_mut().first_chunk_mut() {

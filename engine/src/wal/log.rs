@@ -1,5 +1,7 @@
 //! One log, open.
 
+use core::num::NonZeroU64;
+
 use super::branch::Chain;
 use super::index::Index;
 use super::record::{Head, RECORD};
@@ -36,7 +38,8 @@ use crate::volume::{Buffer, Fault, Volume};
 /// # Ok(())
 /// # }
 /// ```
-// In memory in this order: what is used all over comes first, within reach of the short instructions of small cores.
+// In memory in this order: what is used all over comes first, within reach of the short instructions of small cores. No byte
+// between two fields is wasted.
 #[repr(C)]
 pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) id: u16,
@@ -53,29 +56,34 @@ pub struct Log<B, const SLOTS: usize = 16> {
     pub(super) bad: bool,
     /// The end of the log was recovered and may not be durable yet.
     pub(super) unsure: bool,
+    /// The newest record is the last one of this window, and all of its head is still in the buffer.
+    pub(super) open: bool,
+    /// Of the [`Report`].
+    pub(super) clean: bool,
+    pub(super) unreadable: bool,
     /// Bytes in the buffer, which begins at position `written` of the last segment.
     pub(super) filled: usize,
     pub(super) written: u32,
-    /// Up to here the segment is erased; beyond, an erase comes before the first write.
-    pub(super) erased: u32,
+    /// Position of the record that was put last, and the checksum over its body.
+    pub(super) newest: u32,
+    pub(super) body: Checksum,
     pub(super) epoch: u32,
     pub(super) seed: Checksum,
+    /// Changes when a cursor's place may have gone.
+    pub(super) turn: u32,
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) durable: u64,
     pub(super) buffer: B,
-    /// Position in it of the entry that was appended last.
-    pub(super) newest: u32,
     /// The last segment; life 0: there is none.
     pub(super) last: SegmentHeader,
-    /// The last record of this window, while its head is still in the buffer: position, checksum over its body.
-    pub(super) open: Option<(u32, Head, Checksum)>,
-    pub(super) report: Report,
+    /// Of the [`Report`]; no place is at address 0.
+    pub(super) damaged: u64,
+    pub(super) cut: Option<NonZeroU64>,
     pub(super) pace: Pace,
+    pub(super) replayed: u32,
     /// What a checkpoint has released and is not free yet; on 32 bits all is free at once.
     pub(super) released: [Chain; if SMALL { 0 } else { 1 }],
-    /// Changes when a cursor's place may have gone.
-    pub(super) turn: u32,
     pub(super) index: Index<SLOTS>,
 }
 
@@ -95,10 +103,6 @@ pub struct Report {
     pub cut: Option<u64>,
     /// Something could not be read, and was treated as damaged.
     pub unreadable: bool,
-}
-
-impl Report {
-    const NONE: Self = Self { clean: false, replayed: 0, damaged: 0, cut: None, unreadable: false };
 }
 
 /// A log in figures.
@@ -173,7 +177,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             buffer,
             filled: 0,
             written: 0,
-            erased: 0,
+            body: Checksum::of_state(0),
             epoch: 0,
             bad: false,
             unsure: false,
@@ -183,7 +187,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             dirty: false,
             in_flight: false,
             seed: Checksum::new(),
-            open: None,
+            open: false,
             index: Index::new(),
             start: 0,
             end: 0,
@@ -191,7 +195,11 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             turn: 0,
             pace: Pace::NEW,
             released: [Chain::NONE; _],
-            report: Report::NONE,
+            clean: false,
+            unreadable: false,
+            replayed: 0,
+            damaged: 0,
+            cut: None,
         }
     }
 
@@ -299,12 +307,18 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// What recovery found when this log was opened.
     pub fn report(&self) -> Report {
-        self.report
+        Report {
+            clean: self.clean,
+            replayed: self.replayed.into(),
+            damaged: self.damaged,
+            cut: self.cut.map(NonZeroU64::get),
+            unreadable: self.unreadable,
+        }
     }
 
     /// Chooses when [`commit_if_due`](Self::commit_if_due) commits.
     pub fn set_sync(&mut self, strategy: SyncStrategy) {
-        self.pace.strategy = strategy;
+        self.pace.set(strategy);
     }
 
     /// The longest entry that fits, without a user word.
@@ -340,13 +354,18 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             epoch: self.epoch,
             max_entry: self.max_entry(volume),
             commit_unit: volume.format.geometry.write_unit,
-            report: self.report,
+            report: self.report(),
         })
     }
 
     /// Position of the next record.
     pub(super) fn position(&self) -> u32 {
         self.written.wrapping_add(self.filled as u32)
+    }
+
+    /// Up to here the last segment is erased, its first unit in any case; beyond, an erase comes before the first write.
+    pub(super) fn erased<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
+        align_up(self.written.max(1), volume.format.geometry.erase_unit)
     }
 
     /// Bytes at the end of each segment that the seal takes.

@@ -7,10 +7,12 @@
 //! log ends there. Nothing is written: the next append begins a new epoch behind the cut, and until then recovery
 //! comes to the same result however often it is run.
 
+use core::num::NonZeroU64;
+
+use super::Error;
 use super::index::{Index, Slot};
 use super::log::Log;
 use super::walk::{Unwritten, Walk};
-use super::{Error, Report};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
@@ -271,7 +273,7 @@ impl Progress {
         let root = volume.root(log.id).ok_or(Fault::NoSuchLog)?;
         self.floor = root.end;
         (log.start, log.end, log.durable, log.epoch) = (root.start, root.end, root.end, root.epoch);
-        log.report.clean = root.closed;
+        log.clean = root.closed;
         let (newest, sealed, next) = (root.newest, root.sealed, root.next);
         self.phase = Phase::Done;
         if newest.is_none() {
@@ -348,7 +350,7 @@ impl Progress {
                     self.dead = log.last.at;
                 }
                 log.full = true;
-                log.report.damaged = 0;
+                log.damaged = 0;
             } else {
                 last = false;
                 if short {
@@ -359,8 +361,8 @@ impl Progress {
         }
         // Without the end of a batch in it, the segment only passes on what comes after.
         self.whole = scan.whole || self.whole && !last;
-        log.report.replayed = log.report.replayed.wrapping_add(u64::from(scan.records));
-        log.report.damaged = log.report.damaged.wrapping_add(scan.lost);
+        log.replayed = log.replayed.wrapping_add(scan.records);
+        log.damaged = log.damaged.wrapping_add(scan.lost);
         if last {
             self.end = log.end_in(scan);
         }
@@ -384,7 +386,7 @@ impl Progress {
             }
             log.last = SegmentHeader::default();
             log.end = self.floor;
-            log.report.damaged = 0;
+            log.damaged = 0;
             self.end = End::NEW;
         }
         self.phase = Phase::Read;
@@ -406,25 +408,25 @@ impl Progress {
             self.whole = false;
             self.end = End::NEW;
             log.index = Index::new();
-            log.report = Report::default();
+            (log.replayed, log.damaged) = (0, 0);
             log.last = SegmentHeader::default();
             log.full = false;
             self.dead = Link::NONE;
             return self.find_tail(log, volume);
         }
-        log.report.unreadable = missed || volume.missed;
+        log.unreadable = missed || volume.missed;
         if log.end < self.floor {
-            log.report.damaged = log.report.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
+            log.damaged = log.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
             log.end = self.floor;
         }
         if let Some(root) = volume.root(log.id) {
-            log.report.clean &= root.end == log.end && root.epoch == log.epoch;
+            log.clean &= root.end == log.end && root.epoch == log.epoch;
         }
-        log.unsure = !log.report.clean;
+        log.unsure = !log.clean;
         log.durable = if log.unsure { self.floor } else { log.end };
         // Whole records that don't count, or that may be whole when they are read again, must not stand before new ones
         // in one segment: the next segment says where this one ends.
-        log.full |= self.end.cut || log.report.unreadable;
+        log.full |= self.end.cut || log.unreadable;
         self.end.cut |= !self.dead.is_none();
         if !log.last.at.is_none() {
             // Its header may be in the superblock alone.
@@ -447,7 +449,7 @@ impl Progress {
         while self.phase != Phase::Done {
             self.step(log, volume, u32::MAX)?;
         }
-        trace!("log {=u16}: {=u64} to {=u64}, {}", log.id, log.start, log.end, log.report);
+        trace!("log {=u16}: {=u64} to {=u64}, {}", log.id, log.start, log.end, log.report());
         Ok(())
     }
 }
@@ -493,7 +495,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let geometry = volume.format.geometry;
         let segment = self.last.at.segment;
         let mut resume = align_up(position, geometry.write_unit);
-        let mut torn = cut || !self.report.clean && (seen > position || open);
+        let mut torn = cut || !self.clean && (seen > position || open);
         if geometry.must_erase() {
             // Not one unit that the cut may have burnt is programmed again: neither what is visibly written, nor, as
             // no write crosses a page, the rest of its page.
@@ -511,10 +513,9 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
                 resume = align_up(visible, PAGE.max(geometry.write_unit));
             }
             torn |= is_burnt;
-            self.erased = align_up(resume, geometry.erase_unit);
         }
         if torn {
-            self.report.cut = Some(volume.address(segment, position));
+            self.cut = NonZeroU64::new(volume.address(segment, position));
             trace!("log {=u16}: the tail of segment {=u32} is cut at {=u32}", self.id, segment, position);
         }
         self.written = resume;

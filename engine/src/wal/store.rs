@@ -108,10 +108,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let from = self.position();
         let end = from.wrapping_add(size);
         // One that comes behind others in the buffer, and is not committed, adds nothing to what is to be erased for those.
-        let waits =
-            from > self.erased && self.filled.saturating_add(size as usize) <= self.buffer.as_ref().len();
+        let erased = self.erased(volume);
+        let waits = from > erased && self.filled.saturating_add(size as usize) <= self.buffer.as_ref().len();
         volume.format.geometry.erase_unit != 0
-            && (!self.begun || self.full || end > self.erased && !waits || end > Self::limit(volume))
+            && (!self.begun || self.full || end > erased && !waits || end > Self::limit(volume))
     }
 
     /// Bytes that an entry, its own aside, a commit and a [checkpoint](Self::checkpoint) read and write at most.

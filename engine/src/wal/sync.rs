@@ -39,39 +39,46 @@ pub enum Durability {
     Waiting,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+/// A strategy as the limits of a [batch](SyncStrategy::Batch), and what is waiting.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    pub(super) strategy: SyncStrategy,
+    /// So many entries may wait: none, if it is always.
     entries: u32,
     bytes: u32,
+    millis: u32,
+    /// Bytes that are waiting.
+    waiting: u32,
     /// One more than the time since which entries are waiting, as far as somebody has asked.
     since: Option<NonZeroU64>,
 }
 
 impl Pace {
-    pub(super) const NEW: Self = Self { strategy: SyncStrategy::Always, entries: 0, bytes: 0, since: None };
+    pub(super) const NEW: Self = Self { entries: 0, bytes: 0, millis: 0, waiting: 0, since: None };
+
+    pub(super) fn set(&mut self, strategy: SyncStrategy) {
+        (self.entries, self.bytes, self.millis) = match strategy {
+            SyncStrategy::Always => (0, 0, 0),
+            // Where that leaves it out, any number may wait.
+            SyncStrategy::Batch { entries, bytes, millis } => (entries.wrapping_sub(1), bytes, millis),
+            SyncStrategy::Never => (u32::MAX, 0, 0),
+        };
+    }
 
     pub(super) fn add(&mut self, bytes: usize) {
-        self.entries = self.entries.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(bytes as u32);
+        self.waiting = self.waiting.saturating_add(bytes as u32);
     }
 
     pub(super) fn committed(&mut self) {
-        *self = Self { strategy: self.strategy, ..Self::default() };
+        (self.waiting, self.since) = (0, None);
     }
 
-    fn due(&mut self, now_millis: u64) -> bool {
-        match self.strategy {
-            SyncStrategy::Always => true,
-            SyncStrategy::Never => false,
-            SyncStrategy::Batch { entries, bytes, millis } => {
-                let now = NonZeroU64::MIN.saturating_add(now_millis);
-                let waited = now.get().saturating_sub(self.since.get_or_insert(now).get());
-                entries != 0 && self.entries >= entries
-                    || bytes != 0 && self.bytes >= bytes
-                    || millis != 0 && waited >= u64::from(millis)
-            }
-        }
+    /// Whether so many entries, one at least, have waited enough.
+    fn due(&mut self, entries: u64, now_millis: u64) -> bool {
+        let now = NonZeroU64::MIN.saturating_add(now_millis);
+        let waited = now.get().saturating_sub(self.since.get_or_insert(now).get());
+        entries > u64::from(self.entries) && self.entries != u32::MAX
+            || self.bytes != 0 && self.waiting >= self.bytes
+            || self.millis != 0 && waited >= u64::from(self.millis)
     }
 }
 
@@ -86,7 +93,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         if self.durable == self.end {
             return Ok(Durability::Durable);
         }
-        if !self.pace.due(now_millis) {
+        let entries = self.end.saturating_sub(self.durable);
+        if !self.pace.due(entries, now_millis) {
             return Ok(Durability::Waiting);
         }
         self.commit(volume)?;
