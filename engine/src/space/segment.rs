@@ -37,6 +37,11 @@ impl Link {
         self.life == 0
     }
 
+    /// The trail of the segment that follows this one, given that of this one.
+    pub(crate) const fn trail_after(self, trail: u32) -> u32 {
+        trail.wrapping_add(self.mark()) & TRAIL
+    }
+
     /// What this segment adds to a trail.
     pub(crate) const fn mark(self) -> u32 {
         (self.segment.wrapping_mul(0x9E37_79B1) ^ self.life.wrapping_mul(0x85EB_CA6B)) >> 8
@@ -46,16 +51,16 @@ impl Link {
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SegmentHeader {
-    pub(crate) log: u16,
     pub(crate) at: Link,
-    pub(crate) epoch: u32,
     pub(crate) first: u64,
-    pub(crate) ordinal: u32,
     pub(crate) previous: Link,
+    pub(crate) epoch: u32,
+    pub(crate) ordinal: u32,
+    pub(crate) trail: u32,
+    pub(crate) log: u16,
+    pub(crate) window: u8,
     pub(crate) jump: Link,
     pub(crate) jump_first: u64,
-    pub(crate) window: u8,
-    pub(crate) trail: u32,
 }
 
 fn checksum(volume_id: u32, segment: u32, body: &[u8]) -> u32 {
@@ -92,7 +97,7 @@ impl SegmentHeader {
     /// The trail of the segment that follows this one.
     #[inline(never)]
     pub(crate) fn trail_after(&self) -> u32 {
-        self.trail.wrapping_add(self.at.mark()) & TRAIL
+        self.at.trail_after(self.trail)
     }
 
     /// The fields from byte 4 on; whether the magic was there.

@@ -71,7 +71,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
     /// Of a B-tree it is `5 (depth + 1) + 20` pages, and the log's part. Its changes wait for a checkpoint where the log is full, or blocks
     /// are few.
     pub fn most_moved<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u64 {
-        let geometry = &volume.format.geometry;
+        let geometry = &volume.medium.geometry();
         let unit = UNIT.max(geometry.write_unit).max(geometry.read_unit);
         // Of the list of free blocks: units written and read.
         let list = u64::from(unit).saturating_mul(4);

@@ -160,10 +160,10 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
             let blocks_are_due = self.blocks.available() < self.room / 2;
             // Other logs are left their half: to the store, none is left then.
             let left = || {
-                let alone = volume.roots.logs.len() == 1;
+                let alone = volume.roots.logs().len() == 1;
                 let room = u64::from(free).wrapping_mul(volume.format.segment.into());
                 // Each may be committed by itself, and then fills a unit.
-                let unit = u64::from(volume.format.geometry.write_unit);
+                let unit = u64::from(volume.medium.write_unit());
                 let each = (bytes as u64).saturating_add(unit).checked_div(changes.into()).unwrap_or(0);
                 if alone { room.checked_div(each).unwrap_or(0).min(u32::MAX.into()) as u32 } else { 0 }
             };

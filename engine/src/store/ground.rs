@@ -110,7 +110,7 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
     }
 
     fn erase_unit(&self) -> u32 {
-        self.volume.format.geometry.erase_unit
+        self.volume.medium.erase_unit()
     }
 
     fn erases(&self) -> u32 {
@@ -118,7 +118,7 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
     }
 
     fn write_unit(&self) -> u32 {
-        self.volume.format.geometry.write_unit
+        self.volume.medium.write_unit()
     }
 
     fn read_block(&mut self, block: u32, out: &mut [u8]) -> Result<(), Fault> {
@@ -199,6 +199,6 @@ pub(super) fn address<D: BlockDevice, V: Buffer, const N: usize>(
     volume: &Volume<D, V, N>,
     block: u32,
 ) -> u64 {
-    let before = u64::from(block).wrapping_mul(u64::from(volume.format.block_size));
+    let before = u64::from(block).wrapping_mul(u64::from(volume.format.block_size()));
     volume.format.blocks().wrapping_add(before)
 }

@@ -33,7 +33,7 @@ pub struct Division {
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Bytes of a block; 0: there are none.
     pub(crate) fn block_size(&self) -> u32 {
-        self.format.block_size
+        self.format.block_size()
     }
 
     /// What its logs share.
@@ -55,7 +55,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// so who asks has read something that can't be.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn block_address(&mut self, block: u32, position: u32, len: usize) -> Result<u64, Fault> {
-        let size = self.format.block_size;
+        let size = self.format.block_size();
         if block >= self.format.block_count || position > size || len > size.wrapping_sub(position) as usize {
             return Err(self.medium.fault(Fault::Damaged, block));
         }
@@ -77,7 +77,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     fn read_any(&mut self, address: u64, out: &mut [u8]) -> Result<(), Fault> {
-        let unit = self.format.geometry.read_unit.max(1);
+        let unit = self.medium.read_unit().max(1);
         if address.is_multiple_of(unit.into()) && (out.len() as u32).is_multiple_of(unit) {
             return self.medium.read_past(address, out);
         }
@@ -94,7 +94,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// A failed erase does not poison the volume: another block may do. A failed write does.
     pub(crate) fn write_block(&mut self, block: u32, data: &[u8]) -> Result<(), Fault> {
         let address = self.block_address(block, 0, data.len())?;
-        let unit = self.format.geometry.erase_unit;
+        let unit = self.medium.erase_unit();
         if unit != 0 {
             self.medium.erase(address, align_up(data.len() as u32, unit))?;
         }
@@ -104,7 +104,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Writes whole blocks that follow each other, in one call. Not on flash.
     pub(crate) fn write_blocks(&mut self, block: u32, data: &[&[u8]]) -> Result<(), Fault> {
         let last = block.wrapping_add(data.len().saturating_sub(1) as u32);
-        self.block_address(last, 0, self.format.block_size as usize)?;
+        self.block_address(last, 0, self.format.block_size() as usize)?;
         let address = self.block_address(block, 0, 0)?;
         self.medium.write_all(address, data)
     }
@@ -118,7 +118,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Erases a part of a block where that is needed before it can be written. A failure does not poison the volume.
     pub(crate) fn erase_block_part(&mut self, block: u32, position: u32, len: u32) -> Result<(), Fault> {
         let address = self.block_address(block, position, len as usize)?;
-        if !self.format.geometry.must_erase() {
+        if !self.medium.must_erase() {
             return Ok(());
         }
         self.medium.erase(address, len)
@@ -134,19 +134,19 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Erases a block where that is needed before it can be written in parts. A failure does not poison the volume.
     #[cfg(test)]
     pub(crate) fn erase_block(&mut self, block: u32) -> Result<(), Fault> {
-        self.erase_block_part(block, 0, self.format.block_size)
+        self.erase_block_part(block, 0, self.format.block_size())
     }
 
     /// The store's root as of the last publish, or as it was set since. Empty: there is no store.
     pub(crate) fn store_root(&self) -> &[u8] {
-        let area = self.medium.behind_all().last_chunk().filter(|_| self.format.block_size != 0);
+        let area = self.medium.behind_all().last_chunk().filter(|_| self.format.block_size() != 0);
         let Some([len, root @ ..]): Option<&RootArea> = area else { return &[] };
         root.get(..usize::from(*len)).unwrap_or_default()
     }
 
     /// Sets the store's root for the next publish, [`STORE_ROOT`] bytes at most. A volume without blocks keeps none.
     pub(crate) fn set_store_root(&mut self, root: &[u8]) {
-        if self.format.block_size != 0
+        if self.format.block_size() != 0
             && let Some(area) = self.medium.behind().last_chunk_mut()
         {
             let [len, place @ ..]: &mut RootArea = area;
@@ -161,7 +161,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// from byte `at` on. Returns where it ends.
     #[inline(never)]
     pub(super) fn carry_store_root(&mut self, at: usize, into: bool) -> usize {
-        if self.format.block_size == 0 {
+        if self.format.block_size() == 0 {
             return at;
         }
         let (scratch, behind) = self.medium.split();
@@ -188,15 +188,15 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> BlockRegion for Volume<D, B, 
     }
 
     fn block_size(&self) -> u32 {
-        self.format.block_size
+        self.format.block_size()
     }
 
     fn unit(&self) -> u32 {
-        UNIT.max(self.format.geometry.write_unit)
+        UNIT.max(self.medium.write_unit())
     }
 
     fn must_erase(&self) -> bool {
-        self.format.geometry.must_erase()
+        self.medium.must_erase()
     }
 
     fn settle(&mut self) -> Result<(), Fault> {
@@ -217,7 +217,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> BlockRegion for Volume<D, B, 
     }
 
     fn erase(&mut self, block: u32, position: u32) -> Result<(), Fault> {
-        let unit = self.format.geometry.erase_unit;
+        let unit = self.medium.erase_unit();
         if unit == 0 || !position.is_multiple_of(unit) {
             return Ok(());
         }

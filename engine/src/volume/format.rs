@@ -68,8 +68,78 @@ pub struct FormatOptions {
     pub block_size: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of the record is kept in memory. The geometry is the medium's, but for the read unit.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
+    pub(crate) volume_id: u32,
+    pub(crate) home: u32,
+    pub(crate) segment: u32,
+    /// Segments in the pool.
+    pub(crate) segments: u32,
+    /// Blocks behind the pool, at most `u32::MAX - 1`.
+    pub(crate) block_count: u32,
+    pub(crate) reserve: u16,
+    /// Logarithm of the size of a block; 0: there are none.
+    block: u8,
+    /// Logarithm of the read unit at format.
+    read_unit: u8,
+}
+
+impl Format {
+    /// Before a volume is known.
+    pub(crate) const NONE: Self = Self {
+        volume_id: 0,
+        home: 0,
+        segment: 0,
+        segments: 0,
+        block_count: 0,
+        reserve: 0,
+        block: 0,
+        read_unit: 0,
+    };
+
+    /// The record again, given the geometry of the medium.
+    pub(crate) fn record(&self, geometry: &Geometry) -> FormatRecord {
+        FormatRecord {
+            volume_id: self.volume_id,
+            geometry: Geometry {
+                read_unit: 1_u32.wrapping_shl(self.read_unit.into()),
+                alignment: 1,
+                ..*geometry
+            },
+            home: self.home,
+            segment: self.segment,
+            reserve: self.reserve,
+            pool: self.pool(),
+            pool_len: self.pool_len(),
+            block_size: self.block_size(),
+            block_count: self.block_count,
+        }
+    }
+
+    /// Address of the first segment.
+    pub(crate) fn pool(&self) -> u64 {
+        u64::from(self.home) << 1
+    }
+
+    fn pool_len(&self) -> u64 {
+        u64::from(self.segments).wrapping_mul(self.segment.into())
+    }
+
+    /// Bytes of a block, 512 at least; 0: there are none.
+    pub(crate) fn block_size(&self) -> u32 {
+        1_u32.wrapping_shl(self.block.into()) & !1
+    }
+
+    /// Address of the first block.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(crate) fn blocks(&self) -> u64 {
+        self.pool().wrapping_add(self.pool_len())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FormatRecord {
     pub(crate) volume_id: u32,
     pub(crate) geometry: Geometry,
     pub(crate) home: u32,
@@ -83,7 +153,7 @@ pub(crate) struct Format {
     pub(crate) block_count: u32,
 }
 
-impl Format {
+impl FormatRecord {
     pub(crate) fn plan<E>(geometry: Geometry, options: &FormatOptions) -> Result<Self, Error<E>> {
         geometry.check().map_err(|_| Error::Options("the device reports a geometry that can't be"))?;
         let block = geometry.block();
@@ -163,6 +233,14 @@ impl Format {
             );
         }
         Ok(())
+    }
+
+    /// What of it is to be kept.
+    pub(crate) fn format(&self) -> Format {
+        let Self { volume_id, home, segment, block_count, reserve, .. } = *self;
+        let block = if self.block_size == 0 { 0 } else { self.block_size.trailing_zeros() as u8 };
+        let read_unit = self.geometry.read_unit.trailing_zeros() as u8;
+        Format { volume_id, home, segment, segments: self.segments(), block_count, reserve, block, read_unit }
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
@@ -248,8 +326,8 @@ impl Format {
             && segment.is_power_of_two()
             && (1024..=MAX_SEGMENT).contains(&segment)
             && segment >= geometry.block()
-            && pool >= u64::from(home).saturating_mul(2)
-            && pool & u64::from(geometry.block().saturating_sub(1)) == 0
+            && pool == u64::from(home).saturating_mul(2)
+            && pool_len & u64::from(segment.saturating_sub(1)) == 0
             && pool.checked_add(pool_len).is_some_and(|end| end <= geometry.capacity)
             && (1..=MAX_SEGMENTS).contains(&self.segments())
             && (self.block_size == 0
@@ -259,8 +337,7 @@ impl Format {
     }
 
     /// Address of the first block.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
-    pub(crate) fn blocks(&self) -> u64 {
+    fn blocks(&self) -> u64 {
         self.pool.saturating_add(self.pool_len)
     }
 
@@ -312,10 +389,10 @@ pub(crate) fn home_size(geometry: &Geometry) -> u32 {
 pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
     address: u32,
-    format: &mut Format,
+    format: &mut FormatRecord,
 ) -> Result<(), Fault> {
     let address = u64::from(address);
-    if address.saturating_add(FORMAT_RECORD as u64) > medium.geometry().capacity {
+    if address.saturating_add(FORMAT_RECORD as u64) > medium.capacity() {
         return Err(Fault::NotFormatted);
     }
     // Fewer bytes: a unit behind the first can't be read.
@@ -331,7 +408,7 @@ pub(crate) fn read_format<D: BlockDevice, B: Buffer>(
 /// The format record of the volume on this device, from either home.
 pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     medium: &mut Medium<D, B>,
-    format: &mut Format,
+    format: &mut FormatRecord,
 ) -> Result<(), Fault> {
     let first = read_format(medium, 0, format);
     if matches!(first, Ok(()) | Err(Fault::Version)) {
@@ -347,9 +424,8 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
     }
     // The magic tells damage from something else. But if a cut has ended the formatting, then there is no second home
     // yet; on flash, where that one may also be erased just now, there is not even a publish in the first.
-    let page = PAGE.max(medium.geometry().write_unit);
-    let begun =
-        !medium.geometry().must_erase() || medium.is_blank(u64::from(page), home.saturating_sub(page), false);
+    let page = PAGE.max(medium.write_unit());
+    let begun = !medium.must_erase() || medium.is_blank(u64::from(page), home.saturating_sub(page), false);
     let second = (MIN_HOME..=MAX_HOME).any(|shift| has_magic(medium, 1 << shift));
     if !has_magic(medium, 0) || begun && !second {
         return Err(Fault::NotFormatted);
@@ -361,5 +437,5 @@ pub(crate) fn find_format<D: BlockDevice, B: Buffer>(
 fn has_magic<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>, address: u32) -> bool {
     let address = u64::from(address);
     let mut magic = [0; MAGIC.len()];
-    address < medium.geometry().capacity && medium.read(address, &mut magic, 0).is_ok() && magic == MAGIC
+    address < medium.capacity() && medium.read(address, &mut magic, 0).is_ok() && magic == MAGIC
 }

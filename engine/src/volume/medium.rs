@@ -23,14 +23,19 @@ pub(crate) struct Medium<D: BlockDevice, B> {
     /// The buffer holds `held` bytes of the device, from this address on.
     cached: u64,
     held: usize,
-    geometry: Geometry,
+    /// The geometry; of the alignment the logarithm. Capacity 0: it can't be.
+    capacity: u64,
+    read_unit: u32,
+    write_unit: u32,
+    erase_unit: u32,
+    alignment: u8,
     poisoned: bool,
     /// Erases that were begun.
-    erases: u32,
+    erases: u16,
     /// Nobody waits for an erase.
     pub(crate) quiet: bool,
-    /// Reads that have failed since somebody asked.
-    missed: u32,
+    /// A read has failed since somebody asked.
+    missed: bool,
     /// What the last fault was about: bytes that are needed, or a segment.
     pub(crate) detail: u32,
     /// The device's last error, until somebody asks for it.
@@ -47,11 +52,16 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             io: 0,
             cached: 0,
             held: 0,
-            geometry,
+            // That of one that can't be is none.
+            capacity: if geometry.check().is_ok() { geometry.capacity } else { 0 },
+            read_unit: geometry.read_unit,
+            write_unit: geometry.write_unit,
+            erase_unit: geometry.erase_unit,
+            alignment: geometry.alignment.trailing_zeros() as u8,
             poisoned: false,
             erases: 0,
             quiet: false,
-            missed: 0,
+            missed: false,
             detail: 0,
             failed: None,
             device,
@@ -60,7 +70,9 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     /// Whether device and buffer fit each other; from here on the buffer is used.
     pub(crate) fn check_loan(&mut self) -> Result<(), Fault> {
-        self.geometry.check().map_err(|_| Fault::Impossible)?;
+        if self.capacity == 0 {
+            return Err(Fault::Impossible);
+        }
         let needed = align_up(super::format::FORMAT_RECORD as u32, self.unit());
         if self.set_apart(0) < needed as usize {
             return Err(self.fault(Fault::Memory, needed));
@@ -71,7 +83,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     /// Whether memory that begins at this address will do for the device.
     pub(crate) fn check_alignment(&mut self, start: usize) -> Result<(), Fault> {
-        let alignment = self.geometry.alignment;
+        let alignment = 1_u32.wrapping_shl(self.alignment.into());
         if start & alignment.saturating_sub(1) as usize == 0 {
             Ok(())
         } else {
@@ -80,18 +92,47 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     }
 
     /// The buffer is used in whole multiples of this.
-    fn unit(&self) -> u32 {
-        self.geometry.read_unit.max(self.geometry.write_unit)
+    pub(crate) fn unit(&self) -> u32 {
+        self.read_unit().max(self.write_unit())
     }
 
     /// Adopts the geometry that was recorded at format; reads keep to the unit of the device at hand.
-    pub(crate) fn adopt(&mut self, recorded: Geometry) {
-        let device = self.geometry;
-        self.geometry = Geometry { read_unit: device.read_unit, alignment: device.alignment, ..recorded };
+    pub(crate) fn adopt(&mut self, recorded: &Geometry) {
+        self.capacity = recorded.capacity;
+        self.write_unit = recorded.write_unit;
+        self.erase_unit = recorded.erase_unit;
     }
 
+    #[inline(never)]
     pub(crate) fn geometry(&self) -> Geometry {
-        self.geometry
+        Geometry {
+            capacity: self.capacity,
+            read_unit: self.read_unit(),
+            write_unit: self.write_unit(),
+            erase_unit: self.erase_unit(),
+            alignment: 1_u32.wrapping_shl(self.alignment.into()),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    pub(crate) fn read_unit(&self) -> u32 {
+        self.read_unit
+    }
+
+    pub(crate) fn write_unit(&self) -> u32 {
+        self.write_unit
+    }
+
+    /// 0: the device may be overwritten.
+    pub(crate) fn erase_unit(&self) -> u32 {
+        self.erase_unit
+    }
+
+    pub(crate) fn must_erase(&self) -> bool {
+        self.erase_unit != 0
     }
 
     pub(crate) fn device(&self) -> &D {
@@ -130,18 +171,18 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         })
     }
 
-    /// How many reads have failed since this was last asked; what can't be read counts as damaged then. But if what was
+    /// Whether reads have failed since this was last asked; what can't be read counts as damaged then. But if what was
     /// read at open can't be read now, it is the device that no longer answers.
     pub(crate) fn missed(&mut self) -> Result<u32, Fault> {
         let missed = core::mem::take(&mut self.missed);
-        if missed != 0 {
-            let home = u64::from(super::format::home_size(&self.geometry));
+        if missed {
+            let home = u64::from(super::format::home_size(&self.geometry()));
             self.forget();
             if self.piece(0, 128, 0).is_none() {
                 self.piece(home, 128, 0).ok_or(Fault::Device)?;
             }
         }
-        Ok(missed)
+        Ok(missed.into())
     }
 
     /// A fault that is about `detail`.
@@ -215,7 +256,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX) as usize;
         // Less than a head is not taken in two: who looks for one goes on a few bytes behind, and would have them read again.
         let is_cut = want <= HEAD && skip.saturating_add(want as usize) > self.held;
-        if skip >= self.held || is_cut && ahead > want && self.geometry.read_unit < HEAD {
+        if skip >= self.held || is_cut && ahead > want && self.read_unit() < HEAD {
             self.fill(address, want, ahead).ok()?;
         }
         let from = self.place_of(address);
@@ -275,10 +316,10 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.
     #[inline(never)]
     fn fill(&mut self, address: u64, want: u32, ahead: u32) -> Result<(), Fault> {
-        let unit = self.geometry.read_unit;
+        let unit = self.read_unit();
         let start = align_down(address, unit);
         let skip = address.wrapping_sub(start) as u32;
-        let room = self.geometry.capacity.saturating_sub(start).min(self.io as u64) as u32;
+        let room = self.capacity.saturating_sub(start).min(self.io as u64) as u32;
         self.cached = start;
         self.held = 0;
         // Again, and with no more than what serves, before it counts as a failure: one bad unit must not take its
@@ -297,7 +338,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
                 return done;
             }
         }
-        self.missed = self.missed.saturating_add(1);
+        self.missed = true;
         done
     }
 
@@ -326,7 +367,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     /// Writes the first `len` bytes of [`scratch`](Self::scratch), and as many behind them as make a whole unit.
     pub(crate) fn write_scratch(&mut self, address: u64, len: u32) -> Result<(), Fault> {
-        self.write_from(address, None, align_up(len, self.geometry.write_unit) as usize)
+        self.write_from(address, None, align_up(len, self.write_unit()) as usize)
     }
 
     #[inline(never)]
@@ -334,11 +375,11 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.check()?;
         self.held = 0;
         let mut data = lent.or(self.buffer.as_ref().get(..len)).unwrap_or_default();
-        let page = PAGE.max(self.geometry.write_unit);
+        let page = PAGE.max(self.write_unit());
         let mut done = Ok(());
         while done.is_ok() && !data.is_empty() {
             let mut room = data.len();
-            if self.geometry.must_erase() {
+            if self.must_erase() {
                 room = room.min(page.saturating_sub(address as u32 & page.wrapping_sub(1)) as usize);
             }
             let (now, rest) = data.split_at(room);
@@ -371,7 +412,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
 
     /// Erases that were begun, to be compared with what it was before: always the same in a quiet moment.
     pub(crate) fn erases(&self) -> u32 {
-        if self.quiet { 0 } else { self.erases }
+        if self.quiet { 0 } else { self.erases.into() }
     }
 
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {

@@ -24,7 +24,7 @@ pub(crate) use fault::Fault;
 pub use format::{FORMAT_VERSION, FormatOptions, OLDEST_VERSION};
 pub use medium::Buffer;
 pub(crate) use medium::PAGE;
-pub(crate) use roots::{LogRoot, SnapshotRoot};
+pub(crate) use roots::{LogRoot, SnapshotRoot, Tail};
 pub(crate) use scan::Copy;
 
 use crate::codec::align_up;
@@ -33,7 +33,7 @@ use crate::space::{Segments, UNIT};
 pub(crate) use format::Format;
 #[cfg(test)]
 pub(crate) use format::home_size;
-use format::{FORMAT_RECORD, MAX_HOME, MIN_HOME, find_format, read_format};
+use format::{FORMAT_RECORD, FormatRecord, MAX_HOME, MIN_HOME, find_format, read_format};
 use medium::Medium;
 use roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS, Roots};
 use superblock::{HEADER as PUBLISH_HEADER, Homes};
@@ -45,12 +45,10 @@ pub struct Volume<D: BlockDevice, B, const LOGS: usize = 4> {
     pub(crate) format: Format,
     pub(crate) medium: Medium<D, B>,
     pub(crate) homes: Homes,
-    generation: u64,
     scanned: u32,
+    generation: u64,
     /// The life that the next segment will be given.
     pub(crate) next_life: u32,
-    /// Something could not be read when the pool was scanned.
-    pub(crate) missed: bool,
     pub(crate) segments: Segments,
     pub(crate) roots: Roots<LOGS>,
 }
@@ -92,8 +90,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// is more, and a bit for each segment where there are more than 128. Where there are blocks, 512 bytes or one unit at
     /// least, and 121 bytes more.
     pub fn memory_needed(device: &Geometry, options: &FormatOptions) -> usize {
-        let format = Format::plan::<()>(*device, options).unwrap_or(Format::none());
-        let scratch = Self::scratch_needed(device, format.block_size != 0);
+        let format =
+            FormatRecord::plan::<()>(*device, options).map_or(Format::NONE, |record| record.format());
+        let scratch = Self::scratch_needed(device, format.block_size() != 0);
         scratch.wrapping_add(Self::behind_needed(&format))
     }
 
@@ -110,18 +109,17 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Bytes of memory behind the scratch: the bitmap of the pool, then the store's root and its length.
     fn behind_needed(format: &Format) -> usize {
-        let root = if format.block_size == 0 { 0 } else { STORE_ROOT + 1 };
-        Segments::memory(format.segments()).wrapping_add(root)
+        let root = if format.block_size() == 0 { 0 } else { STORE_ROOT + 1 };
+        Segments::memory(format.segments).wrapping_add(root)
     }
 
     /// Makes an empty volume. **Whatever the device held is lost.** The host asks before; this does not.
     ///
     /// Reads the header of every segment and writes both homes anew. Four syncs at most.
     pub fn format(device: D, buffer: B, options: &FormatOptions) -> Result<Self, Error<D::Error>> {
-        let format = Format::plan(device.geometry(), options)?;
+        let record = FormatRecord::plan(device.geometry(), options)?;
         let mut volume = Self::new(device, buffer);
-        volume.format = format;
-        let ready = volume.medium.check_loan().and_then(|()| volume.adopt());
+        let ready = volume.medium.check_loan().and_then(|()| volume.adopt(&record));
         ready.map_err(|fault| volume.explain(fault))?;
         // Lives go on where an earlier volume of the same id left off, so that none of its records is ever valid again.
         while !volume.scan(u32::MAX)? {}
@@ -157,8 +155,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     fn load(&mut self) -> Result<(), Fault> {
         self.medium.check_loan()?;
-        find_format(&mut self.medium, &mut self.format)?;
-        self.adopt()?;
+        let mut record = FormatRecord::none();
+        find_format(&mut self.medium, &mut record)?;
+        self.adopt(&record)?;
         self.read_roots()?;
         // A newer generation may be there that can't be read today and can tomorrow: stay clear of its number.
         self.generation = self.generation.wrapping_add(1);
@@ -170,7 +169,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn explain(&mut self, fault: Fault) -> Error<D::Error> {
         match fault {
             Fault::Geometry => {
-                Error::Geometry { recorded: self.format.geometry, device: self.medium.geometry() }
+                Error::Geometry { recorded: self.record().geometry, device: self.device().geometry() }
             }
             fault => self.medium.explain(fault),
         }
@@ -187,32 +186,39 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     fn new(device: D, buffer: B) -> Self {
         Self {
             medium: Medium::new(device, buffer),
-            format: Format::none(),
-            roots: Roots::default(),
+            format: Format::NONE,
+            roots: Roots::NONE,
             segments: Segments::new(0),
             homes: Homes::default(),
             generation: 0,
             scanned: 0,
-            missed: false,
             next_life: 1,
         }
     }
 
-    /// Makes this a volume of its format, if that can live on the device.
-    fn adopt(&mut self) -> Result<(), Fault> {
-        if !self.format.fits(&self.medium.geometry()) {
+    /// Makes this a volume of that format, if it can live on the device.
+    fn adopt(&mut self, record: &FormatRecord) -> Result<(), Fault> {
+        let fits = record.fits(&self.medium.geometry());
+        self.format = record.format();
+        self.medium.adopt(&record.geometry);
+        if !fits {
             return Err(Fault::Geometry);
         }
-        self.medium.adopt(self.format.geometry);
-        let count = self.format.segments();
+        let count = self.format.segments;
         let behind = Self::behind_needed(&self.format);
-        let scratch = Self::scratch_needed(&self.medium.geometry(), self.format.block_size != 0);
+        let scratch = Self::scratch_needed(&self.medium.geometry(), self.format.block_size() != 0);
         if self.medium.set_apart(behind) < scratch {
             return Err(self.medium.fault(Fault::Memory, scratch.wrapping_add(behind) as u32));
         }
         self.medium.behind().fill(0);
         self.segments = Segments::new(count);
         Ok(())
+    }
+
+    /// The format record.
+    #[inline(never)]
+    pub(crate) fn record(&self) -> FormatRecord {
+        self.format.record(&self.medium.geometry())
     }
 
     /// Bytes that a publish writes at most, to both homes.
@@ -231,10 +237,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             segments: self.segments.count(),
             free_segments: self.segments.free(),
             reserve: self.format.reserve,
-            retired_segments: self.roots.retired.len() as u32,
+            retired_segments: self.roots.retired().len() as u32,
             homes: 2_u32.saturating_sub(self.homes.bad.count_ones()),
-            pool_address: self.format.pool,
-            block_size: self.format.block_size,
+            pool_address: self.format.pool(),
+            block_size: self.format.block_size(),
             blocks: self.format.block_count,
             block_address: self.format.blocks(),
         }
@@ -242,7 +248,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// The ids of the logs on this volume, companions of snapshots included (those have bit 15 set).
     pub fn logs(&self) -> impl Iterator<Item = u16> + '_ {
-        self.roots.logs.iter().map(|log| log.id)
+        self.roots.logs().iter().map(LogRoot::id)
     }
 
     /// The device, to look at: counters, for instance. Writing to it behind the engine's back breaks the volume.
@@ -286,30 +292,29 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.root_index(id).is_some() {
             return Err(Fault::LogExists);
         }
-        let root = LogRoot { id, closed: true, ..LogRoot::default() };
         // A home must hold the longest publish, or one day none would fit.
         let max = (self.format.home as usize).saturating_sub(FORMAT_RECORD.max(self.granule() as usize));
-        let store = if self.format.block_size == 0 { 0 } else { STORE_ROOT + 1 };
+        let store = if self.format.block_size() == 0 { 0 } else { STORE_ROOT + 1 };
         let others = (PUBLISH_HEADER + MAX_OTHER_ROOTS).wrapping_add(store);
         let max = (max.saturating_sub(others) / MAX_LOG_ROOT).min(LOGS);
-        if self.roots.logs.len() >= max || self.roots.logs.push(root).is_err() {
+        if self.roots.logs().len() >= max || !self.roots.add_log(LogRoot::empty(id)) {
             return Err(self.medium.fault(Fault::TooManyLogs, max as u32));
         }
         self.publish()
     }
 
     pub(crate) fn root_index(&self, id: u16) -> Option<usize> {
-        self.roots.logs.iter().position(|log| log.id == id)
+        self.roots.logs().iter().position(|log| log.id() == id)
     }
 
     #[inline(never)]
     pub(crate) fn root(&self, id: u16) -> Option<&LogRoot> {
-        self.roots.logs.iter().find(|log| log.id == id)
+        self.roots.logs().iter().find(|log| log.id() == id)
     }
 
     #[inline(never)]
     pub(crate) fn root_mut(&mut self, id: u16) -> Option<&mut LogRoot> {
-        self.roots.logs.iter_mut().find(|log| log.id == id)
+        self.roots.logs_mut().iter_mut().find(|log| log.id() == id)
     }
 }
 
@@ -321,7 +326,7 @@ pub(crate) fn check_log_id<E>(id: u16) -> Result<(), Error<E>> {
 /// The geometry of a volume of which nothing is known but that it begins at address 0.
 fn probe<D: BlockDevice, B: Buffer>(medium: &mut Medium<D, B>) -> Result<Option<Geometry>, Fault> {
     medium.check_loan()?;
-    let mut format = Format::none();
+    let mut format = FormatRecord::none();
     let mut home = 0;
     loop {
         match read_format(medium, home, &mut format) {

@@ -26,7 +26,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Where a place in a segment is on the device.
     pub(crate) fn address(&self, segment: u32, position: u32) -> u64 {
         let before = u64::from(segment).wrapping_mul(u64::from(self.format.segment));
-        self.format.pool.wrapping_add(before).wrapping_add(u64::from(position))
+        self.format.pool().wrapping_add(before).wrapping_add(u64::from(position))
     }
 
     /// Reads the headers of at most `segments` more segments; `true` when the volume is ready. One read of 56 bytes
@@ -42,7 +42,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(super) fn try_scan(&mut self, segments: u32) -> Result<(), Fault> {
         let count = self.segments.count();
         // On flash the last life that was given says where the next search begins, so that wear is spread.
-        if self.scanned == 0 && !self.format.geometry.must_erase() && self.is_pool_free() {
+        if self.scanned == 0 && !self.medium.must_erase() && self.is_pool_free() {
             self.scanned = count;
         }
         let mut left = segments;
@@ -56,23 +56,23 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
                 self.scanned = self.scanned.wrapping_add(1);
             }
             self.next_life = self.next_life.max(self.roots.lives);
-            for index in 0..self.roots.logs.len() {
+            for index in 0..self.roots.logs().len() {
                 self.settle_log(index);
             }
             self.settle_claims();
             let missed = self.medium.missed()? != 0;
-            if !missed || self.missed {
-                self.missed = missed;
+            if !missed || self.roots.missed {
+                self.roots.missed = missed;
                 break;
             }
             // Once more: it may have passed.
-            self.missed = true;
+            self.roots.missed = true;
             self.scanned = 0;
-            for root in &mut self.roots.logs {
+            for root in self.roots.logs_mut() {
                 (root.newest, root.sum) = (Link::NONE, 0);
             }
         }
-        for segment in &self.roots.retired {
+        for segment in self.roots.retired() {
             self.segments.set(self.medium.behind(), u32::from(*segment), true);
         }
         Ok(())
@@ -84,7 +84,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     fn is_pool_free(&self) -> bool {
         let lives = self.roots.lives;
         let is_empty = |root: &LogRoot| root.head_life == 0 || root.head_life >= lives;
-        lives != 0 && !self.homes.differ && self.roots.logs.iter().all(is_empty)
+        lives != 0 && !self.homes.differ && self.roots.logs().iter().all(is_empty)
     }
 
     /// Notes whose a segment is. What can't be read is like what was never written: a log that misses it will say so.
@@ -111,10 +111,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Sees to it that no segment of a log is taken for free because its header is damaged.
     #[inline(never)]
     fn settle_log(&mut self, index: usize) {
-        let Some(root) = self.roots.logs.get(index) else { return };
-        let LogRoot { id, head_life, mut newest, mut trail, .. } = *root;
+        let Some(root) = self.roots.logs().get(index) else { return };
+        let LogRoot { head_life, mut newest, mut trail, .. } = *root;
+        let id = root.id();
         if root.tail.at.life > newest.life && root.tail.at.life >= head_life {
-            (newest, trail) = (root.tail.at, root.tail.trail_after());
+            (newest, trail) = (root.tail.at, root.tail.at.trail_after(root.tail.trail));
         }
         if newest.is_none() {
             return;
@@ -141,7 +142,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             // It could not be read a moment ago.
             (newest, trail, sealed) = (named, header.trail_after(), false);
         }
-        let Some(root) = self.roots.logs.get_mut(index) else { return };
+        let Some(root) = self.roots.logs_mut().get_mut(index) else { return };
         let odd = trail.wrapping_sub(root.head_trail) & TRAIL != root.sum;
         (root.newest, root.sealed, root.next, root.odd) = (newest, sealed, next, odd);
         let mut at = newest;
@@ -156,10 +157,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// A seal may name a segment that was never written, and that another log was given later.
     fn settle_claims(&mut self) {
-        for index in 0..self.roots.logs.len() {
-            let next = self.roots.logs.get(index).map_or(Link::NONE, |root| root.next);
+        for index in 0..self.roots.logs().len() {
+            let next = self.roots.logs().get(index).map_or(Link::NONE, |root| root.next);
             if self.is_claimed_since(next)
-                && let Some(root) = self.roots.logs.get_mut(index)
+                && let Some(root) = self.roots.logs_mut().get_mut(index)
             {
                 root.next = Link::NONE;
             }
@@ -170,7 +171,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn is_claimed_since(&self, at: Link) -> bool {
         let later = |other: Link| other.segment == at.segment && other.life > at.life;
-        self.roots.logs.iter().any(|root| later(root.newest) || later(root.next))
+        self.roots.logs().iter().any(|root| later(root.newest) || later(root.next))
     }
 
     #[inline(never)]
@@ -210,9 +211,9 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             header.copy_from(&seal.header);
             return Copy::Second;
         }
-        match self.roots.logs.iter().find(|root| root.tail.at == at && !at.is_none()) {
+        match self.roots.logs().iter().find(|root| root.tail.at == at && !at.is_none()) {
             Some(root) => {
-                header.copy_from(&root.tail);
+                root.tail.copy_to(header);
                 Copy::Noted
             }
             None => Copy::None,
@@ -252,7 +253,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             return true;
         }
         let mut bytes = [0; SEGMENT_HEADER];
-        let sector = self.format.geometry.write_unit.max(512);
+        let sector = self.medium.write_unit().max(512);
         let address = self.address(at.segment, self.format.segment.saturating_sub(sector));
         let volume_id = self.format.volume_id;
         if self.medium.read(address, &mut bytes, 0).is_err() {
@@ -275,7 +276,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if let Some(root) = self.root(log) {
             lives.start = root.head_life;
             if !root.tail.at.is_none() && lives.contains(&root.tail.at.life) {
-                newest.copy_from(&root.tail);
+                root.tail.copy_to(newest);
                 copy = Copy::Noted;
             }
         }
@@ -336,7 +337,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             let Some(segment) = self.segments.take(self.medium.behind()) else { break };
             let life = self.next_life;
             self.next_life = life.wrapping_add(1);
-            let erase_unit = self.format.geometry.erase_unit;
+            let erase_unit = self.medium.erase_unit();
             if erase_unit != 0 {
                 match self.medium.erase(self.address(segment, 0), erase_unit) {
                     Ok(()) => {}
@@ -351,12 +352,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     fn is_retired(&self, segment: u32) -> bool {
-        self.roots.retired.iter().any(|retired| u32::from(*retired) == segment)
+        self.roots.retired().iter().any(|retired| u32::from(*retired) == segment)
     }
 
     /// Notes that a segment is never to be given out again; `false` if the table is full.
     #[inline(never)]
     pub(crate) fn retire(&mut self, segment: u32) -> bool {
-        self.is_retired(segment) || self.roots.retired.push(segment as u16).is_ok()
+        self.is_retired(segment) || self.roots.retire(segment as u16)
     }
 }

@@ -13,12 +13,12 @@
 //! A publish writes generation g to one home, syncs, then to the other, syncs. A home is erased only when it is full, or
 //! has fallen behind, and only when the other one holds generation g. So what an erase left is told by its generation.
 
-use super::format::{FORMAT_RECORD, Format, read_format};
+use super::format::{FORMAT_RECORD, FormatRecord, read_format};
 use super::medium::{Buffer, PAGE};
+use super::roots::Tail;
 use super::{Fault, Volume};
 use crate::codec::{Checksum, Fields, align_down, align_up, put_word};
 use crate::device::BlockDevice;
-use crate::space::SegmentHeader;
 
 const MAGIC: u16 = u16::from_le_bytes(*b"PB");
 pub(crate) const HEADER: usize = 16;
@@ -29,9 +29,7 @@ pub(crate) struct Homes {
     /// Address in each home (those of both fit into 32 bits); 0: the home must be made anew first.
     next: [u32; 2],
     /// The home that is written first, if it has room or neither has.
-    first: usize,
-    /// Address of the newest publish that was found at open.
-    newest: u32,
+    first: u8,
     /// The homes don't hold the same: nothing may be reused before the next publish.
     pub(crate) differ: bool,
     /// Homes that can't be written any more, as bits.
@@ -62,8 +60,7 @@ impl PublishHeader {
 
 impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn granule(&self) -> u32 {
-        let geometry = self.medium.geometry();
-        geometry.write_unit.max(geometry.read_unit).max(64)
+        self.medium.unit().max(64)
     }
 
     /// Where a home begins, and where its publishes do.
@@ -75,17 +72,18 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     /// Finds the newest publish and takes the roots from it. A publish that was torn may read as whole once and not the
     /// next time: then the search begins anew.
     pub(crate) fn read_roots(&mut self) -> Result<(), Fault> {
+        // Of the newest publish.
+        let mut address = 0;
         for attempt in 0..4 {
             self.generation = 0;
-            self.homes.newest = 0;
-            let (first, second) = (self.scan_home(0), self.scan_home(1));
+            address = 0;
+            let (first, second) = (self.scan_home(0, &mut address), self.scan_home(1, &mut address));
             self.homes.differ = first != second;
-            self.homes.first = usize::from(second <= first);
-            if self.homes.differ && self.medium.geometry().must_erase() {
+            self.homes.first = (second <= first).into();
+            if self.homes.differ && self.medium.must_erase() {
                 // The home that fell behind may have been in the middle of an erase, and look blank where it is not.
-                self.set_next(self.homes.first, 0);
+                self.set_next(self.homes.first.into(), 0);
             }
-            let address = self.homes.newest;
             let mut publish = PublishHeader::default();
             if !self.publish_at(address, &mut publish) {
                 continue;
@@ -104,11 +102,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             self.carry_store_root(at.wrapping_add(behind), false);
             // A checksum is no signature: what is no segment must not be taken for one, and chains go back in time.
             let count = self.segments.count();
-            for log in &mut self.roots.logs {
-                let SegmentHeader { at, previous, .. } = log.tail;
+            for log in self.roots.logs_mut() {
+                let Tail { at, previous, .. } = log.tail;
                 let older = previous.is_none() || previous.life < at.life;
                 if at.segment >= count || previous.segment >= count || !older {
-                    log.tail = SegmentHeader::default();
+                    log.tail = Tail { log: log.id(), ..Tail::NONE };
                 }
             }
             return Ok(());
@@ -117,20 +115,16 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         // volume, the first publish was not made: a cut has ended the formatting.
         let missed = self.medium.missed()?;
         let begun = missed == 0 && matches!(self.homes.next, [_, 0]);
-        if begun {
-            Err(Fault::NotFormatted)
-        } else {
-            Err(self.medium.fault(Fault::Damaged, self.homes.newest))
-        }
+        if begun { Err(Fault::NotFormatted) } else { Err(self.medium.fault(Fault::Damaged, address)) }
     }
 
-    /// Finds the newest publish of a home, and notes it if none is newer yet; returns its generation. Damage is passed
-    /// over: the other home is there for that. From the end backwards, as many bytes in one read as the buffer holds: on flash
-    /// the first publish that is met is the newest.
+    /// Finds the newest publish of a home, and notes its address if none is newer yet; returns its generation. Damage is
+    /// passed over: the other home is there for that. From the end backwards, as many bytes in one read as the buffer holds:
+    /// on flash the first publish that is met is the newest.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
-    fn scan_home(&mut self, home: usize) -> u64 {
+    fn scan_home(&mut self, home: usize, found: &mut u32) -> u64 {
         let granule = self.granule();
-        let must_erase = self.medium.geometry().must_erase();
+        let must_erase = self.medium.must_erase();
         let (start, area) = self.home(home);
         let end = start.wrapping_add(self.format.home);
         let mut at = area.wrapping_add(align_down(u64::from(end.wrapping_sub(area)), granule) as u32);
@@ -161,13 +155,13 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         // On flash a publish is never written over anything; behind a torn one, the rest of the page may be burnt.
         let mut next = newest_end;
         if must_erase && used > newest_end {
-            next = align_up(used, PAGE.max(self.medium.geometry().write_unit));
+            next = align_up(used, PAGE.max(self.medium.write_unit()));
         }
-        let mut format = Format::none();
-        let formatted = read_format(&mut self.medium, start, &mut format).is_ok();
-        self.set_next(home, if formatted && format == self.format { next } else { 0 });
+        let mut record = FormatRecord::none();
+        let formatted = read_format(&mut self.medium, start, &mut record).is_ok();
+        self.set_next(home, if formatted && record == self.record() { next } else { 0 });
         if newest > self.generation {
-            (self.generation, self.homes.newest) = (newest, newest_at);
+            (self.generation, *found) = (newest, newest_at);
         }
         newest
     }
@@ -200,7 +194,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     pub(crate) fn publish(&mut self) -> Result<(), Fault> {
         self.medium.check()?;
         self.generation = self.generation.wrapping_add(1);
-        let (mut first, mut second) = (self.homes.first, 1_usize.wrapping_sub(self.homes.first));
+        let mut first = usize::from(self.homes.first);
+        let mut second = 1_usize.wrapping_sub(first);
         // A home is made anew while the other one holds everything, and holds it surely: what was read at open may be a
         // publish that a cut has torn, and not be there the next time. So the other one takes the new publish first.
         let len = self.build_publish();
@@ -210,7 +205,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             (first, second) = (second, first);
         }
         // For that, one of them must always have room. Filled in step they would be full at once.
-        if self.medium.geometry().must_erase() && here.max(there) < size.wrapping_mul(2) {
+        if self.medium.must_erase() && here.max(there) < size.wrapping_mul(2) {
             self.set_next(second, 0);
         }
         for home in [first, second] {
@@ -220,7 +215,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             }
             // The only home that holds anything is not erased: then the volume can only be read any more.
             let alone = self.homes.bad != 0 && self.generation > 1;
-            if alone && self.medium.geometry().must_erase() && self.room(home) < size {
+            if alone && self.medium.must_erase() && self.room(home) < size {
                 self.medium.poison();
                 return Err(Fault::Device);
             }
@@ -248,7 +243,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     fn write_home(&mut self, home: usize, len: u32) -> Result<(), Fault> {
         let (start, area) = self.home(home);
-        let must_erase = self.medium.geometry().must_erase();
+        let must_erase = self.medium.must_erase();
         let mut at = self.next(home);
         let size = align_up(len, self.granule());
         let anew = at == 0;
@@ -309,10 +304,10 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
 
     /// Overwrites both homes, where the device is not erased anyway: an earlier volume's publishes must not come back.
     pub(crate) fn wipe_homes(&mut self) -> Result<(), Fault> {
-        if self.medium.geometry().must_erase() {
+        if self.medium.must_erase() {
             return Ok(());
         }
-        let unit = self.medium.geometry().write_unit;
+        let unit = self.medium.write_unit();
         let (mut address, end) = (0, u64::from(self.format.home).wrapping_mul(2));
         self.medium.scratch().fill(0xFF);
         while address < end {
@@ -323,10 +318,11 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     }
 
     fn write_format(&mut self, address: u32) -> Result<(), Fault> {
+        let record = self.record();
         let scratch = self.medium.scratch();
         scratch.fill(0xFF);
-        if let Some(record) = scratch.first_chunk_mut() {
-            self.format.encode(record);
+        if let Some(bytes) = scratch.first_chunk_mut() {
+            record.encode(bytes);
         }
         self.medium.write_scratch(u64::from(address), FORMAT_RECORD as u32)
     }

@@ -212,7 +212,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         mut bytes: &[u8],
     ) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            let unit = volume.format.geometry.write_unit;
+            let unit = volume.medium.write_unit();
             let size = align_down(self.buffer.as_ref().len() as u64, unit) as usize;
             if self.filled >= size {
                 self.write_out(volume)?;
@@ -250,7 +250,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         from: u32,
         len: u32,
     ) -> Result<(), Fault> {
-        let unit = volume.format.geometry.erase_unit;
+        let unit = volume.medium.erase_unit();
         if unit == 0 {
             return Ok(());
         }
@@ -288,7 +288,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.place_after(volume, &mut place);
         volume.take_segment(self.kept(volume), false, &mut place.at)?;
         self.stamp(&mut place, self.end);
-        let unit = volume.format.geometry.write_unit;
+        let unit = volume.medium.write_unit();
         self.pad(unit);
         if self.filled != 0 {
             self.write_out(volume)?;
@@ -375,20 +375,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
     ) -> Result<(), Fault> {
         let at = self.newest.wrapping_sub(self.written) as usize;
         let bytes = self.buffer.as_mut().get_mut(at..).unwrap_or_default();
-        match Head::decode(word_at(bytes, 4), word_at(bytes, 8)) {
+        if self.open {
             // The last record is still at hand: it takes the mark itself.
-            Some(head) if self.open => {
-                let head = head.with_commit();
-                let is_entry = u64::from(head.is_entry());
-                let crc = head.seal(self.body, self.end.saturating_sub(is_entry));
-                head.mark(crc, bytes);
-            }
-            _ => {
-                let head = Head::control(0, self.window, self.end).with_commit();
-                self.put(volume, head, &[], &[])?;
-            }
+            let head = Head::of_word(word_at(bytes, 4)).with_commit();
+            let is_entry = u64::from(head.is_entry());
+            let crc = head.seal(self.body, self.end.saturating_sub(is_entry));
+            head.mark(crc, bytes);
+        } else {
+            let head = Head::control(0, self.window, self.end).with_commit();
+            self.put(volume, head, &[], &[])?;
         }
-        self.pad(volume.format.geometry.write_unit);
+        self.pad(volume.medium.write_unit());
         self.write_out(volume)?;
         self.window = self.window.wrapping_add(1) & 15;
         self.dirty = false;

@@ -115,7 +115,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let area = Self::seal_area(volume);
         let at = volume.format.segment.wrapping_sub(area);
         let address = volume.address(self.last.at.segment, at);
-        let written = volume.format.geometry.must_erase()
+        let written = volume.medium.must_erase()
             && at < self.erased(volume)
             && !volume.medium.is_blank(address, area, false);
         let mut seal = Seal::NONE;

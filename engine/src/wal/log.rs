@@ -78,10 +78,10 @@ pub struct Log<B, const SLOTS: usize = 16> {
     /// The last segment; life 0: there is none.
     pub(super) last: SegmentHeader,
     /// Of the [`Report`]; no place is at address 0.
-    pub(super) damaged: u64,
     pub(super) cut: Option<NonZeroU64>,
-    pub(super) pace: Pace,
+    pub(super) damaged: u32,
     pub(super) replayed: u32,
+    pub(super) pace: Pace,
     /// What a checkpoint has released and is not free yet; on 32 bits all is free at once.
     pub(super) released: [Chain; if SMALL { 0 } else { 1 }],
     pub(super) index: Index<SLOTS>,
@@ -95,7 +95,7 @@ pub struct Report {
     pub clean: bool,
     /// Records that were read and found whole: those of the last segment, or more if a window began before it.
     pub replayed: u64,
-    /// Entries that had been durable and are damaged: reading one answers [`Error::Corrupt`].
+    /// Entries that had been durable and are damaged: reading one answers [`Error::Corrupt`]. Counted to 4,294,967,295.
     pub damaged: u64,
     /// Address from which on something was found that is not part of the log: a commit that was never acknowledged, or
     /// what an earlier life of the segment left there. It counts no more. Rot in the last commit of a log that was not
@@ -310,7 +310,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Report {
             clean: self.clean,
             replayed: self.replayed.into(),
-            damaged: self.damaged,
+            damaged: self.damaged.into(),
             cut: self.cut.map(NonZeroU64::get),
             unreadable: self.unreadable,
         }
@@ -353,7 +353,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             left,
             epoch: self.epoch,
             max_entry: self.max_entry(volume),
-            commit_unit: volume.format.geometry.write_unit,
+            commit_unit: volume.medium.write_unit(),
             report: self.report(),
         })
     }
@@ -365,12 +365,12 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// Up to here the last segment is erased, its first unit in any case; beyond, an erase comes before the first write.
     pub(super) fn erased<D: BlockDevice, V: Buffer, const N: usize>(&self, volume: &Volume<D, V, N>) -> u32 {
-        align_up(self.written.max(1), volume.format.geometry.erase_unit)
+        align_up(self.written.max(1), volume.medium.erase_unit())
     }
 
     /// Bytes at the end of each segment that the seal takes.
     pub(super) fn seal_area<D: BlockDevice, V: Buffer, const N: usize>(volume: &Volume<D, V, N>) -> u32 {
-        align_up((SEAL + 4 * SLOTS) as u32, volume.format.geometry.write_unit)
+        align_up((SEAL + 4 * SLOTS) as u32, volume.medium.write_unit())
     }
 
     /// Where records end: before the seal, with room for one more mark that ends a window.

@@ -166,7 +166,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             // Again, from the start of the segment, and past all damage.
             let mut header = SegmentHeader::default();
             self.locate(volume, offset, &mut header, &mut cursor.way)?;
-            walk.begin(&volume.format, &header);
+            walk.begin(volume, &header);
             prove = Some(header.window);
         }
         if done == Err(Fault::Damaged) {
@@ -240,7 +240,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.locate(volume, cursor.offset, &mut header, &mut cursor.way)?;
         (cursor.known, cursor.turn) = (true, self.turn);
         let walk = &mut cursor.walk;
-        walk.begin(&volume.format, &header);
+        walk.begin(volume, &header);
         let mut nth = header.nth(cursor.offset);
         let slot = if nth == 0 {
             None

@@ -69,6 +69,11 @@ impl Head {
         Self { word: kind | u32::from(window & 15) << 24 | offset << 16 | len.min(LONG), len }
     }
 
+    /// The head of a record that was made, but for its length: to be [marked](Self::mark) anew.
+    pub(crate) fn of_word(word: u32) -> Self {
+        Self { word, len: 0 }
+    }
+
     pub(crate) fn with_commit(self) -> Self {
         Self { word: self.word | COMMIT, ..self }
     }

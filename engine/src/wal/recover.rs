@@ -16,7 +16,7 @@ use super::walk::{Unwritten, Walk};
 use crate::codec::align_up;
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Copy, Fault, Format, PAGE, Volume};
+use crate::volume::{Buffer, Copy, Fault, PAGE, Volume};
 
 /// Reads one segment from its start to its last whole record, in steps.
 struct Scan {
@@ -64,8 +64,8 @@ impl Scan {
 
     /// To the start of the segment of `header`, as if nothing had been read.
     #[inline(never)]
-    fn begin(&mut self, format: &Format, bare: bool) {
-        self.walk.begin(format, &self.header);
+    fn begin<D: BlockDevice, B: Buffer, const N: usize>(&mut self, volume: &Volume<D, B, N>, bare: bool) {
+        self.walk.begin(volume, &self.header);
         self.window = self.header.window;
         (self.committed, self.progressed, self.whole) = (false, false, false);
         (self.stray, self.done) = (false, false);
@@ -91,7 +91,7 @@ impl Scan {
             if self.walk.record(volume, &Unwritten::NONE).is_err() {
                 let position = self.walk.position;
                 (self.search, self.seen) = (Some(position), position);
-                let geometry = volume.format.geometry;
+                let geometry = volume.medium.geometry();
                 if self.committed && !geometry.must_erase() {
                     let left = volume.format.segment.saturating_sub(position);
                     let unit = left.min(geometry.write_unit);
@@ -292,7 +292,7 @@ impl Progress {
             self.phase = Phase::Next;
             bare = true;
         }
-        self.scan.begin(&volume.format, bare);
+        self.scan.begin(volume, bare);
         Ok(())
     }
 
@@ -333,10 +333,10 @@ impl Progress {
                 self.phase = Phase::Tail;
                 log.index = Index::new();
                 scan.header.copy_from(&self.other);
-                scan.begin(&volume.format, false);
+                scan.begin(volume, false);
                 return Ok(());
             }
-            scan.begin(&volume.format, false);
+            scan.begin(volume, false);
         }
         let mut last = true;
         if self.phase == Phase::Back {
@@ -362,7 +362,7 @@ impl Progress {
         // Without the end of a batch in it, the segment only passes on what comes after.
         self.whole = scan.whole || self.whole && !last;
         log.replayed = log.replayed.wrapping_add(scan.records);
-        log.damaged = log.damaged.wrapping_add(scan.lost);
+        log.add_damaged(scan.lost);
         if last {
             self.end = log.end_in(scan);
         }
@@ -377,7 +377,7 @@ impl Progress {
             }
             if copy != Copy::None {
                 self.phase = Phase::Back;
-                scan.begin(&volume.format, copy == Copy::Noted);
+                scan.begin(volume, copy == Copy::Noted);
                 return Ok(());
             }
             // The first window of the log is not whole, so there is nothing at all.
@@ -414,9 +414,9 @@ impl Progress {
             self.dead = Link::NONE;
             return self.find_tail(log, volume);
         }
-        log.unreadable = missed || volume.missed;
+        log.unreadable = missed || volume.roots.missed;
         if log.end < self.floor {
-            log.damaged = log.damaged.wrapping_add(self.floor.wrapping_sub(log.end));
+            log.add_damaged(self.floor.wrapping_sub(log.end));
             log.end = self.floor;
         }
         if let Some(root) = volume.root(log.id) {
@@ -469,6 +469,10 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         self.id = id;
     }
 
+    fn add_damaged(&mut self, entries: u64) {
+        self.damaged = self.damaged.saturating_add(u32::try_from(entries).unwrap_or(u32::MAX));
+    }
+
     /// The log ends in the segment that was read, as far as is known.
     fn end_in(&mut self, scan: &Scan) -> End {
         self.last.copy_from(&scan.header);
@@ -492,7 +496,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume: &mut Volume<D, V, N>,
         End { position, open, cut, seen }: End,
     ) {
-        let geometry = volume.format.geometry;
+        let geometry = volume.medium.geometry();
         let segment = self.last.at.segment;
         let mut resume = align_up(position, geometry.write_unit);
         let mut torn = cut || !self.clean && (seen > position || open);

@@ -10,7 +10,7 @@ use super::release::Released;
 use super::{Error, Log};
 use crate::device::BlockDevice;
 use crate::space::SegmentHeader;
-use crate::volume::{Buffer, Fault, SnapshotRoot, Volume};
+use crate::volume::{Buffer, Fault, LogRoot, SnapshotRoot, Volume};
 
 /// Bit 15 of a log's id tells its companion.
 const COMPANION: u16 = 0x8000;
@@ -61,7 +61,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         &self,
         volume: &Volume<D, V, N>,
     ) -> Option<SnapshotRoot> {
-        volume.root(self.chunks.id & !COMPANION).and_then(|root| root.snapshot)
+        volume.root(self.chunks.id & !COMPANION).and_then(LogRoot::snapshot)
     }
 
     /// The published snapshot, if there is one.
@@ -153,7 +153,7 @@ impl<B: Buffer, const SLOTS: usize> Snapshot<B, SLOTS> {
         self.chunks.note(volume)?;
         let chunks = self.chunks.end().saturating_sub(self.first) as u32;
         if let Some(root) = volume.root_mut(log.id) {
-            root.snapshot = Some(SnapshotRoot { offset, first: self.first, chunks });
+            root.set_snapshot(SnapshotRoot { offset, first: self.first, chunks });
         }
         let entries = log_head.first.saturating_sub(log.start());
         let dropped = log.is_behind_start(&log_head).then(|| log.drop_before(volume, &log_head));

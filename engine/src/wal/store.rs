@@ -6,7 +6,7 @@ use super::{Cursor, Log};
 use crate::codec::{SMALL, align_up, word_at};
 use crate::device::BlockDevice;
 use crate::space::{Link, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, Volume};
+use crate::volume::{Buffer, Fault, Tail, Volume};
 
 /// Entries to be appended as one batch.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         // One that comes behind others in the buffer, and is not committed, adds nothing to what is to be erased for those.
         let erased = self.erased(volume);
         let waits = from > erased && self.filled.saturating_add(size as usize) <= self.buffer.as_ref().len();
-        volume.format.geometry.erase_unit != 0
+        volume.medium.erase_unit() != 0
             && (!self.begun || self.full || end > erased && !waits || end > Self::limit(volume))
     }
 
@@ -119,13 +119,13 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         &self,
         volume: &Volume<D, V, N>,
     ) -> u64 {
-        let geometry = &volume.format.geometry;
+        let geometry = &volume.medium.geometry();
         let unit = geometry.write_unit.max(geometry.read_unit);
         let header = u64::from(align_up(SEGMENT_HEADER as u32, unit));
         // The one that the log begins with is found in twice as many as the number of them has bits. What is released is read once more.
         let held = self.held(volume);
         let rest = self.rest().map_or(0, |rest| rest.segments);
-        let freed = if !SMALL && volume.roots.logs.len() == 1 { rest } else { held };
+        let freed = if !SMALL && volume.roots.logs().len() == 1 { rest } else { held };
         let bits = 32_u32.saturating_sub(held.leading_zeros());
         let headers = freed.saturating_add(bits.saturating_mul(2)).saturating_add(5);
         // What was in the buffer when the segment was full, its seal, and what is there for the commit.
@@ -161,7 +161,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         volume.publish()?;
         let Some(dropped) = release else { return Ok(0) };
         match self.released.first_mut() {
-            Some(rest) if volume.roots.logs.len() == 1 => *rest = dropped,
+            Some(rest) if volume.roots.logs().len() == 1 => *rest = dropped,
             _ => self.free_chain(volume, dropped.at, dropped.kept),
         }
         Ok(dropped.segments)
@@ -199,7 +199,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             (root.start, root.end, root.closed) = (end, end, true);
             // Also segments that a cut has taken from the log, behind its last one, are its own no more.
             (root.head_life, root.head_ordinal, root.head_trail) = (none_yet, 0, 0);
-            root.tail = SegmentHeader { log: self.id, ..SegmentHeader::default() };
+            root.tail = Tail { log: self.id, ..Tail::NONE };
             // As the scan of the pool would find it.
             (root.newest, root.next, root.sealed, root.odd) = (Link::NONE, Link::NONE, false, false);
             (root.sum, root.trail) = (0, 0);

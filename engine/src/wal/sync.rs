@@ -1,6 +1,6 @@
 //! When to commit: the sync strategies.
 
-use core::num::NonZeroU64;
+use core::num::NonZeroU32;
 
 use super::{Error, Log};
 use crate::device::BlockDevice;
@@ -48,8 +48,8 @@ pub(super) struct Pace {
     millis: u32,
     /// Bytes that are waiting.
     waiting: u32,
-    /// One more than the time since which entries are waiting, as far as somebody has asked.
-    since: Option<NonZeroU64>,
+    /// The milliseconds since which entries are waiting, as far as somebody has asked, modulo 2^32.
+    since: Option<NonZeroU32>,
 }
 
 impl Pace {
@@ -74,11 +74,11 @@ impl Pace {
 
     /// Whether so many entries, one at least, have waited enough.
     fn due(&mut self, entries: u64, now_millis: u64) -> bool {
-        let now = NonZeroU64::MIN.saturating_add(now_millis);
-        let waited = now.get().saturating_sub(self.since.get_or_insert(now).get());
+        let now = NonZeroU32::new(now_millis as u32).unwrap_or(NonZeroU32::MIN);
+        let waited = now.get().wrapping_sub(self.since.get_or_insert(now).get());
         entries > u64::from(self.entries) && self.entries != u32::MAX
             || self.bytes != 0 && self.waiting >= self.bytes
-            || self.millis != 0 && waited >= u64::from(self.millis)
+            || self.millis != 0 && waited >= self.millis
     }
 }
 

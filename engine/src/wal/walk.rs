@@ -4,7 +4,7 @@ use super::record::{ALIGN, Head, MAX_HEAD, OFFSETS, RECORD, epoch_seed, segment_
 use crate::codec::{Checksum, align_down, align_up, word_at};
 use crate::device::BlockDevice;
 use crate::space::{SEAL, SEGMENT_HEADER, SegmentHeader};
-use crate::volume::{Buffer, Fault, Format, PAGE, Volume};
+use crate::volume::{Buffer, Fault, PAGE, Volume};
 
 /// The part of the last segment that is still in the log's write buffer: it lies over what the device holds.
 pub(crate) struct Unwritten<'a> {
@@ -87,15 +87,19 @@ impl Walk {
 
     /// To the first record of a segment.
     #[inline(never)]
-    pub(crate) fn begin(&mut self, format: &Format, header: &SegmentHeader) {
-        self.identity = segment_identity(format.volume_id, header.at);
+    pub(crate) fn begin<D: BlockDevice, B: Buffer, const N: usize>(
+        &mut self,
+        volume: &Volume<D, B, N>,
+        header: &SegmentHeader,
+    ) {
+        self.identity = segment_identity(volume.format.volume_id, header.at);
         self.segment = header.at.segment;
         self.position = SEGMENT_HEADER as u32;
         self.offset = header.first;
         // No record stands where a seal begins at the latest, and what is not read is not paid for.
-        let seal = align_up(SEAL as u32, format.geometry.write_unit);
-        self.limit = format.segment.saturating_sub(seal);
-        self.write_unit = format.geometry.write_unit;
+        self.write_unit = volume.medium.write_unit();
+        let seal = align_up(SEAL as u32, self.write_unit);
+        self.limit = volume.format.segment.saturating_sub(seal);
         self.set_epoch(header.epoch);
     }
 
@@ -317,7 +321,7 @@ impl Walk {
             if summed.is_ok() && missing <= most && missing & low == least {
                 self.found.offset = self.offset.wrapping_add(u64::from(missing));
                 self.found.epoch = epoch;
-                if distance <= NEAR.max(volume.format.geometry.erase_unit.wrapping_mul(2)) {
+                if distance <= NEAR.max(volume.medium.erase_unit().wrapping_mul(2)) {
                     return Ok(());
                 }
                 let mut behind = *self;
@@ -346,7 +350,7 @@ impl Walk {
         seen: &mut u32,
         steps: u32,
     ) -> bool {
-        let near = align_up(self.position, volume.format.geometry.erase_unit);
+        let near = align_up(self.position, volume.medium.erase_unit());
         for _ in 0..steps {
             if self.is_behind(*from) {
                 break;

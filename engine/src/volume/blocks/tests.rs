@@ -3,7 +3,7 @@
 use std::vec;
 use std::vec::Vec;
 
-use super::super::format::{FORMAT_RECORD, Format, home_size};
+use super::super::format::{FORMAT_RECORD, FormatRecord, home_size};
 use super::super::roots::{MAX_LOG_ROOT, MAX_OTHER_ROOTS};
 use super::super::{Error, FormatOptions, VolumeInfo};
 use super::*;
@@ -69,7 +69,7 @@ fn blocks_take_what_the_pool_leaves() {
 
 #[test]
 fn the_pool_beside_blocks_is_an_eighth_within_bounds() {
-    let plan = |geometry, options: &FormatOptions| Format::plan::<()>(geometry, options).unwrap();
+    let plan = |geometry, options: &FormatOptions| FormatRecord::plan::<()>(geometry, options).unwrap();
     for (geometry, segments, segment) in [
         (Geometry::blocks(1 << 40, 4096), 256, 1 << 20),
         (Geometry::blocks(1 << 30, 4096), 128, 1 << 20),
