@@ -20,8 +20,13 @@ use crate::volume::Fault;
 const LITTLE: u64 = 16;
 
 impl<M: Kind> Tree<'_, M> {
-    pub(super) fn choose(&mut self, full: bool, available: u32) -> Option<Job> {
-        let outlook = self.outlook(full, available);
+    /// The merge to begin with now, if there is one. `paid`: by changes, step by step.
+    pub(super) fn choose(&mut self, full: bool, paid: bool, available: u32) -> Option<Job> {
+        let mut outlook = self.outlook(full, available);
+        if !SMALL && paid {
+            outlook.long = self.memtable.state.long() as u64;
+            outlook.affordable = self.state.affordable(&*self.memtable.state);
+        }
         let mut job = self.choose_by(&outlook, full);
         if !SMALL && let Some(job) = &mut job {
             job.left = job.left.saturating_add(outlook.debt(self.tables.list.runs, job));
@@ -99,7 +104,12 @@ impl<M: Kind> Tree<'_, M> {
         if !self.state.unwritten {
             self.state.owes = false;
             let full = self.memtable.state.len() != 0;
-            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full, ground.available()))
+            let paid = pages != u32::MAX;
+            // Who waits, waits for the memtable alone.
+            if !paid && self.state.job.as_ref().is_some_and(|job| self.state.is_large(job)) {
+                self.give_up(ground)?;
+            }
+            let Some(mut job) = self.state.job.take().or_else(|| self.choose(full, paid, ground.available()))
             else {
                 let must = core::mem::take(&mut self.state.compacting) || full && pages == u32::MAX;
                 return if must { Err(Fault::Full) } else { Ok(true) };
@@ -132,7 +142,7 @@ impl<M: Kind> Tree<'_, M> {
                         self.drop_empty();
                         // More runs than could be merged at a time are merged once more.
                         self.state.compacting &= self.tables.list.runs.len() > 1;
-                        self.state.job = self.choose(false, ground.available());
+                        self.state.job = self.choose(false, true, ground.available());
                     }
                 }
                 Err(fault) => {
@@ -149,8 +159,9 @@ impl<M: Kind> Tree<'_, M> {
                         self.state.compacting = compacting;
                         return Ok(false);
                     }
+                    let is_merge = !job.memtable || self.state.is_large(&job);
                     let can_wait =
-                        fault == Fault::Full && !job.memtable && !job.for_room && !self.state.compacting;
+                        fault == Fault::Full && is_merge && !job.for_room && !self.state.compacting;
                     self.give_up(ground)?;
                     return if can_wait { Ok(true) } else { Err(fault) };
                 }
@@ -256,8 +267,8 @@ impl<M: Kind> Tree<'_, M> {
         if entries != u64::MAX && (bytes <= little || self.state.options.shape == Shape::Sweep) {
             return Ok(false);
         }
-        // Not the memtable's: it goes on at the next open, with the table after the last one that it has completed.
-        if self.state.job.as_ref().is_some_and(|job| !job.memtable) {
+        // Not that of the memtable alone: it goes on at the next open, with the table after the last one that it has completed.
+        if self.state.job.as_ref().is_some_and(|job| !job.memtable || self.state.is_large(job)) {
             self.give_up(ground)?;
         }
         if self.state.job.is_none() && self.memtable.state.len() != 0 {

@@ -145,7 +145,7 @@ impl<P: Buffer, F: Frames, M: memtable::Kind> Index for Lsm<P, F, M> {
         tree.tables.pool.complete();
         // What sessions before have left to do.
         if tree.state.job.is_none() {
-            tree.state.owes = tree.choose(false, u32::MAX).is_some();
+            tree.state.owes = tree.choose(false, true, u32::MAX).is_some();
             tree.drop_empty();
         }
         self.lend();

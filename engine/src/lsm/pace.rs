@@ -4,7 +4,7 @@ use super::chain::{blocks_beyond, parts};
 use super::list::tables;
 use super::manifest::AT_ONCE;
 use super::memtable::Kind;
-use super::merge::{FROM_LOG, MAX_SOURCES};
+use super::merge::{FROM_LOG, Job, MAX_SOURCES};
 use super::policy::Shape;
 use super::tree::{Inner, Lsm};
 use super::value::max_pair;
@@ -32,6 +32,8 @@ const DUE: u32 = 247;
 pub(super) const LOG_DUE: u32 = LOG_FULL / 2;
 /// And merges of runs are to be done, or wait.
 pub(super) const LOG_LATE: u32 = LOG_FULL / 4 * 3;
+/// And the memtable is in tables.
+const LOG_LAST: u32 = LOG_FULL / 16 * 15;
 /// With less of it in use, the log begins anew: it may be that a sweep has nothing of it in order.
 const LOG_SHORT: u32 = LOG_FULL / 8;
 
@@ -52,6 +54,23 @@ impl Inner {
     /// Pages that a step of a checkpoint reads and writes at most, as long as there is room for changes: half a table.
     pub(super) fn most_pages_each(&self) -> u32 {
         (self.block as usize / 2).checked_div(self.layout.size).unwrap_or(0).max(LEAST_EACH) as u32
+    }
+
+    /// Whether it is a merge of the memtable with all runs, which changes pay for.
+    pub(super) fn is_large(&self, job: &Job) -> bool {
+        let is_all = self.compacting || self.closing || self.options.shape == Shape::Sweep;
+        !SMALL && job.memtable && !job.sources.is_empty() && !is_all
+    }
+
+    /// Pages that changes can merge until there is no room for them, in the memtable or in the log: not with all that a step may take.
+    pub(super) fn affordable<M: Kind>(&self, memtable: &M) -> u64 {
+        let (used, total) = memtable.room();
+        let room = total.saturating_sub(used).saturating_mul(memtable.part(self.pair));
+        let left = u64::from(LOG_LAST.saturating_sub(self.log)).saturating_mul(self.log_bytes);
+        let left = left / u64::from(LOG_FULL) / u64::from(self.entry.max(16));
+        let changes = left.min(u64::from(room / self.pair.max(16)));
+        // Each page is read and written.
+        changes.saturating_mul(self.most_pages_each().into()) / 8 * 3
     }
 
     /// Blocks that the manifest of so many tables takes beside its first.
@@ -177,7 +196,10 @@ impl<P: Buffer, F: Frames, M: Kind> Lsm<P, F, M> {
         let (pair, entry) = (self.state.pair.max(16), self.state.entry.max(16));
         let mut room = total.saturating_sub(used).saturating_mul(part);
         let mut work = self.held(used.saturating_mul(part));
-        let mut log_room = LOG_FULL / 16 * 15;
+        let mut log_room = LOG_LAST;
+        if let Some(job) = self.state.job.as_ref().filter(|job| self.state.is_large(job)) {
+            work = work.saturating_add(job.left.min(LOG_FULL.into()) as u32);
+        }
         if let Some(job) = self.state.job.as_ref().filter(|job| !job.memtable) {
             work = job.left.min(LOG_FULL.into()) as u32;
             // Later than that, what is left is divided once more, among ever fewer.

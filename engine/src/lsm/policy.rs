@@ -5,10 +5,12 @@
 //!
 //! *Levels* keep runs by age: the memtable becomes a run of level 0; when a level has more runs than it may, or more bytes,
 //! all of them are merged into the next level: into a new run there, or into its only one if it may have but one. So with one
-//! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled.
+//! run a level this is leveled compaction, with many of them tiered, and with one on the last level only, lazy-leveled. Where what is above
+//! the oldest run has more long values than that, all are merged into it.
 
 use super::list::{List, MAX_RUNS, Runs, Table};
 use super::merge::{Job, MAX_SOURCES, Source};
+use crate::codec::SMALL;
 
 /// The most levels there are.
 pub(super) const MAX_LEVELS: usize = 8;
@@ -56,6 +58,10 @@ pub(super) struct Outlook {
     pub(super) available: u32,
     /// Pages of pairs that a table has at most.
     pub(super) most: u32,
+    /// Bytes of the long values in the memtable.
+    pub(super) long: u64,
+    /// Pages that changes can merge before there is no room for them.
+    pub(super) affordable: u64,
 }
 
 impl Shape {
@@ -115,6 +121,9 @@ impl Outlook {
 
     fn levels(&self, list: &mut List<'_>, levels: u8) -> Option<Job> {
         let last = levels.wrapping_sub(1);
+        if let Some(job) = self.shrink(list, last) {
+            return Some(job);
+        }
         for level in 0..levels {
             // Runs of levels that this shape has no more count as of its last one.
             let is_here = |found: u8| found.min(last) == level;
@@ -145,6 +154,37 @@ impl Outlook {
         }
         let mut job = Job::new(0, 0, list.runs.len() == 1);
         job.memtable = true;
+        Some(job)
+    }
+
+    /// The merge of everything into the oldest run, where tables of long values above that take more room than it does. The memtable has only
+    /// places of such values, so that a run of them is as large as half the log, whatever the memory: a few may be many times the data. If the
+    /// memtable is what makes it too much, it goes along, as far as changes can pay for all of that in time.
+    fn shrink(&self, list: &mut List<'_>, last: u8) -> Option<Job> {
+        let oldest = list.runs.last().copied().unwrap_or_default();
+        let level = oldest.level.min(last);
+        if SMALL || level == 0 || oldest.len == 0 {
+            return None;
+        }
+        let has_long = |at: &u32| list.get(*at).has_long;
+        let above = (0..oldest.start).filter(has_long).count() as u64;
+        let below = u64::from(oldest.len);
+        let left: u64 = (0..list.runs.len()).map(|run| pages(list, run, self.most)).sum();
+        let blocks = self.long.div_ceil(self.table.max(1));
+        let room = u64::from(self.available).saturating_sub(blocks.saturating_mul(2));
+        let with_memtable = self.full
+            && blocks != 0
+            && above.saturating_add(blocks) > below
+            && left.saturating_add(blocks.saturating_mul(self.most.into())) <= self.affordable
+            && room > 2 * MAX_RUNS as u64
+            && list.runs.len() <= self.sources.min(MAX_SOURCES);
+        // As a rule that is foreseen, before the memtable is a run.
+        let is_too_much = above.saturating_mul(8) > below.saturating_mul(9);
+        if !with_memtable && !is_too_much {
+            return None;
+        }
+        let mut job = self.merge(list, 0, list.runs.len(), level)?;
+        job.memtable = with_memtable && job.sources.len() == list.runs.len();
         Some(job)
     }
 

@@ -286,6 +286,8 @@ impl Inner {
             sources: self.layout.frames().saturating_sub(3) as usize,
             available,
             most: self.most_pages(),
+            long: 0,
+            affordable: 0,
         }
     }
 }

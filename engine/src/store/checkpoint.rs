@@ -5,6 +5,7 @@
 //! every change pays for more pages than it makes dirty, that moment comes.
 
 use super::{Error, Index, Store};
+use crate::codec::SMALL;
 use crate::device::BlockDevice;
 use crate::index::LOG_FULL;
 use crate::volume::{Buffer, Fault, Volume};
@@ -138,7 +139,8 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         Ok(())
     }
 
-    /// What so many changes, with `bytes` for the log, pay for a checkpoint that is under way, or due now; and so many pages more.
+    /// What so many changes, with `bytes` for the log, pay for a checkpoint that is under way, or due now; and so many pages more. A step of
+    /// an LSM tree ends with a table: so a batch as large as several pays bit by bit.
     pub(super) fn pace<D: BlockDevice, V: Buffer, const N: usize>(
         &mut self,
         volume: &mut Volume<D, V, N>,
@@ -147,6 +149,27 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         more: u32,
     ) -> Result<(), Fault> {
         self.log.free_rest(volume, FREED);
+        let block = volume.block_size() as usize;
+        // On flash it does one erase, whatever it brings.
+        let is_large =
+            !SMALL && I::GOES_BY_LOG && bytes > block / 2 && volume.format.geometry.erase_unit == 0;
+        let parts = if is_large { bytes / (block / 16).max(1) } else { 1 };
+        let parts = (parts as u32).clamp(1, changes.max(1));
+        for part in 0..parts {
+            self.pace_some(volume, changes.saturating_add(part) / parts, bytes / parts as usize, more)?;
+        }
+        Ok(())
+    }
+
+    /// What some of them pay, by one step.
+    #[inline]
+    fn pace_some<D: BlockDevice, V: Buffer, const N: usize>(
+        &mut self,
+        volume: &mut Volume<D, V, N>,
+        changes: u32,
+        bytes: usize,
+        more: u32,
+    ) -> Result<(), Fault> {
         let held = self.log.held(volume);
         let free = volume.segments.free().saturating_sub(u32::from(volume.format.reserve));
         let full = held.saturating_mul(LOG_FULL).checked_div(held.wrapping_add(free)).unwrap_or(0);
