@@ -68,7 +68,7 @@ fn measure(block: u32, len: usize, together: u32) -> (u32, u64) {
             most = most.max(info.blocks - info.free_blocks);
         }
     }
-    if batch.len() != 0 {
+    if !batch.is_empty() {
         store.write(&mut volume, &batch).unwrap();
     }
     for (number, n) in newest.iter().enumerate() {

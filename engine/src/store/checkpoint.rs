@@ -151,8 +151,7 @@ impl<I: Index, W: Buffer, const SLOTS: usize> Store<I, W, SLOTS> {
         self.log.free_rest(volume, FREED);
         let block = volume.block_size() as usize;
         // On flash it does one erase, whatever it brings.
-        let is_large =
-            !SMALL && I::GOES_BY_LOG && bytes > block / 2 && volume.format.geometry.erase_unit == 0;
+        let is_large = !SMALL && I::GOES_BY_LOG && bytes > block / 2 && !volume.medium.must_erase();
         let parts = if is_large { bytes / (block / 16).max(1) } else { 1 };
         let parts = (parts as u32).clamp(1, changes.max(1));
         for part in 0..parts {
