@@ -110,3 +110,51 @@ fn a_header_in_the_place_of_the_seal_is_found() {
         image = volume.into_device().into_inner();
     }
 }
+
+/// Segments of a branch that was given up are still there when a cut takes some of those written since, the one that the
+/// superblock names among them: none of the branch's is taken for the end of the log.
+#[test]
+fn a_branch_that_was_given_up_stays_so() {
+    let geometry = Geometry::blocks(160 << 10, 512);
+    let options = FormatOptions { volume_id: 5, segment_size: SEGMENT as u32, ..FormatOptions::default() };
+    let device = Ram::new(vec![0; geometry.capacity as usize], geometry);
+    let mut volume: Vol = Volume::format(device, vec![0; 4096], &options).unwrap();
+    volume.create_log(0).unwrap();
+    let mut log: Log<_> = Log::open(&mut volume, 0, vec![0; 4096]).unwrap();
+    while log.end() < 800 {
+        let payload = if log.end() < 400 { payload(log.end()) } else { vec![0xEE; 70] };
+        log.append(&mut volume, &payload).unwrap();
+    }
+    log.commit(&mut volume).unwrap();
+    log.truncate_after(&mut volume, 399).unwrap();
+    let pool = volume.info().pool_address as usize;
+    let before = volume.device_mut().bytes().to_vec();
+    // Not committed.
+    while log.end() < 650 {
+        let end = log.end();
+        log.append(&mut volume, &payload(end)).unwrap();
+    }
+    let image = volume.into_device().into_inner();
+    let parts = |segment: usize| pool + segment * SEGMENT..pool + (segment + 1) * SEGMENT;
+    let written: Vec<_> = (0..(image.len() - pool) / SEGMENT)
+        .filter(|segment| image[parts(*segment)] != before[parts(*segment)])
+        .collect();
+    assert!((4..8).contains(&written.len()), "{written:?}");
+    for lost in 0..1_u32 << written.len() {
+        let mut image = image.clone();
+        for (nth, segment) in written.iter().enumerate() {
+            if lost >> nth & 1 != 0 {
+                image[parts(*segment)].copy_from_slice(&before[parts(*segment)]);
+            }
+        }
+        let mut volume: Vol = Volume::open(Ram::new(image, geometry), vec![0; 4096]).unwrap();
+        let log: Log<_> = Log::open(&mut volume, 0, vec![0; 4096]).unwrap();
+        assert!(log.end() >= 400, "{lost:b}: {} entries", log.end());
+        let mut out = [0; 128];
+        for offset in 0..log.end() {
+            let entry = log.read(&mut volume, offset, &mut out).unwrap();
+            assert_eq!(out[..entry.len], payload(offset), "{lost:b}, entry {offset}");
+        }
+    }
+    println!("{} states", 1_u32 << written.len());
+}
