@@ -253,7 +253,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     /// to `ahead` bytes, as many as fit, that serve the next calls. `None`: the device failed, or ends before.
     #[inline(never)]
     pub(crate) fn piece(&mut self, address: u64, want: u32, ahead: u32) -> Option<&[u8]> {
-        let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX) as usize;
+        let skip = self.behind_start(address);
         // Less than a head is not taken in two: who looks for one goes on a few bytes behind, and would have them read again.
         let is_cut = want <= HEAD && skip.saturating_add(want as usize) > self.held;
         if skip >= self.held || is_cut && ahead > want && self.read_unit() < HEAD {
@@ -294,8 +294,11 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     /// must be read for that.
     #[inline(never)]
     pub(crate) fn gather(&mut self, address: u64, len: u32, ahead: u32) -> Result<(), Fault> {
-        let skip = u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX);
-        if skip.saturating_add(len) as usize > self.held { self.fill(address, len, ahead) } else { Ok(()) }
+        if self.behind_start(address).saturating_add(len as usize) > self.held {
+            self.fill(address, len, ahead)
+        } else {
+            Ok(())
+        }
     }
 
     /// `len` bytes in the buffer as one piece, read into it if they are not there. They are fewer if they don't fit into it,
@@ -308,20 +311,40 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
         self.buffer.as_mut().get_mut(from..end)
     }
 
+    /// How far behind the buffer's first byte a place is; more than the buffer holds, if it is before that.
+    fn behind_start(&self, address: u64) -> usize {
+        u32::try_from(address.wrapping_sub(self.cached)).unwrap_or(u32::MAX) as usize
+    }
+
     /// Where in the scratch a place is that [`view`](Self::view) has shown.
     pub(crate) fn place_of(&self, address: u64) -> usize {
         address.wrapping_sub(self.cached) as usize
     }
 
-    /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits.
+    /// Reads the unit of `address` into the buffer, with as much behind it as is wanted and fits. What is there of that already is
+    /// moved to the front, and not read again.
     #[inline(never)]
     fn fill(&mut self, address: u64, want: u32, ahead: u32) -> Result<(), Fault> {
         let unit = self.read_unit();
         let start = align_down(address, unit);
         let skip = address.wrapping_sub(start) as u32;
         let room = self.capacity.saturating_sub(start).min(self.io as u64) as u32;
+        let from = self.behind_start(start);
+        let mut kept = self.held.saturating_sub(from);
+        if kept != 0 {
+            let is_aligned = kept.trailing_zeros() >= u32::from(self.alignment);
+            // Not onto itself: a function for that is .7 KiB.
+            match self.buffer.as_mut().split_at_mut_checked(from) {
+                Some((front, back)) if is_aligned && (from == 0 || kept <= from) => {
+                    if let (Some(to), Some(from)) = (front.get_mut(..kept), back.get(..kept)) {
+                        to.copy_from_slice(from);
+                    }
+                }
+                _ => kept = 0,
+            }
+        }
         self.cached = start;
-        self.held = 0;
+        self.held = kept;
         // Again, and with no more than what serves, before it counts as a failure: one bad unit must not take its
         // neighbours along, and some failures pass.
         let mut done = Err(Fault::Damaged);
@@ -330,8 +353,11 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             if len <= skip {
                 break;
             }
-            let part = self.buffer.as_mut().get_mut(..len as usize).unwrap_or_default();
-            let read = self.device.read(start, part);
+            if len as usize <= kept {
+                return Ok(());
+            }
+            let part = self.buffer.as_mut().get_mut(kept..len as usize).unwrap_or_default();
+            let read = self.device.read(start.wrapping_add(kept as u64), part);
             done = self.note(read);
             if done.is_ok() {
                 self.held = len as usize;
