@@ -280,8 +280,9 @@ pub trait Ground {
     fn site(&self) -> Site;
     /// Where in the log the value of that operation is: segment, and position there.
     fn value_site(&self, key: usize, value: usize) -> (u32, u32);
-    /// Reads an operation of the log into `out`: all of it, or its key, where `out` has less room; then twice that for the key.
-    fn read_entry(&mut self, site: &Site, out: &mut [u8]) -> Result<Logged, Fault>;
+    /// Reads an operation of the log into `out`: all of it, or its key, where `out` has less room; then twice that for the key. Its record
+    /// has `likely` so many bytes.
+    fn read_entry(&mut self, site: &Site, likely: u32, out: &mut [u8]) -> Result<Logged, Fault>;
     /// Reads from any place in a segment of the log, unproved.
     fn read_log(&mut self, segment: u32, at: u32, out: &mut [u8]) -> Result<(), Fault>;
     /// Reads a whole block.

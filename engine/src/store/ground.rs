@@ -57,12 +57,12 @@ impl<D: BlockDevice, V: Buffer, W: Buffer, const N: usize, const SLOTS: usize> G
     }
 
     #[cfg_attr(target_pointer_width = "32", inline(never))]
-    fn read_entry(&mut self, site: &Site, out: &mut [u8]) -> Result<Logged, Fault> {
+    fn read_entry(&mut self, site: &Site, likely: u32, out: &mut [u8]) -> Result<Logged, Fault> {
         let value = |entry: &[u8]| {
             let (head, key, _) = read_head(entry);
             head.saturating_add(key)
         };
-        let read = self.log.read_site(self.volume, site, out, value)?;
+        let read = self.log.read_site(self.volume, site, likely, out, value)?;
         let (head, key, delete) = read_head(out);
         let behind = head.wrapping_add(key);
         // It was an operation when it was applied.

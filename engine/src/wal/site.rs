@@ -6,13 +6,10 @@
 
 use super::Log;
 use super::read::Cursor;
-use super::record::{Head, OFFSETS, RECORD, epoch_seed, segment_identity};
+use super::record::{Head, MAX_HEAD, OFFSETS, RECORD, epoch_seed, segment_identity};
 use crate::codec::{Checksum, word_at};
 use crate::device::BlockDevice;
 use crate::volume::{Buffer, Fault, Volume};
-
-/// So much of an entry is read first.
-const FIRST: u32 = 64;
 
 /// What the entries of a segment, from one of them on, have in common.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,20 +82,21 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
 
     /// Reads the entry at a site to the start of `out`. Of one whose record is longer than that only as much as half of it has room for,
     /// and the rest is read to prove it; `value` says from what begins so where in the entry the value begins, of which there is the
-    /// checksum. [`Fault::Damaged`]: it is not there any more. One device read, past the volume's buffer; another one where it does not fit into
-    /// the first 64 bytes; of a longer one a read for each half of `out`.
+    /// checksum. [`Fault::Damaged`]: it is not there any more. One device read, past the volume's buffer, of as many bytes as its record `likely`
+    /// has; another one where it has more; of one longer than `out` a read for each half of that.
     #[inline(never)]
     pub(crate) fn read_site<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
         site: &Site,
+        likely: u32,
         out: &mut [u8],
         value: fn(&[u8]) -> usize,
     ) -> Result<Read, Fault> {
         let damaged = volume.medium.fault(Fault::Damaged, u32::MAX);
         let room = volume.format.segment.saturating_sub(site.position);
         // What is behind a short entry may be unreadable, after a cut; then not more of it is read than there is.
-        let mut first = FIRST.min(room).min(out.len() as u32) as usize;
+        let mut first = likely.max(MAX_HEAD as u32).min(room).min(out.len() as u32) as usize;
         if self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default()).is_err() {
             first = first.min(RECORD as usize);
             self.fetch(volume, site, 0, out.get_mut(..first).unwrap_or_default())?;

@@ -18,7 +18,7 @@
 use core::ops::{Bound, Range};
 
 use super::{At, Kind, Memtable, Record};
-use crate::codec::{Checksum, put_word, word_at};
+use crate::codec::{Checksum, align_up, put_word, word_at};
 use crate::index::{Ground, Logged};
 use crate::lsm::value::{self, Long, Value};
 use crate::volume::{Division, Fault};
@@ -40,6 +40,8 @@ const MIN_WORDS: usize = 64;
 const LEARNT: u32 = 16;
 /// So much of what they begin with is passed over.
 const SHARED: usize = 24;
+/// Bytes of a record, before one was read.
+const LIKELY: u32 = 64;
 /// No place.
 const NOWHERE: u32 = u32::MAX;
 /// Bits of a fragment at least.
@@ -71,6 +73,8 @@ pub struct Places {
     /// Where the value is, and its checksum if not all of it is in the page.
     at: u32,
     crc: Option<u32>,
+    /// Bytes of the last record with a value that was read whole: the next one is as long, as a rule.
+    likely: u32,
     /// Bytes of long values that tables may grow by, and how many of those are merged.
     long: usize,
     merged_long: usize,
@@ -138,6 +142,7 @@ impl Kind for Places {
             rises: false,
             falls: false,
             loaded: NOWHERE,
+            likely: LIKELY,
             key: 0..0,
             value: None,
             at: 0,
@@ -444,7 +449,11 @@ impl Memtable<'_, Places> {
             let site = Site { segment, position, home: self.home(segment) };
             self.state.loaded = NOWHERE;
             let page = self.bytes.get_mut(..self.state.page).unwrap_or_default();
-            let Logged { key, value, at, crc } = ground.read_entry(&site, page)?;
+            let Logged { key, value, at, crc } = ground.read_entry(&site, self.state.likely, page)?;
+            if let (Some(value), None) = (&value, crc) {
+                let end = site.payload(value.end, value.end);
+                self.state.likely = align_up(end.wrapping_sub(position), 4);
+            }
             (self.state.loaded, self.state.key, self.state.value) = (place, key, value);
             (self.state.at, self.state.crc) = (at, crc);
         }
