@@ -20,10 +20,9 @@ use crate::codec::{Checksum, Fields, put_word, word_at};
 pub(crate) const SEAL: usize = 84;
 const CRC_AT: usize = 80;
 
-/// See the module.
+/// See the module; the header apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Seal {
-    pub(crate) header: SegmentHeader,
     pub(crate) end: u64,
     pub(crate) next: Link,
     pub(crate) epoch: u32,
@@ -33,15 +32,7 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    pub(crate) const NONE: Self = Self {
-        header: SegmentHeader::NONE,
-        end: 0,
-        next: Link::NONE,
-        epoch: 0,
-        slots: 0,
-        stride: 0,
-        window: 0,
-    };
+    pub(crate) const NONE: Self = Self { end: 0, next: Link::NONE, epoch: 0, slots: 0, stride: 0, window: 0 };
 
     /// Continues the checksum of a seal over its slots.
     pub(crate) fn sum(volume_id: u32, segment: u32) -> Checksum {
@@ -62,10 +53,15 @@ impl Seal {
     }
 
     /// The seal in bytes; `slots` is [`Self::sum`] continued over the encoded slots.
-    pub(crate) fn encode(&mut self, volume_id: u32, slots: Checksum) -> [u8; SEAL] {
+    pub(crate) fn encode(
+        &mut self,
+        header: &mut SegmentHeader,
+        volume_id: u32,
+        slots: Checksum,
+    ) -> [u8; SEAL] {
         let mut bytes = [0; SEAL];
-        if let Some((header, rest)) = bytes.split_first_chunk_mut() {
-            self.header.encode(volume_id, header);
+        if let Some((first, rest)) = bytes.split_first_chunk_mut() {
+            header.encode(volume_id, first);
             self.fields(&mut Fields::write(rest));
         }
         let (body, crc) = bytes.split_at_mut(CRC_AT);
@@ -73,12 +69,18 @@ impl Seal {
         bytes
     }
 
-    /// Takes itself from `bytes`. What they claim of the slots is proved by [`verify`](Self::verify), after summing
+    /// Takes itself and `header` from `bytes`. What they claim of the slots is proved by [`verify`](Self::verify), after summing
     /// them; the header has a checksum of its own and is good by itself.
-    pub(crate) fn decode(&mut self, bytes: &mut [u8; SEAL], volume_id: u32, segment: u32) -> bool {
-        let Some((header, rest)) = bytes.split_first_chunk_mut() else { return false };
+    pub(crate) fn decode(
+        &mut self,
+        header: &mut SegmentHeader,
+        bytes: &mut [u8; SEAL],
+        volume_id: u32,
+        segment: u32,
+    ) -> bool {
+        let Some((first, rest)) = bytes.split_first_chunk_mut() else { return false };
         self.fields(&mut Fields::read(rest));
-        self.header.decode(header, volume_id, segment)
+        header.decode(first, volume_id, segment)
     }
 
     /// Whether `bytes` carry the checksum that `slots`, continued over them, comes to.

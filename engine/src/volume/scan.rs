@@ -206,9 +206,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         if self.first_header(at.segment, header) && header.at == at {
             return Copy::First;
         }
-        let mut seal = Seal::NONE;
-        if self.read_seal(at, false, &mut seal) {
-            header.copy_from(&seal.header);
+        if self.read_seal(at, false, header, &mut { Seal::NONE }) {
             return Copy::Second;
         }
         match self.roots.logs().iter().find(|root| root.tail.at == at && !at.is_none()) {
@@ -220,15 +218,21 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
         }
     }
 
-    /// Reads the seal of a segment in the life that `at` names; with `whole` its slots are proved, too.
+    /// Reads the seal of a segment in the life that `at` names, and the header in it; with `whole` its slots are proved, too.
     #[inline(never)]
-    pub(crate) fn read_seal(&mut self, at: Link, whole: bool, seal: &mut Seal) -> bool {
+    pub(crate) fn read_seal(
+        &mut self,
+        at: Link,
+        whole: bool,
+        header: &mut SegmentHeader,
+        seal: &mut Seal,
+    ) -> bool {
         let mut bytes = [0; SEAL];
         let end = self.format.segment.wrapping_sub(SEAL as u32);
         let found = at.segment < self.segments.count()
             && self.medium.read(self.address(at.segment, end), &mut bytes, 0).is_ok()
-            && seal.decode(&mut bytes, self.format.volume_id, at.segment)
-            && seal.header.at == at;
+            && seal.decode(header, &mut bytes, self.format.volume_id, at.segment)
+            && header.at == at;
         if !found || !whole {
             return found;
         }
@@ -243,8 +247,7 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
     #[inline(never)]
     pub(crate) fn next_header(&mut self, at: Link, log: u16, header: &mut SegmentHeader) -> bool {
         let mut seal = Seal::NONE;
-        if self.read_seal(at, true, &mut seal) {
-            header.copy_from(&seal.header);
+        if self.read_seal(at, true, header, &mut seal) {
             (header.previous, header.jump) = (at, Link::NONE);
             header.trail = header.trail_after();
             header.ordinal = header.ordinal.wrapping_add(1);
@@ -252,6 +255,12 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             (header.first, header.window) = (seal.end, seal.window);
             return true;
         }
+        self.misplaced_header(at, log, header)
+    }
+
+    /// A header that is where the seal of the segment at `at`, the one before it, should be.
+    #[inline(never)]
+    fn misplaced_header(&mut self, at: Link, log: u16, header: &mut SegmentHeader) -> bool {
         let mut bytes = [0; SEGMENT_HEADER];
         let sector = self.medium.write_unit().max(512);
         let address = self.address(at.segment, self.format.segment.saturating_sub(sector));
@@ -310,8 +319,8 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             {
                 header.copy_from(&before);
                 let mut seal = Seal::NONE;
-                let sealed = self.read_seal(before.at, true, &mut seal) && seal.next == lost;
-                *end = if sealed { seal.end } else { before.first };
+                let sealed = self.read_seal(header.at, true, &mut before, &mut seal) && seal.next == lost;
+                *end = if sealed { seal.end } else { header.first };
                 return true;
             }
         }

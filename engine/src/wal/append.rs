@@ -328,10 +328,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
             slots: words.len() as u16,
             stride: self.index.stride(),
             window: self.window,
-            ..Seal::default()
         };
-        seal.header.copy_from(&self.last);
-        fields.bytes(&mut seal.encode(volume_id, sum));
+        fields.bytes(&mut seal.encode(&mut self.last, volume_id, sum));
         let address = volume.address(self.last.at.segment, at);
         volume.medium.write(address, self.buffer.as_ref().get(..area).unwrap_or_default())?;
         Ok(())

@@ -118,8 +118,8 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         let written = volume.medium.must_erase()
             && at < self.erased(volume)
             && !volume.medium.is_blank(address, area, false);
-        let mut seal = Seal::NONE;
-        if self.bad || written || volume.read_seal(self.last.at, false, &mut seal) {
+        let (mut header, mut seal) = (SegmentHeader::NONE, Seal::NONE);
+        if self.bad || written || volume.read_seal(self.last.at, false, &mut header, &mut seal) {
             return Ok(());
         }
         self.write_seal(volume, Link::NONE)?;

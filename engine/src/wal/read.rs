@@ -243,7 +243,7 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         } else if header.at == self.last.at && !self.full {
             self.index.find(&mut nth)
         } else {
-            self.stored_slot(volume, header.at, &mut nth)
+            self.stored_slot(volume, &mut header, &mut nth)
         };
         if let Some(slot) = slot.map(Slot::decode)
             && slot.position >= walk.position
@@ -256,16 +256,17 @@ impl<B: Buffer, const SLOTS: usize> Log<B, SLOTS> {
         Ok(())
     }
 
-    /// The slot for the `nth` entry of a sealed segment, in its encoding; `nth` becomes the entry that it is of. It is not proved here: what it leads to is.
+    /// The slot for the `nth` entry of a sealed segment, in its encoding; `nth` becomes the entry that it is of. It is not proved here: what it
+    /// leads to is. The header is read again, from the seal.
     #[inline(never)]
     fn stored_slot<D: BlockDevice, V: Buffer, const N: usize>(
         &self,
         volume: &mut Volume<D, V, N>,
-        at: Link,
+        header: &mut SegmentHeader,
         nth: &mut u32,
     ) -> Option<u32> {
-        let mut seal = Seal::NONE;
-        if !volume.read_seal(at, false, &mut seal) {
+        let (at, mut seal) = (header.at, Seal::NONE);
+        if !volume.read_seal(at, false, header, &mut seal) {
             return None;
         }
         let slot = nth_slot(*nth, seal.slots, seal.stride)?;
