@@ -326,10 +326,10 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
     #[inline(never)]
     fn fill(&mut self, address: u64, want: u32, ahead: u32) -> Result<(), Fault> {
         let unit = self.read_unit();
-        let start = align_down(address, unit);
-        let skip = address.wrapping_sub(start) as u32;
+        let skip = address as u32 & unit.wrapping_sub(1);
+        let start = address.wrapping_sub(skip.into());
         let room = self.capacity.saturating_sub(start).min(self.io as u64) as u32;
-        let from = self.behind_start(start);
+        let from = self.behind_start(address).wrapping_sub(skip as usize);
         let mut kept = self.held.saturating_sub(from);
         if kept != 0 {
             let is_aligned = kept.trailing_zeros() >= u32::from(self.alignment);
