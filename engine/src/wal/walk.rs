@@ -185,6 +185,7 @@ impl Walk {
         let mut bytes = [0xFF; MAX_HEAD];
         let (first, more) = bytes.split_at_mut(RECORD as usize);
         self.take(volume, over, position, RECORD, first, None)?;
+        self.found.crc = word_at(first, 0);
         let word = word_at(first, 4);
         let len = Head::more_to_read(word).ok_or(Fault::Damaged)?;
         if len > room.saturating_sub(RECORD) {
@@ -198,7 +199,7 @@ impl Walk {
         let user = bytes.get(head.user_at()..).and_then(<[u8]>::first_chunk);
         let found = &mut self.found;
         (found.position, found.offset, found.epoch) = (position, self.offset, self.epoch);
-        (found.head, found.crc, found.word) = (head, word_at(&bytes, 0), word_at(&bytes, head.check_at()));
+        (found.head, found.word) = (head, word_at(&bytes, head.check_at()));
         found.user = user.copied().unwrap_or_default();
         Ok(())
     }
@@ -355,14 +356,13 @@ impl Walk {
             if self.is_behind(*from) {
                 break;
             }
-            if *from < near && self.piece(volume, over, *from, ALIGN, true) != Ok(&[0xFF; ALIGN as usize]) {
+            let stray = self.stray(volume, over, *from);
+            let is_read = matches!(stray, Ok(()) | Err(Fault::Damaged));
+            // Whatever it was taken for: its first word was read.
+            if *from < near && !(is_read && self.found.crc == u32::MAX) {
                 *seen = from.wrapping_add(ALIGN);
             }
-            let stray = self.stray(volume, over, *from);
-            let step = match stray {
-                Ok(()) | Err(Fault::Damaged) => ALIGN,
-                Err(_) => self.write_unit.max(ALIGN),
-            };
+            let step = if is_read { ALIGN } else { self.write_unit.max(ALIGN) };
             *from = align_down(u64::from(from.wrapping_add(step)), step) as u32;
             if stray.is_ok() {
                 return true;
