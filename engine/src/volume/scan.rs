@@ -255,12 +255,6 @@ impl<D: BlockDevice, B: Buffer, const LOGS: usize> Volume<D, B, LOGS> {
             (header.first, header.window) = (seal.end, seal.window);
             return true;
         }
-        self.misplaced_header(at, log, header)
-    }
-
-    /// A header that is where the seal of the segment at `at`, the one before it, should be.
-    #[inline(never)]
-    fn misplaced_header(&mut self, at: Link, log: u16, header: &mut SegmentHeader) -> bool {
         let mut bytes = [0; SEGMENT_HEADER];
         let sector = self.medium.write_unit().max(512);
         let address = self.address(at.segment, self.format.segment.saturating_sub(sector));
