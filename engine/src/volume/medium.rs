@@ -335,7 +335,7 @@ impl<D: BlockDevice, B: Buffer> Medium<D, B> {
             let is_aligned = kept.trailing_zeros() >= u32::from(self.alignment);
             // Not onto itself: a function for that is .7 KiB.
             match self.buffer.as_mut().split_at_mut_checked(from) {
-                Some((front, back)) if is_aligned && (from == 0 || kept <= from) => {
+                Some((front, back)) if is_aligned && kept <= from => {
                     if let (Some(to), Some(from)) = (front.get_mut(..kept), back.get(..kept)) {
                         to.copy_from_slice(from);
                     }
