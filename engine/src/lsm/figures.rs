@@ -23,7 +23,7 @@ pub struct Level {
     /// Bytes of their blocks.
     pub bytes: u64,
     /// With more of them, the level is merged into the next; `None`: they do not matter by themselves. (Where tables with long values are an eighth
-    /// more than those of the oldest run, all are merged into that, but on 32 bits.)
+    /// more than those of the oldest run, all are merged into that; not on flash, nor on 32 bits.)
     pub most_bytes: Option<u64>,
 }
 

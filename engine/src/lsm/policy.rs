@@ -58,6 +58,8 @@ pub(super) struct Outlook {
     pub(super) available: u32,
     /// Pages of pairs that a table has at most.
     pub(super) most: u32,
+    /// Changes can pay for a merge of everything as fast as for others: not on flash, where one does one erase.
+    pub(super) shrinks: bool,
     /// Bytes of the long values in the memtable.
     pub(super) long: u64,
     /// Pages that changes can merge before there is no room for them.
@@ -163,7 +165,7 @@ impl Outlook {
     fn shrink(&self, list: &mut List<'_>, last: u8) -> Option<Job> {
         let oldest = list.runs.last().copied().unwrap_or_default();
         let level = oldest.level.min(last);
-        if SMALL || level == 0 || oldest.len == 0 {
+        if SMALL || !self.shrinks || level == 0 || oldest.len == 0 {
             return None;
         }
         let has_long = |at: &u32| list.get(*at).has_long;

@@ -286,6 +286,7 @@ impl Inner {
             sources: self.layout.frames().saturating_sub(3) as usize,
             available,
             most: self.most_pages(),
+            shrinks: self.layout.many,
             long: 0,
             affordable: 0,
         }
